@@ -1,1 +1,3 @@
-//! Integration tests.
+//! Integration tests: one binary that drives the program and checks the tree it is built from.
+
+mod tidy;

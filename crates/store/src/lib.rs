@@ -1,1 +1,17 @@
-//! The store room.
+//! How bytes get safely from and to disk: mapped reading, atomic replacing, hashes.
+//!
+//! This room knows no document and no model. It holds the project's only `unsafe` code (`map`).
+
+mod error;
+mod hash;
+mod map;
+mod progress;
+mod replace;
+mod spool;
+
+pub use error::{Error, Result};
+pub use hash::{sha256_file, sha256_hex, xxh3_128_hex};
+pub use map::{Bytes, install_truncation_handler};
+pub use progress::{Progress, Silent};
+pub use replace::{Access, Existing, Output, Replace, StagedDir, create_file, write_private, write_shared};
+pub use spool::Spool;

@@ -1,0 +1,285 @@
+//! Files as byte slices: mapped where it pays, read where it does not.
+//!
+//! This is the only file of the project with `unsafe` code. What a mapping cannot promise is that
+//! nobody writes to the file; `Bytes` says how that is met.
+
+#![expect(unsafe_code, reason = "mapping a file and catching SIGBUS have no safe interface")]
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::ops::Deref;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::{Error, Result};
+
+/// Smaller files are read: a mapping costs one of the process's 65,530 (Linux's default) mappings,
+/// which a folder of many small files would use up.
+const MIN_MAPPED_BYTES: u64 = 1 << 14;
+
+/// The content of a file, or bytes owned, as one slice.
+///
+/// A mapped file that another process changes shows those changes: nothing here crashes on it, but
+/// results would be of no use. So [`Bytes::verify_unchanged`] compares size, modification time and
+/// inode with those at opening; call it before results are committed. A mapped file that is cut
+/// short raises SIGBUS on access, see [`install_truncation_handler`].
+pub struct Bytes {
+    content: Content,
+    identity: Option<Identity>,
+}
+
+enum Content {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
+}
+
+#[derive(PartialEq)]
+struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+}
+
+impl Bytes {
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// [`Error::Input`] and [`Error::NotRegular`] when it cannot be opened as a file,
+    /// [`Error::Io`] when reading fails.
+    pub fn open(path: &Path) -> Result<Bytes> {
+        // Opening a FIFO would wait for its writer, so the kind is asked first.
+        let kind = std::fs::metadata(path).map_err(|e| Error::input(path, e))?.file_type();
+        if kind.is_dir() {
+            return Err(Error::input(path, std::io::ErrorKind::IsADirectory.into()));
+        }
+        if !kind.is_file() {
+            return Err(Error::NotRegular { path: path.to_path_buf() });
+        }
+        let file = File::open(path).map_err(|e| Error::input(path, e))?;
+        Bytes::map_file(file, path)
+    }
+
+    /// Takes the content of an open regular file; `path` is for messages and comparison.
+    ///
+    /// # Errors
+    /// [`Error::NotRegular`] for pipes, devices and files that do not know their size (`/proc`),
+    /// [`Error::Io`] when reading fails.
+    pub fn map_file(mut file: File, path: &Path) -> Result<Bytes> {
+        let identity = Identity::of(&file.metadata().map_err(|e| Error::io(path, "read", e))?, path);
+        let len = identity.len;
+        let mapped = if len >= MIN_MAPPED_BYTES { map(&file) } else { None };
+        let content = match mapped {
+            Some(mapping) => Content::Mapped(mapping),
+            None => Content::Owned(read(&mut file, path, len)?),
+        };
+        Ok(Bytes { content, identity: Some(identity) })
+    }
+
+    /// Wraps bytes that stand in memory already.
+    pub fn from_vec(bytes: Vec<u8>) -> Bytes {
+        Bytes { content: Content::Owned(bytes), identity: None }
+    }
+
+    /// Checks that the file at the path is still the one that was opened.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when size, modification time, inode or device differ or the file is gone.
+    pub fn verify_unchanged(&self) -> Result<()> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        match std::fs::metadata(&identity.path) {
+            Ok(metadata) if Identity::of(&metadata, &identity.path) == *identity => Ok(()),
+            _ => Err(Error::Changed { path: identity.path.clone() }),
+        }
+    }
+
+    /// The same bytes, for a file without a name that only this process can reach.
+    pub(crate) fn without_identity(self) -> Bytes {
+        Bytes { identity: None, ..self }
+    }
+}
+
+impl Identity {
+    fn of(metadata: &std::fs::Metadata, path: &Path) -> Identity {
+        Identity {
+            path: path.to_path_buf(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// A read-only mapping, or `None` where the file system or the process has no room for one.
+fn map(file: &File) -> Option<Mmap> {
+    // SAFETY: The mapping is private and read-only, and the slice is only ever read as plain bytes,
+    // for which every value is valid. What remains: if another process writes to the file the bytes
+    // change under a shared reference. No code here bases memory safety on them staying equal
+    // (lengths come from the mapping, every offset is bounds-checked, and `str` is only made by
+    // checking the bytes at the time of use or by lossy copies), and `verify_unchanged` finds the
+    // change before a result is committed. If the file is cut short, access raises SIGBUS, which
+    // ends the process with exit code 74 once `install_truncation_handler` was called.
+    unsafe { Mmap::map(file) }.ok()
+}
+
+fn read(file: &mut File, path: &Path, len: u64) -> Result<Vec<u8>> {
+    let failed = |e| Error::io(path, "read", e);
+    let n = usize::try_from(len).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(n).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
+    file.rewind().map_err(failed)?;
+    file.take(len.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    // Files of `/proc` say that they are empty and then are not.
+    if bytes.len() != n {
+        return match n {
+            0 => Err(Error::NotRegular { path: path.to_path_buf() }),
+            _ => Err(Error::Changed { path: path.to_path_buf() }),
+        };
+    }
+    Ok(bytes)
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.content {
+            Content::Mapped(mapping) => mapping,
+            Content::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.content {
+            Content::Mapped(_) => "mapped",
+            Content::Owned(_) => "owned",
+        };
+        f.debug_struct("Bytes").field("kind", &kind).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Ends the process with exit code 74 when a mapped input is cut short, and makes a write over the
+/// file size limit an ordinary error. For the program's `main`, once, before threads start.
+pub fn install_truncation_handler() {
+    // SAFETY: `on_sigbus` has the signature that `sa_handler` needs and calls only functions that
+    // POSIX lists as safe inside a signal handler. A zeroed `sigaction` is valid (no flags, empty
+    // mask). `SIG_IGN` is a valid disposition for SIGXFSZ. Both calls can only fail for invalid
+    // signal numbers, which these are not.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_sigbus as *const () as libc::sighandler_t;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+/// Tells what happened and leaves: the access that raised the signal can never be completed.
+///
+/// # Safety
+/// Only for the kernel to call: it ends the process without running any destructor.
+unsafe extern "C" fn on_sigbus(_signal: libc::c_int) {
+    const MESSAGE: &[u8] =
+        b"verbatim: an input file was cut short while it was read; nothing was committed\n";
+    // SAFETY: write and _exit are async-signal-safe; the pointer and length are those of a static.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
+        libc::_exit(74);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_of(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("input");
+        crate::write_private(&path, content).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn empty_small_and_mapped_files_read_as_their_bytes() {
+        for n in [0, 1, MIN_MAPPED_BYTES - 1, MIN_MAPPED_BYTES, 5 * MIN_MAPPED_BYTES + 3] {
+            let content: Vec<u8> = (0..n).map(|i| (i % 253) as u8).collect();
+            let (_dir, path) = file_of(&content);
+            let bytes = Bytes::open(&path).unwrap();
+            assert_eq!(matches!(bytes.content, Content::Mapped(_)), n >= MIN_MAPPED_BYTES);
+            assert!(bytes[..] == content[..]);
+            bytes.verify_unchanged().unwrap();
+        }
+    }
+
+    #[test]
+    fn only_regular_files_with_a_known_size_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path(), Path::new("/dev/zero"), Path::new("/proc/version"), Path::new("missing")] {
+            assert_eq!(Bytes::open(path).unwrap_err().exit_code(), 66, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn grown_rewritten_replaced_and_removed_files_are_noticed() {
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        let changes: [fn(&Path); 4] = [
+            |p| std::io::Write::write_all(&mut File::options().append(true).open(p).unwrap(), b"x").unwrap(),
+            |p| File::options().write(true).open(p).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap(),
+            |p| {
+                let beside = p.with_extension("new");
+                std::fs::copy(p, &beside).unwrap();
+                std::fs::rename(beside, p).unwrap();
+            },
+            |p| std::fs::remove_file(p).unwrap(),
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let (_dir, path) = file_of(&vec![b'a'; 2 * MIN_MAPPED_BYTES as usize]);
+            assert!(std::fs::metadata(&path).unwrap().modified().unwrap() > long_ago);
+            let bytes = Bytes::open(&path).unwrap();
+            change(&path);
+            assert_eq!(bytes.verify_unchanged().unwrap_err().exit_code(), 74, "change {i}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_content() {
+        assert_eq!(
+            format!("{:?}", Bytes::from_vec(b"secret".to_vec())),
+            "Bytes { kind: \"owned\", len: 6, .. }"
+        );
+    }
+
+    /// Runs itself as a child process that maps a file, cuts it short and reads on.
+    #[test]
+    fn a_mapped_file_cut_short_ends_the_process_with_74() {
+        const CHILD: &str = "VERBATIM_STORE_TEST_TRUNCATED";
+        if let Some(path) = std::env::var_os(CHILD) {
+            install_truncation_handler();
+            let bytes = Bytes::open(Path::new(&path)).unwrap();
+            File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+            let sum: u64 = bytes.iter().map(|&b| u64::from(b)).sum();
+            panic!("read {sum} from a file that is empty");
+        }
+        let (_dir, path) = file_of(&vec![1; 1 << 20]);
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "map::tests::a_mapped_file_cut_short_ends_the_process_with_74", "--nocapture"])
+            .env(CHILD, &path)
+            .output()
+            .unwrap();
+        assert_eq!(child.status.code(), Some(74));
+        assert!(String::from_utf8_lossy(&child.stderr).contains("cut short"));
+    }
+}

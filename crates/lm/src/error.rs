@@ -1,0 +1,118 @@
+//! What can go wrong between a checkpoint and an answer, by what the user can do about it.
+
+use std::path::PathBuf;
+
+/// The result of this room.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the lm room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reading or writing a file failed.
+    #[error("{}: cannot {doing}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as a verb phrase: "read the header".
+        doing: &'static str,
+        /// The system's own error.
+        source: std::io::Error,
+    },
+    /// The store room failed.
+    #[error(transparent)]
+    Store(#[from] verbatim_store::Error),
+    /// A value given by the caller makes no sense (exit code 2).
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// A model's configuration is absurd or asks for what is not supported.
+    #[error("model configuration: {0}")]
+    Config(String),
+    /// Tensors are missing, or have the wrong shape or type; every one is listed.
+    #[error("the tensors do not fit the configuration: {}", .0.join("; "))]
+    Tensors(Vec<String>),
+    /// The tensor library failed: a fault of ours or a lack of memory.
+    #[error("tensor computation failed")]
+    Tensor(#[from] candle_core::Error),
+    /// The run was asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// A file of a checkpoint is damaged, hostile or not of a kind that is supported.
+    #[error("{}: {cause}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and, where there is one, what to do.
+        cause: String,
+    },
+    /// A file that a checkpoint needs is not there.
+    #[error("{}: {cause}", path.display())]
+    Missing {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was looked for it and what to do.
+        cause: String,
+    },
+    /// A file is refused by policy, whatever is in it (exit code 77).
+    #[error("{}: {reason}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+    /// The model cache cannot be written.
+    #[error("{}: cannot {doing} in the model cache", path.display())]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as a verb phrase.
+        doing: &'static str,
+        /// The system's own error.
+        source: std::io::Error,
+    },
+    /// The hub did not answer, or only in part; trying again later may help.
+    #[error("{url}: {cause}")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        cause: String,
+    },
+    /// The hub has no such model, revision or file, or not for this token.
+    #[error("{url}: {cause}")]
+    NotOnHub {
+        /// What was asked for.
+        url: String,
+        /// What the hub said and what to do.
+        cause: String,
+    },
+    /// The hub answered with something that is not what it declared; nothing of it was kept.
+    #[error("{url}: {cause}")]
+    Untrusted {
+        /// What was asked for.
+        url: String,
+        /// What was declared and what came.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// The process's exit code for this error, as in the table that `--help` shows.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(source) => source.exit_code(),
+            Self::Io { .. } => 74,
+            Self::InvalidArgument(_) => 2,
+            Self::Config(_) | Self::Tensors(_) => 65,
+            Self::Tensor(_) => 70,
+            Self::Interrupted => 130,
+            Self::BadFile { .. } | Self::Untrusted { .. } => 65,
+            Self::Missing { .. } | Self::NotOnHub { .. } => 66,
+            Self::Cache { .. } => 73,
+            Self::Unreachable { .. } => 75,
+            Self::Refused { .. } => 77,
+        }
+    }
+}

@@ -34,6 +34,14 @@ pub enum Error {
     /// The tensor library failed: a fault of ours or a lack of memory.
     #[error("tensor computation failed")]
     Tensor(#[from] candle_core::Error),
+    /// The model's logits are NaN or infinite, so its checkpoint is of no use.
+    #[error("text {text}, token {position}: the model's logits hold NaN or infinity; its weights are broken")]
+    NotFinite {
+        /// The text's number in the call, from zero.
+        text: usize,
+        /// The token's position in the text, from zero.
+        position: usize,
+    },
     /// The run was asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -105,7 +113,7 @@ impl Error {
             Self::Store(source) => source.exit_code(),
             Self::Io { .. } => 74,
             Self::InvalidArgument(_) => 2,
-            Self::Config(_) | Self::Tensors(_) => 65,
+            Self::Config(_) | Self::Tensors(_) | Self::NotFinite { .. } => 65,
             Self::Tensor(_) => 70,
             Self::Interrupted => 130,
             Self::BadFile { .. } | Self::Untrusted { .. } => 65,

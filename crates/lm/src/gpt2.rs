@@ -16,6 +16,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::model::Forward;
 
 /// Rows of a matrix product at inference come in multiples of this number, see [`Linear::apply`].
 const ROW_TILE: usize = 16;
@@ -502,6 +503,37 @@ impl Gpt2 {
     /// (R, C) -> (R, V) logits.
     fn head_rows(&self, rows: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         product(rows, &self.head.t()?, pass)
+    }
+}
+
+impl Forward for Gpt2 {
+    type Cache = KvCache;
+
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn context_len(&self) -> usize {
+        self.config.n_positions
+    }
+
+    fn bos(&self) -> Option<u32> {
+        self.config.bos_token_id
+    }
+
+    fn new_cache(&self, batch: usize, capacity: usize) -> Result<KvCache> {
+        let (h, d) = (self.config.n_head, self.config.n_embd / self.config.n_head);
+        let empty = || Tensor::zeros((batch, h, capacity, d), self.wte.dtype(), &Device::Cpu);
+        let layers = self.blocks.iter().map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
+        Ok(KvCache { layers, len: 0 })
+    }
+
+    fn hidden(&self, ids: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor> {
+        self.hidden_rows(ids, &mut Pass::Infer(cache))
+    }
+
+    fn head(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(self.head_rows(rows, &Pass::Infer(None))?.to_dtype(DType::F32)?)
     }
 }
 

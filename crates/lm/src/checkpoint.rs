@@ -1,12 +1,38 @@
 //! A checkpoint in the Hugging Face layout: configuration, weights and tokenizer of one folder.
+//!
+//! Each file is read once, from front to end, and hashed on the way: the hashes are those of the very bytes
+//! that were loaded. Weights are copied, so that nothing that later happens to the files reaches the model.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::error::Result;
-use crate::gpt2::Gpt2;
+use crate::error::{Error, Result};
+use crate::gpt2::{Gpt2, Gpt2Config};
+use crate::precheck::{Dtype, TensorEntry, open_regular, read_capped, read_header, refuse_pickle_name};
 use crate::tokenizer::Tokenizer;
+
+/// The model's configuration.
+pub(crate) const CONFIG: &str = "config.json";
+/// The tokenizer.
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+/// The weights, where they are one file.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// Which file holds which tensor, where the weights are several files.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
+/// The longest configuration that is read, in bytes.
+pub(crate) const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// The longest index of shards that is read, in bytes.
+pub(crate) const MAX_INDEX_BYTES: u64 = 16 << 20;
+/// How many ids more than the tokenizer a model may have, because embeddings are padded to a round size.
+const MAX_PADDING: usize = 1024;
 
 /// One file of a checkpoint, named by its contents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,18 +54,250 @@ pub struct Checkpoint {
     pub tokenizer: Tokenizer,
     /// Every file that was read, in the order of reading.
     pub files: Vec<FileHash>,
-    /// The last part of the folder's path.
+    /// The model's name on the hub for a snapshot of a hub's cache, else the last part of the folder's path.
     pub name: String,
     /// The commit, where the folder is a snapshot of a hub's cache.
     pub revision: Option<String>,
 }
 
 impl Checkpoint {
-    /// Reads a folder with `config.json`, `tokenizer.json` and `model.safetensors` (single or sharded).
+    /// Reads a folder with `config.json`, `tokenizer.json` and `model.safetensors`, single or sharded, in
+    /// f32, f16 or bf16. Pickled weights are never opened.
     ///
     /// # Errors
-    /// See [`crate::Error`].
+    /// [`Error::Missing`], [`Error::Refused`] for pickles, [`Error::Config`] for a configuration that is
+    /// absurd or not GPT-2's, [`Error::BadFile`] for a damaged or hostile file, [`Error::Tensors`] for
+    /// weights that do not fit or are not numbers, [`Error::Io`].
     pub fn open(dir: &Path) -> Result<Self> {
-        todo!("{}", dir.display())
+        refuse_pickle_name(dir)?;
+        let dir = match fs::canonicalize(dir) {
+            Ok(real) if real.is_dir() => real,
+            _ => {
+                return Err(Error::Missing {
+                    path: dir.to_path_buf(),
+                    cause: format!("no such folder; give the folder that holds {CONFIG} and {WEIGHTS}"),
+                });
+            }
+        };
+        let mut files = Vec::new();
+        let config = read_config(&dir, &mut files)?;
+        // The tokenizer comes before the weights, because it is small and as likely to be wrong.
+        let tokenizer_path = dir.join(TOKENIZER);
+        let tokenizer = Tokenizer::open(&tokenizer_path)?;
+        let n_bytes = fs::metadata(&tokenizer_path).map_or(0, |metadata| metadata.len());
+        files.push(FileHash { name: TOKENIZER.to_owned(), sha256: tokenizer.sha256().to_owned(), n_bytes });
+        check_vocabulary(&config, &tokenizer, tokenizer_path)?;
+        let tensors = read_weights(&dir, &mut files)?;
+        let (name, revision) = name_and_revision(&dir);
+        Ok(Self { model: Gpt2::new(config, tensors)?, tokenizer, files, name, revision })
+    }
+}
+
+/// Reads the configuration; refuses what is not GPT-2, or absurd, before anything is allocated for it.
+fn read_config(dir: &Path, files: &mut Vec<FileHash>) -> Result<Gpt2Config> {
+    let bytes = read_capped(&dir.join(CONFIG), MAX_CONFIG_BYTES)?;
+    files.push(FileHash {
+        name: CONFIG.to_owned(),
+        sha256: verbatim_store::sha256_hex(&bytes),
+        n_bytes: bytes.len() as u64,
+    });
+    let value: Value = serde_json::from_slice(&bytes).map_err(|e| Error::Config(format!("{CONFIG}: {e}")))?;
+    let model_type = value.get("model_type").and_then(Value::as_str);
+    let architectures: Vec<&str> = value
+        .get("architectures")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let known = match model_type {
+        Some(model_type) => model_type == "gpt2",
+        None => !architectures.is_empty(),
+    };
+    if !known || !architectures.iter().all(|name| name.starts_with("GPT2")) {
+        return Err(Error::Config(format!(
+            "model_type {:?}, architectures {architectures:?}; supported is GPT-2 (model_type \"gpt2\")",
+            model_type.unwrap_or("")
+        )));
+    }
+    for field in ["quantization_config", "add_cross_attention"] {
+        if value.get(field).is_some_and(|v| !matches!(v, Value::Null | Value::Bool(false))) {
+            return Err(Error::Config(format!("`{field}` is set; supported is GPT-2 in f32, f16 or bf16")));
+        }
+    }
+    let config = Gpt2Config::deserialize(value).map_err(|e| Error::Config(format!("{CONFIG}: {e}")))?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// The tokenizer must not know ids that the model lacks. The model may know a few more, where its embeddings
+/// are padded to a multiple of 64.
+fn check_vocabulary(config: &Gpt2Config, tokenizer: &Tokenizer, path: PathBuf) -> Result<()> {
+    let (model, tokens) = (config.vocab_size, tokenizer.vocab_size());
+    let padded = model > tokens && model.is_multiple_of(64) && model - tokens < MAX_PADDING;
+    if model == tokens || padded {
+        return Ok(());
+    }
+    let cause = format!("{tokens} tokens, but the model has {model}: this is another model's tokenizer");
+    Err(Error::BadFile { path, cause })
+}
+
+/// Reads every tensor, as f32, by its name in the file.
+fn read_weights(dir: &Path, files: &mut Vec<FileHash>) -> Result<HashMap<String, Tensor>> {
+    let mut tensors = HashMap::new();
+    if dir.join(WEIGHTS).exists() {
+        read_shard(dir, WEIGHTS, files, &mut tensors)?;
+        return Ok(tensors);
+    }
+    if !dir.join(INDEX).exists() {
+        return Err(no_weights(dir));
+    }
+    let bytes = read_capped(&dir.join(INDEX), MAX_INDEX_BYTES)?;
+    files.push(FileHash {
+        name: INDEX.to_owned(),
+        sha256: verbatim_store::sha256_hex(&bytes),
+        n_bytes: bytes.len() as u64,
+    });
+    let bad = |cause| Error::BadFile { path: dir.join(INDEX), cause };
+    let index = ShardIndex::parse(&bytes).map_err(bad)?;
+    for shard in index.shards() {
+        refuse_pickle_name(&dir.join(shard))?;
+        if !dir.join(shard).exists() {
+            return Err(bad(format!("shard `{shard}` is missing")));
+        }
+        read_shard(dir, shard, files, &mut tensors)?;
+    }
+    if let Some(name) = index.weight_map.keys().find(|name| !is_buffer(name) && !tensors.contains_key(*name))
+    {
+        return Err(bad(format!("no shard holds tensor `{name}`")));
+    }
+    Ok(tensors)
+}
+
+/// Which shard holds which tensor.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl ShardIndex {
+    /// Parses an index; its shards must be plain names of files beside it.
+    pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let index: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        match index.shards().into_iter().find(|shard| !is_plain(shard)) {
+            Some(shard) => Err(format!("shard name {shard:?} is not a plain file name")),
+            None => Ok(index),
+        }
+    }
+
+    /// The shards, each once, in the order of their names.
+    pub(crate) fn shards(&self) -> BTreeSet<&str> {
+        self.weight_map.values().map(String::as_str).collect()
+    }
+}
+
+/// Whether this is the name of a file in the same folder and nothing else.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    name.len() <= 128 && !name.starts_with('.') && !name.is_empty() && name.bytes().all(plain)
+}
+
+/// What to say where no weights that we read are there: pickles beside it are the usual reason.
+fn no_weights(dir: &Path) -> Error {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let pickles: BTreeSet<PathBuf> = names.filter(|path| refuse_pickle_name(path).is_err()).collect();
+    match pickles.first().map(|path| refuse_pickle_name(path)) {
+        Some(Err(refusal)) => refusal,
+        _ => Error::Missing { path: dir.to_path_buf(), cause: format!("neither {WEIGHTS} nor {INDEX}") },
+    }
+}
+
+/// Reads one safetensors file from front to end.
+fn read_shard(
+    dir: &Path,
+    name: &str,
+    files: &mut Vec<FileHash>,
+    tensors: &mut HashMap<String, Tensor>,
+) -> Result<()> {
+    let path = dir.join(name);
+    let (file, n_bytes) = open_regular(&path)?;
+    let mut reader = Hashing { inner: BufReader::with_capacity(1 << 16, file), sha256: Sha256::new() };
+    let entries = read_header(&mut reader, n_bytes, &path)?;
+    check_memory(&entries, &path)?;
+    let mut bytes = Vec::new();
+    for entry in entries {
+        // The length was checked against the file's, so this allocates no more than the file has.
+        bytes.resize(entry.n_bytes as usize, 0);
+        let read = reader.read_exact(&mut bytes);
+        read.map_err(|source| Error::Io { path: path.clone(), doing: "read the weights", source })?;
+        if is_buffer(&entry.name) {
+            continue;
+        }
+        let bad = |cause| Error::BadFile { path: path.clone(), cause };
+        let dtype = match entry.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::Bf16 => DType::BF16,
+            other => {
+                return Err(bad(format!("tensor `{}` is {other:?}, expected F32, F16 or BF16", entry.name)));
+            }
+        };
+        let tensor =
+            Tensor::from_raw_buffer(&bytes, dtype, &entry.shape, &Device::Cpu)?.to_dtype(DType::F32)?;
+        if tensors.contains_key(&entry.name) {
+            return Err(bad(format!("tensor `{}` stands in another shard, too", entry.name)));
+        }
+        tensors.insert(entry.name, tensor);
+    }
+    files.push(FileHash { name: name.to_owned(), sha256: reader.hex(), n_bytes });
+    Ok(())
+}
+
+/// Causal masks that old exports of GPT-2 keep among the weights; our model makes its own.
+fn is_buffer(name: &str) -> bool {
+    name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+}
+
+/// Asks for the memory of all tensors at once, so that a lack of it is an error and not an abort.
+fn check_memory(entries: &[TensorEntry], path: &Path) -> Result<()> {
+    let n_bytes = entries.iter().map(|e| e.n_bytes / e.dtype.n_bytes() * 4).fold(0, u64::saturating_add);
+    let enough = usize::try_from(n_bytes).is_ok_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
+    if enough {
+        return Ok(());
+    }
+    let source = io::Error::new(io::ErrorKind::OutOfMemory, format!("{n_bytes} bytes of memory are needed"));
+    Err(Error::Io { path: path.to_path_buf(), doing: "load the weights", source })
+}
+
+/// A reader that hashes what passes through it.
+struct Hashing<R> {
+    inner: R,
+    sha256: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.sha256.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+impl<R> Hashing<R> {
+    fn hex(self) -> String {
+        self.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A hub cache keeps snapshots in `models--owner--name/snapshots/<commit>`; elsewhere a folder is its name.
+fn name_and_revision(dir: &Path) -> (String, Option<String>) {
+    let part =
+        |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let last = part(dir);
+    let snapshots = dir.parent().filter(|parent| parent.ends_with("snapshots"));
+    let repo = snapshots.and_then(Path::parent).map(part);
+    match repo.as_deref().and_then(|folder| folder.strip_prefix("models--")) {
+        Some(repo) => (repo.replacen("--", "/", 1), Some(last)),
+        None => (last, None),
     }
 }

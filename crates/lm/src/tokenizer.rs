@@ -1,61 +1,117 @@
-//! The tokenizer of a checkpoint.
+//! The tokenizer of a checkpoint: byte-level BPE, text to ids and ids to bytes.
+//!
+//! Texts are data, never control: no text is encoded to a control token, whatever stands in it. Ids are
+//! decoded to bytes, because a token may end inside a character. Where the file asks for no normalisation
+//! (GPT-2 does not; GPT-NeoX asks for NFC), the tokens' bytes put together are the text's bytes.
 
+mod schema;
+mod train;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use crate::error::Result;
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::NFC;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, DecoderWrapper, PostProcessorWrapper, TokenizerImpl};
+
+use self::schema::{END_OF_TEXT, Schema};
+use crate::error::{Error, Result};
+use crate::precheck::read_capped;
+
+/// The longest `tokenizer.json` that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Encoded once while loading, so that what cannot encode is refused and not found out later.
+const PROBE: &str = "It's 1984,\tCaf\u{e9}   \u{65e5}\u{672c} \u{1f600}\r\n<|endoftext|>\0  ";
+
+type Encoder = TokenizerImpl<BPE, NFC, ByteLevel, PostProcessorWrapper, DecoderWrapper>;
 
 /// A byte-level BPE tokenizer.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
+    encoder: Encoder,
     bytes_by_id: Vec<Vec<u8>>,
     end_of_text: Option<u32>,
     sha256: String,
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json` of at most 64 MiB.
     ///
     /// # Errors
-    /// See [`crate::Error`].
+    /// [`Error::BadFile`] for what is not a byte-level BPE, [`Error::Missing`], [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
-        todo!("{}", path.display())
+        let bytes = read_capped(path, MAX_FILE_BYTES)?;
+        Self::from_bytes(&bytes).map_err(|error| match error {
+            Error::BadFile { cause, .. } => Error::BadFile { path: path.to_path_buf(), cause },
+            other => other,
+        })
     }
 
     /// Reads the contents of a `tokenizer.json`.
     ///
     /// # Errors
-    /// See [`crate::Error`].
-    pub fn from_bytes(_bytes: &[u8]) -> Result<Self> {
-        todo!()
+    /// [`Error::BadFile`], under the name `tokenizer.json`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let bad = |cause: String| Error::BadFile { path: "tokenizer.json".into(), cause };
+        let schema = schema::parse(bytes).map_err(bad)?;
+        // What the schema lets through must neither fail nor panic; if it does, the file is to blame.
+        let encoder = catch_unwind(AssertUnwindSafe(|| encoder(&schema)))
+            .unwrap_or_else(|_| Err("the tokenizers crate panicked".into()))
+            .map_err(|e| bad(e.to_string()))?;
+        let end_of_text = schema.tokens.iter().position(|token| token == END_OF_TEXT).map(|id| id as u32);
+        Ok(Self {
+            encoder,
+            bytes_by_id: schema.bytes,
+            end_of_text,
+            sha256: verbatim_store::sha256_hex(bytes),
+        })
     }
 
-    /// Trains a byte-level BPE; returns the bytes of a `tokenizer.json`.
+    /// Trains a byte-level BPE and returns the bytes of its `tokenizer.json`.
+    ///
+    /// The same texts, in any order and for any number of threads, give the same bytes. `vocab_size` is the
+    /// most tokens; few or short texts give fewer. `<|endoftext|>` is id 0, and text for the training.
     ///
     /// # Errors
-    /// See [`crate::Error`].
-    pub fn train<'a>(_texts: impl Iterator<Item = &'a str> + Send, _vocab_size: usize) -> Result<Vec<u8>> {
-        todo!()
+    /// [`Error::InvalidArgument`] for fewer than 257 or more than 2^20 tokens.
+    pub fn train<S: AsRef<str> + Send>(
+        texts: impl Iterator<Item = S> + Send,
+        vocab_size: usize,
+    ) -> Result<Vec<u8>> {
+        train::train(texts, vocab_size)
     }
 
     /// The ids of a text; the names of control tokens inside it are plain text.
+    ///
+    /// # Panics
+    /// Never for a tokenizer that loaded: each of the 256 bytes is a token.
     #[must_use]
-    pub fn encode(&self, _text: &str) -> Vec<u32> {
-        todo!()
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let encoding = self.encoder.encode_fast(text, false).expect("each of the 256 bytes is a token");
+        encoding.get_ids().to_vec()
     }
 
     /// The bytes that the ids stand for; not always whole characters.
+    ///
+    /// A control token stands for its name. An id outside the vocabulary, which a model with padded
+    /// embeddings may draw, stands for nothing.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> Vec<u8> {
-        ids.iter().flat_map(|&id| self.token_bytes(id)).collect()
+        ids.iter().flat_map(|&id| self.bytes(id)).copied().collect()
     }
 
-    /// The bytes that one id stands for; none for an id outside the vocabulary.
+    /// The bytes that one id stands for, as in [`Tokenizer::decode`].
     #[must_use]
     pub fn token_bytes(&self, id: u32) -> Vec<u8> {
-        self.bytes_by_id.get(id as usize).cloned().unwrap_or_default()
+        self.bytes(id).to_vec()
     }
 
-    /// The number of ids.
+    fn bytes(&self, id: u32) -> &[u8] {
+        self.bytes_by_id.get(id as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// The number of ids; they are 0 to this number less one.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.bytes_by_id.len()
@@ -72,4 +128,19 @@ impl Tokenizer {
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
+}
+
+/// Builds the tokenizers crate's tokenizer from a checked schema, and tries it.
+fn encoder(schema: &Schema) -> tokenizers::Result<Encoder> {
+    // Added tokens are part of the vocabulary, so that they keep their ids. Only runs of white space are also
+    // matched in texts; control tokens are not, and no merge makes one.
+    let vocab: Vocab =
+        schema.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
+    let model = BPE::builder().vocab_and_merges(vocab, schema.merges.clone()).build()?;
+    let mut encoder = Encoder::new(model);
+    encoder.with_normalizer(schema.nfc.then_some(NFC))?;
+    encoder.with_pre_tokenizer(Some(ByteLevel::new(false, false, true)));
+    encoder.add_tokens(schema.spaces.iter().map(|run| AddedToken::from(run.as_str(), false)))?;
+    encoder.encode_fast(PROBE, false)?;
+    Ok(encoder)
 }

@@ -1,1 +1,10 @@
-//! The membership room.
+//! Was this text in the training set: signals of a text, and intervals for counts.
+//!
+//! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
+
+pub mod interval;
+pub mod signal;
+mod zlib;
+
+pub use interval::{Interval, Method, clopper_pearson, wilson};
+pub use zlib::{ZLIB_LEVEL, zlib_len};

@@ -1,0 +1,154 @@
+//! Confidence intervals for a proportion: k of n.
+
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{Beta, ContinuousCDF, Normal};
+
+/// How an interval was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Score interval of Wilson (1927): its coverage is near the level on average.
+    Wilson,
+    /// Exact interval of Clopper and Pearson (1934): its coverage is never below the level.
+    ClopperPearson,
+}
+
+/// A two-sided confidence interval for a proportion.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end, at least 0.
+    pub low: f64,
+    /// Upper end, at most 1.
+    pub high: f64,
+    /// Confidence level, 0.95 for 95 %.
+    pub level: f64,
+    /// How it was computed.
+    pub method: Method,
+}
+
+/// The Wilson score interval for `k` successes in `n` trials (Wilson 1927, equation 4), without continuity correction.
+///
+/// Without trials nothing is known: the interval is 0 to 1.
+///
+/// # Panics
+/// If `k > n` or the level is not between 0 and 1.
+pub fn wilson(k: u64, n: u64, level: f64) -> Interval {
+    check(k, n, level);
+    let method = Method::Wilson;
+    if n == 0 {
+        return Interval { low: 0.0, high: 1.0, level, method };
+    }
+    let z = Normal::standard().inverse_cdf(0.5 + level / 2.0);
+    let (k, n) = (k as f64, n as f64);
+    let rate = k / n;
+    let scale = 1.0 + z * z / n;
+    let centre = (rate + z * z / (2.0 * n)) / scale;
+    let half_width = z / scale * (rate * (1.0 - rate) / n + z * z / (4.0 * n * n)).sqrt();
+    // At k = 0 and k = n one end is 0 or 1 by algebra, which rounding may miss.
+    let low = if k == 0.0 { 0.0 } else { (centre - half_width).max(0.0) };
+    let high = if k == n { 1.0 } else { (centre + half_width).min(1.0) };
+    Interval { low, high, level, method }
+}
+
+/// The exact interval for `k` successes in `n` trials (Clopper and Pearson 1934), from quantiles of the beta distribution.
+///
+/// Without trials nothing is known: the interval is 0 to 1.
+///
+/// # Panics
+/// If `k > n` or the level is not between 0 and 1.
+///
+/// ```
+/// let interval = verbatim_membership::clopper_pearson(0, 1000, 0.95);
+/// assert_eq!(interval.low, 0.0);
+/// assert!((interval.high - 0.003682).abs() < 1e-6);
+/// ```
+pub fn clopper_pearson(k: u64, n: u64, level: f64) -> Interval {
+    check(k, n, level);
+    let tail = (1.0 - level) / 2.0;
+    let (successes, failures) = (k as f64, (n - k) as f64);
+    let low = if k == 0 { 0.0 } else { beta_quantile(successes, failures + 1.0, tail) };
+    let high = if k == n { 1.0 } else { beta_quantile(successes + 1.0, failures, 1.0 - tail) };
+    Interval { low, high, level, method: Method::ClopperPearson }
+}
+
+fn check(k: u64, n: u64, level: f64) {
+    assert!(k <= n, "{k} successes in {n} trials");
+    assert!(level > 0.0 && level < 1.0, "a confidence level of {level}");
+}
+
+fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
+    Beta::new(a, b).expect("both shapes are at least 1").inverse_cdf(probability)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_near(interval: Interval, low: f64, high: f64) {
+        assert!((interval.low - low).abs() < 1e-6 && (interval.high - high).abs() < 1e-6, "{interval:?}");
+    }
+
+    /// Goldens from scipy: `beta.ppf(.025, k, n - k + 1)`, `beta.ppf(.975, k + 1, n - k)`.
+    #[test]
+    fn clopper_pearson_equals_scipy() {
+        assert_near(clopper_pearson(0, 1000, 0.95), 0.0, 0.003_682);
+        assert_near(clopper_pearson(25, 1000, 0.95), 0.016_243, 0.036_685);
+    }
+
+    /// Golden from scipy: `binomtest(25, 1000).proportion_ci(method="wilson")`.
+    #[test]
+    fn wilson_equals_scipy() {
+        assert_near(wilson(25, 1000, 0.95), 0.016_990, 0.036_645);
+    }
+
+    /// By definition: the ends are where the binomial tails are exactly half of what the level leaves.
+    #[test]
+    fn clopper_pearson_ends_have_the_tails_of_the_binomial() {
+        for n in 1..=30u64 {
+            for k in 0..=n {
+                let interval = clopper_pearson(k, n, 0.9);
+                if k > 0 {
+                    let at_least_k: f64 = (k..=n).map(|i| binomial(i, n, interval.low)).sum();
+                    assert!((at_least_k - 0.05).abs() < 1e-9, "{k} of {n}: {at_least_k}");
+                }
+                if k < n {
+                    let at_most_k: f64 = (0..=k).map(|i| binomial(i, n, interval.high)).sum();
+                    assert!((at_most_k - 0.05).abs() < 1e-9, "{k} of {n}: {at_most_k}");
+                }
+            }
+        }
+    }
+
+    /// By definition: the ends solve |p - k/n| = z sqrt(p (1 - p) / n), with z = 1.959964 for 95 %.
+    #[test]
+    fn wilson_ends_solve_the_score_equation() {
+        for n in 1..=30u64 {
+            for k in 0..=n {
+                let interval = wilson(k, n, 0.95);
+                for end in [interval.low, interval.high] {
+                    let distance = (end - k as f64 / n as f64).abs();
+                    let score = 1.959_963_985 * (end * (1.0 - end) / n as f64).sqrt();
+                    assert!((distance - score).abs() < 1e-8, "{k} of {n} at {end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_are_exact_where_nothing_or_everything_was_found() {
+        for interval in [wilson(0, 7, 0.95), clopper_pearson(0, 7, 0.95)] {
+            assert!(interval.low == 0.0 && interval.high < 1.0);
+        }
+        for interval in [wilson(7, 7, 0.95), clopper_pearson(7, 7, 0.95)] {
+            assert!(interval.low > 0.0 && interval.high == 1.0);
+        }
+        for interval in [wilson(0, 0, 0.95), clopper_pearson(0, 0, 0.95)] {
+            assert!(interval.low == 0.0 && interval.high == 1.0);
+        }
+    }
+
+    fn binomial(k: u64, n: u64, p: f64) -> f64 {
+        let ways: f64 = (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product();
+        ways * p.powi(k as i32) * (1.0 - p).powi((n - k) as i32)
+    }
+}

@@ -184,10 +184,10 @@ impl ShardIndex {
     /// Parses an index; its shards must be plain names of files beside it.
     pub(crate) fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
         let index: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        match index.shards().into_iter().find(|shard| !is_plain(shard)) {
-            Some(shard) => Err(format!("shard name {shard:?} is not a plain file name")),
-            None => Ok(index),
+        if let Some(shard) = index.shards().into_iter().find(|shard| !is_plain(shard)) {
+            return Err(format!("shard name {shard:?} is not a plain file name"));
         }
+        Ok(index)
     }
 
     /// The shards, each once, in the order of their names.

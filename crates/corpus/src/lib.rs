@@ -1,1 +1,32 @@
-//! The corpus room.
+//! What the documents of a corpus are, as bytes, and how a changed corpus gets back to disk.
+//!
+//! JSON lines (plain, gzip, zstd), parquet and plain text come in; each document is a [`DocId`] with
+//! its text, its record and its place. This room decides nothing about documents and knows no model.
+//!
+//! ```no_run
+//! use verbatim_corpus::{Corpus, OpenConfig};
+//! use verbatim_store::Silent;
+//!
+//! let corpus = Corpus::open(&["shards/".into()], &OpenConfig::standard(), &Silent)?;
+//! for id in corpus.ids() {
+//!     println!("{}: {} bytes", corpus.label(id), corpus.text(id).len());
+//! }
+//! # Ok::<(), verbatim_corpus::Error>(())
+//! ```
+
+mod corpus;
+mod document;
+mod error;
+mod formats;
+mod reject;
+mod schema;
+mod shard;
+mod source;
+mod write;
+
+pub use corpus::Corpus;
+pub use document::{DocId, Location};
+pub use error::{Error, Result};
+pub use reject::{Cause, Reject};
+pub use schema::{FieldPath, OnBad, OpenConfig, TextUnit};
+pub use write::{Written, write_survivors, write_survivors_to};

@@ -1,0 +1,247 @@
+//! The corpus: all documents of all inputs, numbered in input order, with their texts on demand.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+use verbatim_store::Progress;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::document::{DocId, Location, Span, index, printable, size};
+use crate::error::{Error, Result};
+use crate::formats::{Format, jsonl};
+use crate::reject::Reject;
+use crate::schema::{FieldPath, OnBad, OpenConfig};
+use crate::shard::{Notes, Shard};
+use crate::source;
+
+/// A corpus that is open: every record is found and checked, no text is in memory.
+#[derive(Debug)]
+pub struct Corpus {
+    shards: Vec<Shard>,
+    /// The first document of each shard, and the number of documents at the end.
+    starts: Vec<u64>,
+    id_field: Option<FieldPath>,
+    rejects: Vec<Reject>,
+    warnings: Vec<String>,
+    fingerprint: String,
+}
+
+impl Corpus {
+    /// Finds the inputs and scans their records in parallel.
+    ///
+    /// An input is a file, a folder (searched recursively, in the order of the bytes of the relative
+    /// path; hidden files, links and `_verbatim` are left out), a pattern, or `-` for standard input.
+    ///
+    /// # Errors
+    /// Missing or damaged inputs, a bad record ([`OnBad::Error`]: the first in input order), too many
+    /// bad records ([`OnBad::Skip`]).
+    pub fn open(inputs: &[PathBuf], config: &OpenConfig, progress: &dyn Progress) -> Result<Corpus> {
+        config.validate()?;
+        let (sources, mut warnings) = source::find(inputs)?;
+        progress.stage("reading", Some(sources.iter().map(|s| s.n_bytes).sum()), "bytes");
+
+        // A shard after one that failed need not be read; those before it are, so that the error
+        // does not depend on which thread came first.
+        let first_failed = AtomicUsize::new(usize::MAX);
+        let opened: Vec<Option<Result<(Shard, Notes)>>> = sources
+            .into_par_iter()
+            .enumerate()
+            .map(|(i, source)| {
+                if i > first_failed.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let shard =
+                    Shard::open(source, config, progress).and_then(|opened| stop_at_bad(opened, config));
+                if shard.is_err() {
+                    first_failed.fetch_min(i, Ordering::Relaxed);
+                }
+                Some(shard)
+            })
+            .collect();
+
+        let mut shards = Vec::with_capacity(opened.len());
+        let mut rejects = Vec::new();
+        let mut starts = vec![0];
+        for shard in opened.into_iter().map_while(|shard| shard) {
+            let (shard, notes) = shard?;
+            rejects.extend(notes.rejects);
+            warnings.extend(notes.warnings);
+            starts.push(starts[starts.len() - 1] + size(shard.spans.len()));
+            shards.push(shard);
+        }
+        let n_documents = starts[starts.len() - 1];
+        check_fraction(&rejects, n_documents, config)?;
+        if n_documents == 0 {
+            warnings.push("the input holds no documents".to_owned());
+        }
+        let fingerprint = fingerprint(&shards);
+        Ok(Corpus { shards, starts, id_field: config.id_field.clone(), rejects, warnings, fingerprint })
+    }
+
+    /// How many documents there are.
+    pub fn n_documents(&self) -> u64 {
+        self.starts[self.starts.len() - 1]
+    }
+
+    /// Bytes of all texts together, decoded.
+    pub fn text_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.n_text_bytes).sum()
+    }
+
+    /// Bytes of all records together, without line ends.
+    pub fn record_bytes(&self) -> u64 {
+        self.ids().map(|id| size(self.record(id).len())).sum()
+    }
+
+    /// All documents in order.
+    pub fn ids(&self) -> impl Iterator<Item = DocId> + use<> {
+        (0..self.n_documents()).map(DocId)
+    }
+
+    /// The text of a document, decoded.
+    ///
+    /// # Panics
+    /// When the corpus has no such document, as all functions that take a [`DocId`].
+    pub fn text(&self, id: DocId) -> Cow<'_, [u8]> {
+        let (shard, span) = self.locate(id);
+        let raw = span.raw_text(shard.content());
+        if shard.format != Format::Jsonl {
+            return Cow::Borrowed(raw);
+        }
+        // The text was checked at opening. It can only fail now if the file was changed since, which
+        // `verify_unchanged` reports before anything is committed.
+        match std::str::from_utf8(raw).ok().and_then(jsonl::decode) {
+            Some(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
+            Some(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+            None => Cow::Borrowed(raw),
+        }
+    }
+
+    /// The text of a document as a string; in plain text files, bytes that are not UTF-8 become U+FFFD.
+    pub fn text_str(&self, id: DocId) -> Cow<'_, str> {
+        match self.text(id) {
+            Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+
+    /// The record of a document as it stands in the input, without its line end: a JSON object, a
+    /// line, a whole text file; for parquet the text alone.
+    pub fn record(&self, id: DocId) -> &[u8] {
+        let (shard, span) = self.locate(id);
+        match shard.format {
+            Format::Parquet => span.raw_text(shard.content()),
+            Format::Jsonl | Format::Text(_) => span.record(shard.content()),
+        }
+    }
+
+    /// The user's id of a document, or `file:line` where it has none.
+    pub fn label(&self, id: DocId) -> String {
+        let value = self.id_field.as_ref().and_then(|path| self.field(id, path));
+        match value {
+            Some(serde_json::Value::String(label)) => label,
+            Some(serde_json::Value::Number(label)) => label.to_string(),
+            _ => {
+                let (shard, local) = self.shard_of(id);
+                format!("{}:{}", printable(&shard.name), shard.lines.line_of(local))
+            }
+        }
+    }
+
+    /// Where the record of a document begins.
+    pub fn location(&self, id: DocId) -> Location {
+        let (shard, local) = self.shard_of(id);
+        let byte = match shard.format {
+            Format::Parquet => 0,
+            Format::Jsonl | Format::Text(_) => shard.spans[index(local)].offset,
+        };
+        Location { path: printable(&shard.path), line: shard.lines.line_of(local), byte }
+    }
+
+    /// A field of a document's record; `None` where the record does not have it exactly once.
+    pub fn field(&self, id: DocId, path: &FieldPath) -> Option<serde_json::Value> {
+        let (shard, span) = self.locate(id);
+        match shard.format {
+            Format::Jsonl => jsonl::field(span.record(shard.content()), path),
+            Format::Parquet | Format::Text(_) => None,
+        }
+    }
+
+    /// The records that were left out, in input order.
+    pub fn rejects(&self) -> &[Reject] {
+        &self.rejects
+    }
+
+    /// What a person should know about the inputs, though it stopped nothing.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// xxh3-128 over the names of the shards and their records, in hexadecimal. It does not depend on
+    /// compression, blank lines or the number of threads.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The paths of the shards relative to an output folder, in printable form and input order.
+    pub fn shard_names(&self) -> Vec<String> {
+        self.shards.iter().map(|shard| printable(&shard.name)).collect()
+    }
+
+    /// Checks that every input is still the file that was opened; call it before committing results.
+    ///
+    /// # Errors
+    /// [`verbatim_store::Error::Changed`] for the first that is not.
+    pub fn verify_unchanged(&self) -> Result<()> {
+        self.shards.iter().try_for_each(|shard| Ok(shard.file.verify_unchanged()?))
+    }
+
+    /// Each shard with the number of its first document.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (u64, &Shard)> {
+        self.starts.iter().copied().zip(&self.shards)
+    }
+
+    fn shard_of(&self, id: DocId) -> (&Shard, u64) {
+        assert!(id.0 < self.n_documents(), "document {} of {}", id.0, self.n_documents());
+        let i = self.starts.partition_point(|&start| start <= id.0) - 1;
+        (&self.shards[i], id.0 - self.starts[i])
+    }
+
+    fn locate(&self, id: DocId) -> (&Shard, &Span) {
+        let (shard, local) = self.shard_of(id);
+        (shard, &shard.spans[index(local)])
+    }
+}
+
+fn stop_at_bad((shard, mut notes): (Shard, Notes), config: &OpenConfig) -> Result<(Shard, Notes)> {
+    match config.on_bad {
+        OnBad::Error if !notes.rejects.is_empty() => Err(Error::Bad(notes.rejects.swap_remove(0))),
+        OnBad::Error | OnBad::Skip => Ok((shard, notes)),
+    }
+}
+
+fn check_fraction(rejects: &[Reject], n_documents: u64, config: &OpenConfig) -> Result<()> {
+    let n_bad = size(rejects.len());
+    let n_records = n_documents + n_bad;
+    match rejects.first() {
+        Some(first) if n_bad as f64 > config.max_bad_fraction * n_records as f64 => {
+            let max_bad_fraction = config.max_bad_fraction;
+            Err(Error::TooManyBad { n_bad, n_records, max_bad_fraction, first: first.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn fingerprint(shards: &[Shard]) -> String {
+    let mut hasher = Xxh3::new();
+    for shard in shards {
+        let name = printable(&shard.name);
+        hasher.update(&size(name.len()).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(&size(shard.spans.len()).to_le_bytes());
+        hasher.update(&shard.digest.to_le_bytes());
+    }
+    format!("{:032x}", hasher.digest128())
+}

@@ -1,0 +1,124 @@
+//! Why a corpus cannot be opened or written, each case with its place and its exit code.
+
+use crate::reject::Reject;
+
+/// Result of this room.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure of reading or writing a corpus, by what a person can do about it.
+///
+/// Paths are in printable form: control characters and bytes that are not UTF-8 are escaped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be opened, read, created or written.
+    #[error(transparent)]
+    Store(#[from] verbatim_store::Error),
+    /// A record cannot be used.
+    #[error("{0}; leave such records out with --on-bad skip")]
+    Bad(Reject),
+    /// More records were left out than is tolerated.
+    #[error(
+        "{n_bad} of {n_records} records are bad, more than the tolerated fraction of {max_bad_fraction}; the first: {first}"
+    )]
+    TooManyBad {
+        /// Records left out.
+        n_bad: u64,
+        /// Records in all.
+        n_records: u64,
+        /// The tolerated fraction.
+        max_bad_fraction: f64,
+        /// The first of them in input order.
+        first: Reject,
+    },
+    /// An input is UTF-16.
+    #[error("{path}: this is UTF-16; convert it to UTF-8 first")]
+    Utf16 {
+        /// The input.
+        path: String,
+    },
+    /// Neither the name nor the content of an input says what it is.
+    #[error("{path}: unknown format; name it .jsonl, .parquet or .txt (with .gz or .zst if compressed)")]
+    UnknownFormat {
+        /// The input.
+        path: String,
+    },
+    /// A compressed stream or a parquet file is damaged or of an unsupported kind.
+    #[error("{path}: {cause}")]
+    Damaged {
+        /// The input.
+        path: String,
+        /// What is wrong, with the byte where it is known.
+        cause: String,
+    },
+    /// A compressed input holds more than is tolerated.
+    #[error(
+        "{path}: more than {max_decoded_bytes} bytes when decompressed; raise --max-decompressed if you trust it"
+    )]
+    TooLarge {
+        /// The input.
+        path: String,
+        /// The limit.
+        max_decoded_bytes: u64,
+    },
+    /// A parquet file has no usable text column of that name.
+    #[error("{path}: no text column `{field}` (columns: {columns}); set --text-field")]
+    NoColumn {
+        /// The input.
+        path: String,
+        /// The name looked for.
+        field: String,
+        /// The names that are there.
+        columns: String,
+    },
+    /// A pattern matches no file.
+    #[error("{pattern}: no such file, and as a pattern it matches none")]
+    NoInput {
+        /// The input as it was given.
+        pattern: String,
+    },
+    /// Two inputs would get the same name in an output.
+    #[error("{first} and {second} would both be written as {name}; give the folder that holds both")]
+    SameName {
+        /// The name in the output.
+        name: String,
+        /// The input that came first.
+        first: String,
+        /// The other input.
+        second: String,
+    },
+    /// A field path has an empty name in it.
+    #[error("`{text}` is not a field path; write names with dots between them, such as meta.text")]
+    FieldPath {
+        /// The path as it was given.
+        text: String,
+    },
+    /// A setting is out of range.
+    #[error("{text}")]
+    Config {
+        /// The setting and its range.
+        text: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// The process exit code for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Store(error) => error.exit_code(),
+            Error::NoInput { .. } => 66,
+            Error::SameName { .. } | Error::FieldPath { .. } | Error::Config { .. } => 2,
+            Error::Interrupted => 130,
+            Error::Bad(_)
+            | Error::TooManyBad { .. }
+            | Error::Utf16 { .. }
+            | Error::UnknownFormat { .. }
+            | Error::Damaged { .. }
+            | Error::TooLarge { .. }
+            | Error::NoColumn { .. } => 65,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One input file: its bytes, mapped or decompressed, and the records found in them.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use verbatim_store::{Bytes, Progress, Silent};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
+use crate::document::{Lines, Location, Span, printable, size};
+use crate::error::{Error, Result};
+use crate::formats::{
+    Container, Format, Promise, UTF8_BOM, compressed, container_of, format_of, jsonl, parquet, promise, text,
+};
+use crate::reject::{Cause, Reject};
+use crate::schema::{FieldPath, OnBad, OpenConfig, TextUnit};
+use crate::source::Source;
+
+/// Stretches of a file that are scanned at the same time; any size gives the same result.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Chunks between two looks at errors and at the wish to stop.
+const CHUNKS_IN_A_WAVE: usize = 64;
+
+/// One input file.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    /// The path relative to the output folder.
+    pub(crate) name: PathBuf,
+    /// The path as it was opened.
+    pub(crate) path: PathBuf,
+    pub(crate) container: Container,
+    pub(crate) format: Format,
+    pub(crate) file: Arc<Bytes>,
+    /// The decompressed bytes, or the texts (and ids) of a parquet file.
+    decoded: Option<Bytes>,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) lines: Lines,
+    pub(crate) n_text_bytes: u64,
+    /// xxh3-128 over the hashes of the records, in order.
+    pub(crate) digest: u128,
+}
+
+/// What a shard's records must keep to.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// The file in printable form, for messages.
+    pub(crate) path: String,
+    pub(crate) text_field: FieldPath,
+    pub(crate) max_doc_bytes: u64,
+}
+
+/// What was found in a stretch of a shard. Lines count from the stretch's start.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) spans: Vec<Span>,
+    pub(crate) hashes: Vec<u128>,
+    pub(crate) lines: Lines,
+    pub(crate) rejects: Vec<Reject>,
+    pub(crate) n_text_bytes: u64,
+}
+
+/// What a person should hear of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) rejects: Vec<Reject>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Shard {
+    /// Maps or decompresses a file and finds its records.
+    ///
+    /// # Errors
+    /// What makes the file as a whole unusable; bad records are in the notes.
+    pub(crate) fn open(
+        source: Source,
+        config: &OpenConfig,
+        progress: &dyn Progress,
+    ) -> Result<(Shard, Notes)> {
+        let Source { path, name, content, .. } = source;
+        let file = Arc::new(match content {
+            Some(spooled) => spooled,
+            None => Bytes::open(&path)?,
+        });
+        let mut notes = Notes::default();
+        let container = container_of(&file);
+        let mut decoded = None;
+        let mut damage = None;
+        if container != Container::Plain {
+            let result = compressed::decode((container, &file), &path, config.max_decoded_bytes, progress)?;
+            notes.warnings.extend(result.warnings);
+            damage = result.damage;
+            decoded = Some(result.content);
+        }
+        let content: &[u8] = decoded.as_deref().unwrap_or(&file);
+        let format = format_of(content, &name, config.text_unit)?;
+        note_surprises(&path, (container, format), promise(&name), &mut notes);
+
+        let rules = Rules {
+            path: printable(&path),
+            text_field: config.text_field.clone(),
+            max_doc_bytes: config.max_doc_bytes,
+        };
+        let scan_progress: &dyn Progress = if container == Container::Plain { progress } else { &Silent };
+        let mut scan = match format {
+            Format::Parquet => {
+                let (texts, scan) = parquet::decode(&file, &path, config, scan_progress)?;
+                decoded = Some(texts);
+                scan
+            }
+            Format::Jsonl | Format::Text(_) => {
+                let start = if content.starts_with(UTF8_BOM) { UTF8_BOM.len() } else { 0 };
+                if start > 0 {
+                    notes.warnings.push(format!("{}: byte order mark left out", rules.path));
+                }
+                scan_content(content, start, (format, &rules, config.on_bad), scan_progress)?
+            }
+        };
+        if let Some(cause) = damage {
+            let line = scan.lines.n_lines() + 1;
+            let byte = decoded.as_ref().map_or(0, |bytes| size(bytes.len()));
+            let location = Location { path: rules.path, line, byte };
+            scan.rejects.push(Reject { location, cause: Cause::DamagedStream(cause), n_bytes: 0 });
+        }
+        notes.rejects = std::mem::take(&mut scan.rejects);
+        Ok((Shard::of_scan((path, name), (container, format), (file, decoded), scan), notes))
+    }
+
+    fn of_scan(
+        (path, name): (PathBuf, PathBuf),
+        (container, format): (Container, Format),
+        (file, decoded): (Arc<Bytes>, Option<Bytes>),
+        scan: Scan,
+    ) -> Shard {
+        let mut hasher = Xxh3::new();
+        for hash in &scan.hashes {
+            hasher.update(&hash.to_le_bytes());
+        }
+        let Scan { spans, lines, n_text_bytes, .. } = scan;
+        Shard {
+            name,
+            path,
+            container,
+            format,
+            file,
+            decoded,
+            spans,
+            lines,
+            n_text_bytes,
+            digest: hasher.digest128(),
+        }
+    }
+
+    /// The bytes that spans point into.
+    pub(crate) fn content(&self) -> &[u8] {
+        self.decoded.as_deref().unwrap_or(&self.file)
+    }
+}
+
+impl Scan {
+    /// Adds a document whose record is at `offset`; `text` is the range of its raw text in it.
+    pub(crate) fn push(&mut self, offset: usize, record: &[u8], text: Range<usize>, n_text_bytes: usize) {
+        let short = |n| u32::try_from(n).expect("records over 4 GiB are refused before");
+        self.spans.push(Span {
+            offset: size(offset),
+            len: short(record.len()),
+            text_start: short(text.start),
+            text_len: short(text.len()),
+        });
+        self.hashes.push(xxh3_128(record));
+        self.lines.push_document();
+        self.n_text_bytes += size(n_text_bytes);
+    }
+
+    /// Passes over a line whose record cannot be used; `byte` counts from the start of the file.
+    pub(crate) fn reject(&mut self, path: &str, byte: usize, cause: Cause, n_bytes: usize) {
+        self.lines.push_skipped();
+        let location = Location { path: path.to_owned(), line: self.lines.n_lines(), byte: size(byte) };
+        self.rejects.push(Reject { location, cause, n_bytes: size(n_bytes) });
+    }
+
+    fn append(&mut self, next: Scan) {
+        let n_lines = self.lines.n_lines();
+        self.rejects.extend(next.rejects.into_iter().map(|mut reject| {
+            reject.location.line += n_lines;
+            reject
+        }));
+        self.spans.extend(next.spans);
+        self.hashes.extend(next.hashes);
+        self.lines.append(next.lines);
+        self.n_text_bytes += next.n_text_bytes;
+    }
+}
+
+/// Scans lines in parallel, chunk by chunk, and joins the results in order.
+fn scan_content(
+    content: &[u8],
+    start: usize,
+    (format, rules, on_bad): (Format, &Rules, OnBad),
+    progress: &dyn Progress,
+) -> Result<Scan> {
+    let scan_chunk = match format {
+        Format::Text(TextUnit::File) => return Ok(text::scan_file(content, start..content.len(), rules)),
+        Format::Text(TextUnit::Line) => text::scan_lines,
+        Format::Jsonl | Format::Parquet => jsonl::scan,
+    };
+    let mut scan = Scan::default();
+    for wave in chunks(content, start).chunks(CHUNKS_IN_A_WAVE) {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let parts: Vec<Scan> = wave
+            .par_iter()
+            .map(|range| {
+                let part = scan_chunk(content, range.clone(), rules);
+                progress.advance(size(range.len()));
+                part
+            })
+            .collect();
+        parts.into_iter().for_each(|part| scan.append(part));
+        if on_bad == OnBad::Error && !scan.rejects.is_empty() {
+            break;
+        }
+    }
+    Ok(scan)
+}
+
+/// Cuts at line ends, about every `CHUNK_BYTES`. Each byte is looked at once at most, however long
+/// the lines are.
+fn chunks(content: &[u8], start: usize) -> Vec<Range<usize>> {
+    let mut chunks = Vec::new();
+    let mut at = start;
+    while at < content.len() {
+        let mark = content.len().min(at + CHUNK_BYTES);
+        let end = memchr::memchr(b'\n', &content[mark..]).map_or(content.len(), |i| mark + i + 1);
+        chunks.push(at..end);
+        at = end;
+    }
+    chunks
+}
+
+/// Notes where a file is not what its name promises.
+fn note_surprises(
+    path: &std::path::Path,
+    (container, format): (Container, Format),
+    promise: Promise,
+    notes: &mut Notes,
+) {
+    let name_of = |container| match container {
+        Container::Plain => "not compressed",
+        Container::Gzip => "gzip",
+        Container::Zstd => "zstd",
+    };
+    if container != promise.container {
+        let warning = format!("{}: read as {}, whatever its name says", printable(path), name_of(container));
+        notes.warnings.push(warning);
+    }
+    if format == Format::Parquet && promise.format != Some(crate::formats::Named::Parquet) {
+        notes.warnings.push(format!("{}: read as parquet, whatever its name says", printable(path)));
+    }
+}

@@ -1,0 +1,157 @@
+//! Survivors back to disk: byte for byte, in the format, names and folders of the input.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use verbatim_store::{Access, Output, Progress, create_file};
+
+use crate::corpus::Corpus;
+use crate::document::{DocId, index, size};
+use crate::error::{Error, Result};
+use crate::formats::{Container, Format};
+use crate::schema::TextUnit;
+use crate::shard::Shard;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Written {
+    /// Documents.
+    pub n_documents: u64,
+    /// Bytes of their records, without line ends.
+    pub n_bytes: u64,
+}
+
+/// Writes the documents that `keep` marks (by [`DocId`]) into a folder, which is best a
+/// [`verbatim_store::StagedDir`]: each shard under its name, in its format and compression.
+///
+/// A shard without survivors becomes an empty file of its kind, except that a text file that is one
+/// document is not written. Blank lines are not documents and are left out.
+///
+/// # Errors
+/// What the disk refuses, and inputs that changed since they were opened.
+///
+/// # Panics
+/// When `keep` does not have one entry for each document.
+pub fn write_survivors(
+    corpus: &Corpus,
+    keep: &[bool],
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
+    progress.stage("writing", Some(corpus.n_documents()), "documents");
+    let shards: Vec<(u64, &Shard)> = corpus.shards().collect();
+    let written: Vec<Result<()>> = shards
+        .par_iter()
+        .map(|&(first, shard)| {
+            let keep = &keep[index(first)..][..shard.spans.len()];
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            write_shard(shard, keep, out_dir)?;
+            progress.advance(size(keep.len()));
+            Ok(())
+        })
+        .collect();
+    written.into_iter().collect::<Result<()>>()?;
+    corpus.verify_unchanged()?;
+    Ok(count(corpus, keep))
+}
+
+/// Writes the documents that `keep` marks as JSON lines to a stream. Records that are JSON are copied,
+/// others become `{"id": …, "text": …}`.
+///
+/// # Errors
+/// What the stream refuses, and inputs that changed since they were opened.
+///
+/// # Panics
+/// When `keep` does not have one entry for each document.
+pub fn write_survivors_to(corpus: &Corpus, keep: &[bool], sink: &mut dyn Write) -> Result<Written> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        id: &'a str,
+        text: &'a str,
+    }
+    assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
+    let failed = |e| Error::Store(verbatim_store::Error::io(Path::new("standard output"), "write", e));
+    for (first, shard) in corpus.shards() {
+        for local in kept(&keep[index(first)..][..shard.spans.len()]) {
+            let id = DocId(first + size(local));
+            if shard.format == Format::Jsonl {
+                sink.write_all(corpus.record(id)).map_err(failed)?;
+            } else {
+                let line = Line { id: &corpus.label(id), text: &corpus.text_str(id) };
+                serde_json::to_writer(&mut *sink, &line).map_err(|e| failed(e.into()))?;
+            }
+            sink.write_all(b"\n").map_err(failed)?;
+        }
+    }
+    sink.flush().map_err(failed)?;
+    corpus.verify_unchanged()?;
+    Ok(count(corpus, keep))
+}
+
+fn count(corpus: &Corpus, keep: &[bool]) -> Written {
+    let mut written = Written::default();
+    for local in kept(keep) {
+        written.n_documents += 1;
+        written.n_bytes += size(corpus.record(DocId(size(local))).len());
+    }
+    written
+}
+
+fn kept(keep: &[bool]) -> impl Iterator<Item = usize> {
+    keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(i, _)| i)
+}
+
+fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path) -> Result<()> {
+    let is_one_document = shard.format == Format::Text(TextUnit::File);
+    if is_one_document && kept(keep).next().is_none() {
+        return Ok(());
+    }
+    let path = out_dir.join(&shard.name);
+    if let Some(folder) = path.parent() {
+        let created = fs::create_dir_all(folder);
+        created.map_err(|source| verbatim_store::Error::Create { path: folder.to_path_buf(), source })?;
+    }
+    let mut output = create_file(&path, Access::Shared)?;
+    let written = match shard.container {
+        Container::Plain => write_records(shard, keep, &mut output),
+        Container::Gzip => write_gzip(shard, keep, &mut output),
+        Container::Zstd => write_zstd(shard, keep, &mut output),
+    };
+    written.map_err(|e| verbatim_store::Error::io(&path, "write", e))?;
+    Ok(output.finish()?)
+}
+
+fn write_gzip(shard: &Shard, keep: &[bool], output: &mut Output) -> io::Result<()> {
+    // The header has no time and no name, so equal records give equal files.
+    let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::default());
+    write_records(shard, keep, &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+fn write_zstd(shard: &Shard, keep: &[bool], output: &mut Output) -> io::Result<()> {
+    let mut encoder = zstd::stream::write::Encoder::new(output, zstd::DEFAULT_COMPRESSION_LEVEL)?;
+    encoder.include_checksum(true)?;
+    write_records(shard, keep, &mut encoder)?;
+    encoder.finish().map(drop)
+}
+
+/// Copies kept records with the line ends that they have; a last line without one gets one.
+fn write_records(shard: &Shard, keep: &[bool], sink: &mut impl Write) -> io::Result<()> {
+    let content = shard.content();
+    for local in kept(keep) {
+        let span = &shard.spans[local];
+        sink.write_all(span.record(content))?;
+        if shard.format == Format::Text(TextUnit::File) {
+            continue;
+        }
+        let after = &content[index(span.offset) + span.len as usize..];
+        sink.write_all(if after.starts_with(b"\r\n") { b"\r\n" } else { b"\n" })?;
+    }
+    Ok(())
+}

@@ -1,1 +1,25 @@
-//! The dedup room.
+//! What should go from a corpus: exact and near copies.
+//!
+//! [`plan`] finds and decides, [`apply`] writes; nothing else writes a corpus. A near copy is removed only if its
+//! exact similarity to the very document that is kept reaches the threshold.
+
+mod apply;
+mod buckets;
+mod config;
+mod error;
+mod exact;
+mod finder;
+mod keep;
+mod lsh;
+mod minhash;
+mod plan;
+mod similarity;
+mod star;
+
+pub use apply::{Count, Tally, apply};
+pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use error::{Error, Result};
+pub use finder::plan;
+pub use keep::{Keep, Order};
+pub use lsh::{BandChoice, candidate_probability, choose_bands};
+pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};

@@ -1,0 +1,121 @@
+//! Carries a plan out: the only function that writes a corpus. It decides nothing.
+
+use std::io::Write;
+use std::ops::AddAssign;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use verbatim_corpus::{Corpus, write_survivors};
+use verbatim_store::{Access, Progress, create_file, write_shared};
+
+use crate::error::{Error, Result};
+use crate::plan::{Plan, Removal};
+
+/// The folder beside the survivors for what a run tells about itself; readers of corpora skip it.
+const RUN_FOLDER: &str = "_verbatim";
+
+/// Documents and the bytes of their records, line ends not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Documents, or records that cannot be used.
+    pub documents: u64,
+    /// Bytes of their records.
+    pub bytes: u64,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.documents += other.documents;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The account of a run: read = kept + removed + rejected, in documents and in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// What the corpus holds.
+    pub read: Count,
+    /// What was written.
+    pub kept: Count,
+    /// What the plan took out.
+    pub removed: Count,
+    /// What could not be used.
+    pub rejected: Count,
+}
+
+impl Tally {
+    fn balances(&self) -> bool {
+        let mut sum = self.kept;
+        sum += self.removed;
+        sum += self.rejected;
+        sum == self.read
+    }
+}
+
+/// Writes the documents that stay, and the lists of those that go, into a folder that is being staged.
+///
+/// Beside the survivors, which have the layout and the bytes of the input, `_verbatim/` holds `removed.jsonl`,
+/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`. None of them holds text of a document.
+///
+/// # Errors
+/// [`Error::OtherCorpus`] if the plan was made for another corpus, [`Error::Unbalanced`] if documents or bytes are
+/// missing; then the caller must not commit the folder.
+pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progress) -> Result<Tally> {
+    plan.check_corpus(corpus)?;
+    let written = write_survivors(corpus, &plan.keep_mask(), out_dir, progress)?;
+    let mut tally = Tally {
+        read: Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() },
+        kept: Count { documents: written.n_documents, bytes: written.n_bytes },
+        ..Tally::default()
+    };
+    for removal in plan.removals() {
+        tally.removed += Count { documents: 1, bytes: corpus.record(removal.doc).len() as u64 };
+    }
+    for reject in corpus.rejects() {
+        let count = Count { documents: 1, bytes: reject.n_bytes };
+        tally.rejected += count;
+        tally.read += count;
+    }
+    if !tally.balances() {
+        return Err(Error::Unbalanced(Box::new(tally)));
+    }
+    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
+    corpus.verify_unchanged()?;
+    Ok(tally)
+}
+
+fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| verbatim_store::Error::io(folder, "create the folder", error))?;
+    let removed = plan.removals().iter().map(|&Removal { doc, kept, stage, similarity }| {
+        let (place, kept_place) = (corpus.location(doc), corpus.location(kept));
+        json!({
+            "id": corpus.label(doc), "kept": corpus.label(kept), "stage": stage, "similarity": similarity,
+            "path": place.path, "line": place.line, "kept_path": kept_place.path, "kept_line": kept_place.line,
+        })
+    });
+    write_lines(&folder.join("removed.jsonl"), removed)?;
+    let clusters = plan.clusters().into_iter().map(|cluster| {
+        let removed: Vec<String> = cluster.removed.iter().map(|&doc| corpus.label(doc)).collect();
+        json!({ "kept": corpus.label(cluster.kept), "n_documents": removed.len() + 1, "removed": removed })
+    });
+    write_lines(&folder.join("clusters.jsonl"), clusters)?;
+    let rejects = corpus.rejects().iter().map(|reject| {
+        let place = &reject.location;
+        json!({
+            "path": place.path, "line": place.line, "byte": place.byte,
+            "cause": reject.cause.to_string(), "n_bytes": reject.n_bytes,
+        })
+    });
+    write_lines(&folder.join("rejects.jsonl"), rejects)?;
+    Ok(write_shared(&folder.join("plan.json"), plan.to_json().as_bytes())?)
+}
+
+fn write_lines(path: &Path, lines: impl Iterator<Item = serde_json::Value>) -> Result<()> {
+    let mut file = create_file(path, Access::Shared)?;
+    for line in lines {
+        writeln!(file, "{line}").map_err(|error| verbatim_store::Error::io(path, "write", error))?;
+    }
+    Ok(file.finish()?)
+}

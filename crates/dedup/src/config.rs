@@ -1,0 +1,84 @@
+//! What to look for and what to keep.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use verbatim_index::{Normalizer, Shingler};
+
+use crate::error::{Error, Result};
+use crate::keep::Keep;
+use crate::lsh::{BandChoice, MAX_PERMUTATIONS, candidate_probability, choose_bands};
+use crate::similarity::Threshold;
+
+/// A finder of copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Equal texts after normalisation.
+    Exact,
+    /// Similar sets of shingles.
+    Minhash,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Exact => "exact",
+            Stage::Minhash => "minhash",
+        })
+    }
+}
+
+/// The exact stage: texts that are equal after these steps are copies. Empty texts are nobody's copies.
+#[derive(Debug, Clone)]
+pub struct ExactConfig {
+    /// Applied before texts are compared.
+    pub normalizer: Normalizer,
+}
+
+/// The near-copy stage.
+#[derive(Debug, Clone)]
+pub struct MinhashConfig {
+    /// Cuts texts into the shingles whose sets are compared.
+    pub shingler: Shingler,
+    /// The Jaccard similarity, above 0 to 1, from which on two documents are copies.
+    pub threshold: f64,
+    /// The share, between 0 and 1, of pairs at the threshold that must be found; more similar pairs are found more
+    /// often.
+    pub recall: f64,
+    /// Bands and rows in a band, where they are not to be chosen for the recall.
+    pub bands_rows: Option<(usize, usize)>,
+    /// Draws the permutations.
+    pub seed: u64,
+}
+
+impl MinhashConfig {
+    /// The threshold as a fraction, and the bands: those asked for, or the cheapest that reach the recall.
+    pub(crate) fn resolve(&self) -> Result<(Threshold, BandChoice)> {
+        let threshold = Threshold::new(self.threshold).ok_or(Error::Threshold(self.threshold))?;
+        let Some((bands, rows)) = self.bands_rows else {
+            if !(self.recall > 0.0 && self.recall < 1.0) {
+                return Err(Error::Recall(self.recall));
+            }
+            return Ok((threshold, choose_bands(self.threshold, self.recall)));
+        };
+        match bands.checked_mul(rows) {
+            Some(1..=MAX_PERMUTATIONS) => {}
+            _ => return Err(Error::BandsRows { bands, rows }),
+        }
+        let predicted_recall = candidate_probability(self.threshold, bands, rows);
+        let cost = crate::lsh::cost(self.threshold, bands, rows);
+        Ok((threshold, BandChoice { bands, rows, predicted_recall, cost }))
+    }
+}
+
+/// One run: the exact stage first, the near-copy stage on its survivors.
+#[derive(Debug, Clone)]
+pub struct DedupConfig {
+    /// The exact stage, if it is to run.
+    pub exact: Option<ExactConfig>,
+    /// The near-copy stage, if it is to run.
+    pub minhash: Option<MinhashConfig>,
+    /// Which of several copies stays.
+    pub keep: Keep,
+}

@@ -1,0 +1,87 @@
+//! What can go wrong between a corpus and its clean copy, by what a person can do about it.
+
+use std::path::PathBuf;
+
+use crate::apply::Tally;
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A de-duplication that cannot be planned or applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Neither stage was asked for.
+    #[error("no stage to run; ask for exact, minhash or both")]
+    NoStage,
+    /// A threshold that no pair or every pair would reach.
+    #[error("a similarity threshold of {0}; choose one from 0.01 to 1 with at most 18 decimals")]
+    Threshold(f64),
+    /// A recall that cannot be promised.
+    #[error("a recall of {0}; choose one above 0 and below 1")]
+    Recall(f64),
+    /// Bands and rows that make no signature or an absurdly long one.
+    #[error("{bands} bands of {rows} rows; choose at least 1 of each and at most {max} in all", max = crate::lsh::MAX_PERMUTATIONS)]
+    BandsRows {
+        /// Bands asked for.
+        bands: usize,
+        /// Rows in each band asked for.
+        rows: usize,
+    },
+    /// A keep policy that does not exist.
+    #[error(
+        "no keep policy `{0}`; choose from first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED"
+    )]
+    UnknownKeep(String),
+    /// More documents than a run can number.
+    #[error("{0} documents are more than one run can take (2^32 - 1); split the corpus")]
+    TooManyDocuments(u64),
+    /// The file is no plan, or not one that this version reads.
+    #[error("{path}: not a usable plan: {cause}; make it anew with `verbatim dedup --dry-run`")]
+    BadPlan {
+        /// The plan file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The plan was made for another corpus.
+    #[error(
+        "the plan was made for another corpus ({planned}, this is {found}); make it anew with `verbatim dedup --dry-run`"
+    )]
+    OtherCorpus {
+        /// Fingerprint in the plan.
+        planned: String,
+        /// Fingerprint of the corpus given.
+        found: String,
+    },
+    /// Documents or bytes went missing: a mistake in this program, found before anything was committed.
+    #[error("read is not kept + removed + rejected ({0:?}); nothing was committed; please report this")]
+    Unbalanced(Box<Tally>),
+    /// The caller asked to stop.
+    #[error("interrupted; nothing was committed")]
+    Interrupted,
+    /// The corpus cannot be read or written.
+    #[error(transparent)]
+    Corpus(#[from] verbatim_corpus::Error),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] verbatim_store::Error),
+}
+
+impl Error {
+    /// The process exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::NoStage
+            | Error::Threshold(_)
+            | Error::Recall(_)
+            | Error::BandsRows { .. }
+            | Error::UnknownKeep(_) => 2,
+            Error::TooManyDocuments(_) | Error::BadPlan { .. } | Error::OtherCorpus { .. } => 65,
+            Error::Unbalanced(_) => 70,
+            Error::Interrupted => 130,
+            Error::Corpus(error) => error.exit_code(),
+            Error::Store(error) => error.exit_code(),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Groups of documents whose texts are equal after normalisation: found by hash, decided by the bytes.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_index::Normalizer;
+use verbatim_store::Progress;
+
+use crate::error::{Error, Result};
+
+/// A hash of a normalised text. Injected, so that tests can forge collisions.
+pub(crate) type TextHash = fn(&[u8]) -> u128;
+
+/// Documents by preference: the rank of a document is its position here, and lower ranks are preferred.
+pub(crate) type Ranking = [DocId];
+
+/// The groups of two and more equal texts as ranks, ascending; the groups are in the order of their first member.
+///
+/// Texts that are empty after normalisation are in no group.
+pub(crate) fn equal_texts(
+    corpus: &Corpus,
+    ranking: &Ranking,
+    normalizer: &Normalizer,
+    hash: TextHash,
+    progress: &dyn Progress,
+) -> Result<Vec<Vec<u32>>> {
+    progress.stage("hashing texts", Some(ranking.len() as u64), "documents");
+    let texts = Texts { corpus, ranking, normalizer };
+    let mut hashes: Vec<(u128, u32)> = (0..ranking.len() as u32)
+        .into_par_iter()
+        .filter_map(|rank| {
+            progress.advance(1);
+            if progress.interrupted() {
+                return None;
+            }
+            texts.with(rank, |text| (!text.is_empty()).then(|| (hash(text), rank)))
+        })
+        .collect();
+    if progress.interrupted() {
+        return Err(Error::Interrupted);
+    }
+    hashes.par_sort_unstable();
+    let runs: Vec<&[(u128, u32)]> = hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1).collect();
+    let mut groups: Vec<Vec<u32>> = runs.into_par_iter().flat_map_iter(|run| texts.split(run)).collect();
+    groups.sort_unstable();
+    Ok(groups)
+}
+
+struct Texts<'a> {
+    corpus: &'a Corpus,
+    ranking: &'a Ranking,
+    normalizer: &'a Normalizer,
+}
+
+impl Texts<'_> {
+    /// Calls `read` with the normalised text. A text that is not UTF-8 is taken as it is.
+    fn with<T>(&self, rank: u32, read: impl FnOnce(&[u8]) -> T) -> T {
+        let raw = self.corpus.text(self.ranking[rank as usize]);
+        if self.normalizer.steps().is_empty() {
+            return read(&raw);
+        }
+        match std::str::from_utf8(&raw) {
+            Ok(text) => match self.normalizer.apply(text) {
+                Cow::Borrowed(same) => read(same.as_bytes()),
+                Cow::Owned(changed) => read(changed.as_bytes()),
+            },
+            Err(_) => read(&raw),
+        }
+    }
+
+    /// The groups of equal texts among documents of one hash.
+    fn split(&self, run: &[(u128, u32)]) -> Vec<Vec<u32>> {
+        let mut ranks: Vec<u32> = run.iter().map(|&(_, rank)| rank).collect();
+        let first = ranks[0];
+        let all_equal =
+            self.with(first, |text| ranks[1..].iter().all(|&rank| self.with(rank, |other| other == text)));
+        if all_equal {
+            return vec![ranks];
+        }
+        // Only forged collisions come here. Sorting by the text keeps even a million of them near linear.
+        let order = |&a: &u32, &b: &u32| self.with(a, |x| self.with(b, |y| x.cmp(y))).then(a.cmp(&b));
+        ranks.sort_unstable_by(order);
+        ranks
+            .chunk_by(|&a, &b| self.with(a, |x| self.with(b, |y| x == y)))
+            .filter(|group| group.len() > 1)
+            .map(<[u32]>::to_vec)
+            .collect()
+    }
+}

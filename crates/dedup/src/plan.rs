@@ -1,0 +1,280 @@
+//! The plan: what goes and why, as a file that can be read, reviewed and carried out later.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_index::{Normalizer, Unit};
+use verbatim_store::{Access, Bytes, Existing, Replace};
+
+use crate::apply::Count;
+use crate::config::{DedupConfig, Stage};
+use crate::error::{Error, Result};
+use crate::keep::Keep;
+use crate::lsh::{BandChoice, candidate_probability};
+
+const MAGIC: &str = "verbatim plan";
+const VERSION: u32 = 1;
+
+/// A document that goes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The document that goes.
+    pub doc: DocId,
+    /// The document that stays for it; never itself removed.
+    pub kept: DocId,
+    /// Why: equal texts, or similar sets of shingles.
+    pub stage: Stage,
+    /// Jaccard similarity of the two, cut after nine decimals; 1 for equal texts.
+    pub similarity: f64,
+}
+
+/// What one stage did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageTally {
+    /// The stage.
+    pub stage: Stage,
+    /// Documents removed, and the bytes of their records without line ends.
+    pub removed: Count,
+    /// Pairs of documents that were compared exactly.
+    pub n_compared: u64,
+    /// Pairs that share a band but were not compared, because too many documents that are no copies of each other
+    /// share it. Where this is not zero the recall may be below the predicted one.
+    pub n_passed_over: u64,
+}
+
+impl StageTally {
+    pub(crate) fn new(stage: Stage, n_compared: u64, n_passed_over: u64) -> Self {
+        StageTally { stage, removed: Count::default(), n_compared, n_passed_over }
+    }
+}
+
+/// What was asked for, and what was chosen for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Which of several copies stays.
+    pub keep: Keep,
+    /// The exact stage, if it ran.
+    pub exact: Option<ExactParameters>,
+    /// The near-copy stage, if it ran.
+    pub minhash: Option<MinhashParameters>,
+}
+
+/// Parameters of the exact stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExactParameters {
+    /// Steps applied before texts are compared.
+    pub normalize: Normalizer,
+}
+
+/// Parameters of the near-copy stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinhashParameters {
+    /// What a shingle is made of.
+    pub unit: Unit,
+    /// Units in a shingle.
+    pub n: usize,
+    /// Steps applied before texts are cut.
+    pub normalize: Normalizer,
+    /// Jaccard similarity from which on documents are copies.
+    pub threshold: f64,
+    /// Bands and rows, asked for or chosen, with the predicted recall at the threshold.
+    pub bands: BandChoice,
+    /// (similarity, probability that a pair of it is compared): the S-curve, at 0.05, 0.10, ... 1.
+    pub curve: Vec<(f64, f64)>,
+    /// Drew the permutations.
+    pub seed: u64,
+}
+
+impl Parameters {
+    pub(crate) fn new(config: &DedupConfig, choice: Option<BandChoice>) -> Self {
+        let exact =
+            config.exact.as_ref().map(|exact| ExactParameters { normalize: exact.normalizer.clone() });
+        let minhash = config.minhash.as_ref().zip(choice).map(|(minhash, choice)| MinhashParameters {
+            unit: minhash.shingler.unit(),
+            n: minhash.shingler.n(),
+            normalize: minhash.shingler.normalizer().clone(),
+            threshold: minhash.threshold,
+            bands: BandChoice {
+                predicted_recall: cut(choice.predicted_recall),
+                cost: cut(choice.cost),
+                ..choice
+            },
+            curve: (1..=20)
+                .map(|i| f64::from(i) / 20.0)
+                .map(|s| (s, cut(candidate_probability(s, choice.bands, choice.rows))))
+                .collect(),
+            seed: minhash.seed,
+        });
+        Parameters { keep: config.keep.clone(), exact, minhash }
+    }
+}
+
+/// Cut after nine decimals: such numbers are read back as they were written.
+fn cut(number: f64) -> f64 {
+    (number * 1e9).floor() / 1e9
+}
+
+/// What becomes of a document.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict<'a> {
+    /// It stays.
+    Kept,
+    /// It goes.
+    Removed(&'a Removal),
+}
+
+/// A document that is kept, and those that go for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// The document that stays.
+    pub kept: DocId,
+    /// The documents that go, ascending; at least one.
+    pub removed: Vec<DocId>,
+}
+
+/// What goes from one corpus, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    magic: String,
+    version: u32,
+    corpus: String,
+    n_documents: u64,
+    parameters: Parameters,
+    stages: Vec<StageTally>,
+    removals: Vec<Removal>,
+}
+
+impl Plan {
+    pub(crate) fn new(
+        corpus: &Corpus,
+        parameters: Parameters,
+        stages: Vec<StageTally>,
+        removals: Vec<Removal>,
+    ) -> Self {
+        let plan = Plan {
+            magic: MAGIC.to_owned(),
+            version: VERSION,
+            corpus: corpus.fingerprint().to_owned(),
+            n_documents: corpus.n_documents(),
+            parameters,
+            stages,
+            removals,
+        };
+        assert_eq!(plan.inconsistency(), None, "a plan that was just made is consistent");
+        plan
+    }
+
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    /// [`Error::BadPlan`] if it is not a plan, of another version, or contradicts itself.
+    pub fn load(path: &Path) -> Result<Plan> {
+        #[derive(Deserialize)]
+        struct Header {
+            magic: String,
+            version: u32,
+        }
+        let bad = |cause: String| Error::BadPlan { path: path.to_owned(), cause };
+        let bytes = Bytes::open(path)?;
+        let header: Header = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        if header.magic != MAGIC {
+            return Err(bad(format!("its magic word is not `{MAGIC}`")));
+        }
+        if header.version != VERSION {
+            return Err(bad(format!("version {}, this program reads version {VERSION}", header.version)));
+        }
+        let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        match plan.inconsistency() {
+            Some(cause) => Err(bad(cause)),
+            None => Ok(plan),
+        }
+    }
+
+    /// Writes the plan file, replacing an older one.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut file = Replace::create(path, Access::Shared, Existing::Replace)?;
+        file.write_all(self.to_json().as_bytes())
+            .map_err(|error| verbatim_store::Error::io(path, "write", error))?;
+        Ok(file.finish()?)
+    }
+
+    /// The plan file's text.
+    pub fn to_json(&self) -> String {
+        let mut text =
+            serde_json::to_string_pretty(self).expect("a plan has only string keys and finite numbers");
+        text.push('\n');
+        text
+    }
+
+    /// Fails if this is not the corpus that the plan was made for.
+    pub fn check_corpus(&self, corpus: &Corpus) -> Result<()> {
+        if self.corpus == corpus.fingerprint() && self.n_documents == corpus.n_documents() {
+            return Ok(());
+        }
+        Err(Error::OtherCorpus { planned: self.corpus.clone(), found: corpus.fingerprint().to_owned() })
+    }
+
+    /// Documents of the corpus.
+    pub fn n_documents(&self) -> u64 {
+        self.n_documents
+    }
+
+    /// What was asked for, and what was chosen for it.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// What each stage did, in the order in which they ran.
+    pub fn stages(&self) -> &[StageTally] {
+        &self.stages
+    }
+
+    /// The documents that go, ascending.
+    pub fn removals(&self) -> &[Removal] {
+        &self.removals
+    }
+
+    /// What becomes of a document.
+    pub fn verdict(&self, doc: DocId) -> Verdict<'_> {
+        match self.removals.binary_search_by_key(&doc, |removal| removal.doc) {
+            Ok(i) => Verdict::Removed(&self.removals[i]),
+            Err(_) => Verdict::Kept,
+        }
+    }
+
+    /// For each document whether it stays.
+    pub fn keep_mask(&self) -> Vec<bool> {
+        let mut keep = vec![true; self.n_documents as usize];
+        self.removals.iter().for_each(|removal| keep[removal.doc.0 as usize] = false);
+        keep
+    }
+
+    /// The kept documents that others go for, ascending.
+    pub fn clusters(&self) -> Vec<Cluster> {
+        let mut clusters: BTreeMap<DocId, Vec<DocId>> = BTreeMap::new();
+        for removal in &self.removals {
+            clusters.entry(removal.kept).or_default().push(removal.doc);
+        }
+        clusters.into_iter().map(|(kept, removed)| Cluster { kept, removed }).collect()
+    }
+
+    /// Why the plan cannot be carried out as it stands, if so.
+    fn inconsistency(&self) -> Option<String> {
+        if !self.removals.is_sorted_by(|a, b| a.doc < b.doc) {
+            return Some("its removals are not in order".to_owned());
+        }
+        self.removals.iter().find_map(|removal| {
+            let Removal { doc, kept, .. } = removal;
+            if doc.0 >= self.n_documents || kept.0 >= self.n_documents {
+                return Some(format!("document {} of {}", doc.0.max(kept.0), self.n_documents));
+            }
+            match self.verdict(*kept) {
+                Verdict::Removed(_) => Some(format!("document {} is kept for {} and removed", kept.0, doc.0)),
+                Verdict::Kept => None,
+            }
+        })
+    }
+}

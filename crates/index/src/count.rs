@@ -1,0 +1,160 @@
+//! How often given strings stand in the documents of a corpus, overlapping occurrences included.
+
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use rayon::prelude::*;
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_store::Progress;
+
+/// Where and how often a string stands in a corpus.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Occurrences {
+    /// Documents that hold the string.
+    pub n_documents: u64,
+    /// Occurrences in all documents; they may overlap.
+    pub n_occurrences: u64,
+    /// The first document that holds it, and the byte offset in its text.
+    pub first: Option<(DocId, u64)>,
+}
+
+/// Documents that are scanned in parallel before their counts are added up: bounds the memory for counts.
+const WAVE: u64 = 8192;
+
+/// String bytes that go into one automaton: bounds its memory. More strings take more passes over the corpus.
+pub(crate) const BATCH_BYTES: usize = 4 << 20;
+
+/// Counts each string in the texts of the corpus; an empty string occurs nowhere.
+///
+/// Linear in the corpus plus the number of occurrences. An interrupted count is too low; the caller asks
+/// `progress.interrupted()`.
+pub fn count_strings(corpus: &Corpus, strings: &[Vec<u8>], progress: &dyn Progress) -> Vec<Occurrences> {
+    let mut totals = vec![Occurrences::default(); strings.len()];
+    // Equal strings are looked for once.
+    let mut order: Vec<usize> = (0..strings.len()).filter(|&i| !strings[i].is_empty()).collect();
+    order.sort_unstable_by_key(|&i| &strings[i]);
+    let groups: Vec<&[usize]> = order.chunk_by(|&a, &b| strings[a] == strings[b]).collect();
+    for batch in batches(&groups, |group| strings[group[0]].len()) {
+        let groups = &groups[batch];
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .build(groups.iter().map(|group| &strings[group[0]]))
+            .expect("a batch of strings is far smaller than an automaton may be");
+        for (group, count) in groups.iter().zip(count_batch(corpus, &automaton, progress)) {
+            group.iter().for_each(|&i| totals[i] = count);
+        }
+    }
+    totals
+}
+
+fn count_batch(corpus: &Corpus, automaton: &AhoCorasick, progress: &dyn Progress) -> Vec<Occurrences> {
+    progress.stage("counting strings", Some(corpus.n_documents()), "documents");
+    let mut totals = vec![Occurrences::default(); automaton.patterns_len()];
+    for start in (0..corpus.n_documents()).step_by(WAVE as usize) {
+        if progress.interrupted() {
+            break;
+        }
+        let end = corpus.n_documents().min(start + WAVE);
+        let counts: Vec<Vec<InDocument>> = (start..end)
+            .into_par_iter()
+            .map(|doc| {
+                progress.advance(1);
+                count_document(&corpus.text(DocId(doc)), automaton)
+            })
+            .collect();
+        for (doc, counts) in (start..).map(DocId).zip(counts) {
+            for InDocument { string, first, n_occurrences } in counts {
+                let total = &mut totals[string];
+                total.n_documents += 1;
+                total.n_occurrences += n_occurrences;
+                total.first = total.first.or(Some((doc, first)));
+            }
+        }
+    }
+    totals
+}
+
+/// One string's occurrences in one document.
+struct InDocument {
+    string: usize,
+    first: u64,
+    n_occurrences: u64,
+}
+
+fn count_document(text: &[u8], automaton: &AhoCorasick) -> Vec<InDocument> {
+    let mut found: Vec<InDocument> = Vec::new();
+    let mut slots = rustc_hash::FxHashMap::default();
+    for hit in automaton.find_overlapping_iter(text) {
+        let string = hit.pattern().as_usize();
+        let slot = *slots.entry(string).or_insert_with(|| {
+            found.push(InDocument { string, first: hit.start() as u64, n_occurrences: 0 });
+            found.len() - 1
+        });
+        found[slot].n_occurrences += 1;
+    }
+    found
+}
+
+/// Cuts items into consecutive batches of at most [`BATCH_BYTES`] each; a larger item is a batch of its own.
+pub(crate) fn batches<T>(items: &[T], len_bytes: impl Fn(&T) -> usize) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let (mut start, mut n_bytes) = (0, 0);
+    for (i, item) in items.iter().enumerate() {
+        if i > start && n_bytes + len_bytes(item) > BATCH_BYTES {
+            batches.push(start..i);
+            (start, n_bytes) = (i, 0);
+        }
+        n_bytes += len_bytes(item);
+    }
+    if start < items.len() {
+        batches.push(start..items.len());
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::tests::corpus_of;
+    use proptest::prelude::*;
+    use verbatim_store::Silent;
+
+    #[test]
+    fn batches_hold_every_item_once() {
+        let sizes = [1, BATCH_BYTES, 2 * BATCH_BYTES, 5, BATCH_BYTES - 5, 1];
+        assert_eq!(batches(&sizes, |&n| n), [0..1, 1..2, 2..3, 3..5, 5..6]);
+        assert!(batches(&sizes[..0], |&n| n).is_empty());
+    }
+
+    #[test]
+    fn the_empty_string_and_repeated_strings_are_counted_honestly() {
+        let corpus = corpus_of(&["aaa", "", "xaa"]);
+        let strings = [b"aa".to_vec(), Vec::new(), b"aa".to_vec(), b"q".to_vec()];
+        let counts = count_strings(&corpus, &strings, &Silent);
+        let expected = Occurrences { n_documents: 2, n_occurrences: 3, first: Some((DocId(0), 0)) };
+        assert_eq!(counts, [expected, Occurrences::default(), expected, Occurrences::default()]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn counts_equal_naive_windows(
+            texts in prop::collection::vec("[ab]{0,12}", 1..5),
+            strings in prop::collection::vec("[ab]{1,4}", 1..5),
+        ) {
+            let corpus = corpus_of(&texts);
+            let strings: Vec<Vec<u8>> = strings.into_iter().map(String::into_bytes).collect();
+            for (string, count) in strings.iter().zip(count_strings(&corpus, &strings, &Silent)) {
+                let mut expected = Occurrences::default();
+                for (doc, text) in (0..).map(DocId).zip(&texts) {
+                    let places: Vec<usize> =
+                        (0..text.len()).filter(|&i| text.as_bytes()[i..].starts_with(string)).collect();
+                    expected.n_documents += u64::from(!places.is_empty());
+                    expected.n_occurrences += places.len() as u64;
+                    expected.first = expected.first.or(places.first().map(|&i| (doc, i as u64)));
+                }
+                prop_assert_eq!(count, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What a caller can ask of this room that it cannot do.
+
+/// The result of this crate's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A request that cannot be carried out; every one is a mistake in the configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A normalisation step of that name does not exist.
+    #[error(
+        "no normalisation step `{0}`; choose from nfc, nfkc, casefold, whitespace, punctuation, digits, diacritics"
+    )]
+    UnknownStep(String),
+    /// A shingle unit of that name does not exist.
+    #[error("no shingle unit `{0}`; choose from word, char, byte, token")]
+    UnknownUnit(String),
+    /// A shingle must have at least one unit, and an absurd length is refused.
+    #[error("a shingle of {0} units; choose from 1 to {max}", max = crate::shingle::MAX_UNITS)]
+    ShingleLength(usize),
+    /// Token shingles were asked for without a tokenizer.
+    #[error("token shingles need a tokenizer; give one or choose word, char or byte")]
+    NoTokenizer,
+}
+
+impl Error {
+    /// The process exit code: 2, usage or configuration.
+    pub fn exit_code(&self) -> u8 {
+        2
+    }
+}

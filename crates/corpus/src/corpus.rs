@@ -162,11 +162,8 @@ impl Corpus {
 
     /// A field of a document's record; `None` where the record does not have it exactly once.
     pub fn field(&self, id: DocId, path: &FieldPath) -> Option<serde_json::Value> {
-        let (shard, span) = self.locate(id);
-        match shard.format {
-            Format::Jsonl => jsonl::field(span.record(shard.content()), path),
-            Format::Parquet | Format::Text(_) => None,
-        }
+        let (shard, local) = self.shard_of(id);
+        shard.field(local, path)
     }
 
     /// The records that were left out, in input order.

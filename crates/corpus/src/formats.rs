@@ -3,6 +3,7 @@
 pub(crate) mod compressed;
 pub(crate) mod jsonl;
 pub(crate) mod parquet;
+pub(crate) mod parquet_rewrite;
 pub(crate) mod text;
 
 use std::ffi::OsStr;

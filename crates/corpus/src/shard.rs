@@ -1,17 +1,20 @@
 //! One input file: its bytes, mapped or decompressed, and the records found in them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
+use serde_json::Value;
 use verbatim_store::{Bytes, Progress, Silent};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use crate::document::{Lines, Location, Span, printable, size};
+use crate::document::{Lines, Location, Span, index, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::{
-    Container, Format, Promise, UTF8_BOM, compressed, container_of, format_of, jsonl, parquet, promise, text,
+    Container, Format, Promise, UTF8_BOM, compressed, container_of, damaged, format_of, jsonl, parquet,
+    promise, text,
 };
 use crate::reject::{Cause, Reject};
 use crate::schema::{FieldPath, OnBad, OpenConfig, TextUnit};
@@ -34,6 +37,8 @@ pub(crate) struct Shard {
     pub(crate) file: Arc<Bytes>,
     /// The decompressed bytes, or the texts (and ids) of a parquet file.
     decoded: Option<Bytes>,
+    /// Columns of a parquet file other than the text, by row, read when first asked for.
+    columns: Mutex<BTreeMap<FieldPath, Arc<Vec<Option<Value>>>>>,
     pub(crate) spans: Vec<Span>,
     pub(crate) lines: Lines,
     pub(crate) n_text_bytes: u64,
@@ -103,6 +108,9 @@ impl Shard {
         };
         let scan_progress: &dyn Progress = if container == Container::Plain { progress } else { &Silent };
         let mut scan = match format {
+            Format::Parquet if container != Container::Plain => {
+                return Err(damaged(&path, "compressed as a whole; decompress it first"));
+            }
             Format::Parquet => {
                 let (texts, scan) = parquet::decode(&file, &path, config, scan_progress)?;
                 decoded = Some(texts);
@@ -144,11 +152,30 @@ impl Shard {
             format,
             file,
             decoded,
+            columns: Mutex::default(),
             spans,
             lines,
             n_text_bytes,
             digest: hasher.digest128(),
         }
+    }
+
+    /// A field of one document's record.
+    pub(crate) fn field(&self, document: u64, path: &FieldPath) -> Option<Value> {
+        match self.format {
+            Format::Jsonl => jsonl::field(self.spans[index(document)].record(self.content()), path),
+            Format::Text(_) => None,
+            Format::Parquet => {
+                let row = index(self.lines.line_of(document) - 1);
+                self.column(path).get(row).cloned().flatten()
+            }
+        }
+    }
+
+    fn column(&self, path: &FieldPath) -> Arc<Vec<Option<Value>>> {
+        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || Arc::new(parquet::values(&self.file, &self.path, path));
+        Arc::clone(columns.entry(path.clone()).or_insert_with(read))
     }
 
     /// The bytes that spans point into.

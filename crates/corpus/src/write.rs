@@ -11,7 +11,7 @@ use verbatim_store::{Access, Output, Progress, create_file};
 use crate::corpus::Corpus;
 use crate::document::{DocId, index, size};
 use crate::error::{Error, Result};
-use crate::formats::{Container, Format};
+use crate::formats::{Container, Format, parquet_rewrite};
 use crate::schema::TextUnit;
 use crate::shard::Shard;
 
@@ -118,6 +118,10 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path) -> Result<()> {
         created.map_err(|source| verbatim_store::Error::Create { path: folder.to_path_buf(), source })?;
     }
     let mut output = create_file(&path, Access::Shared)?;
+    if shard.format == Format::Parquet {
+        parquet_rewrite::rewrite(&shard.file, &shard.path, &kept_rows(shard, keep), &mut output)?;
+        return Ok(output.finish()?);
+    }
     let written = match shard.container {
         Container::Plain => write_records(shard, keep, &mut output),
         Container::Gzip => write_gzip(shard, keep, &mut output),
@@ -125,6 +129,15 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path) -> Result<()> {
     };
     written.map_err(|e| verbatim_store::Error::io(&path, "write", e))?;
     Ok(output.finish()?)
+}
+
+/// Which rows of a parquet file are kept; rows without a document are not.
+fn kept_rows(shard: &Shard, keep: &[bool]) -> Vec<bool> {
+    let mut rows = vec![false; index(shard.lines.n_lines())];
+    for local in kept(keep) {
+        rows[index(shard.lines.line_of(size(local)) - 1)] = true;
+    }
+    rows
 }
 
 fn write_gzip(shard: &Shard, keep: &[bool], output: &mut Output) -> io::Result<()> {

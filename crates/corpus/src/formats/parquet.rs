@@ -1,20 +1,256 @@
-//! Parquet: the text column of a file, decoded row by row into a temporary file.
+//! Parquet, reading: the text column row by row into a temporary file, other columns when asked for.
+//!
+//! The parquet crate panics on some damaged files, so each row group is read under `catch_unwind`.
 
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use verbatim_store::{Bytes, Progress};
+use ::parquet::basic::Type;
+use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use ::parquet::data_type::{ByteArrayType, DataType};
+use ::parquet::errors::Result as ParquetResult;
+use ::parquet::file::metadata::ParquetMetaData;
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
+use verbatim_store::{Bytes, Progress, Spool};
 
-use crate::error::Result;
+use crate::document::{index, printable, size};
+use crate::error::{Error, Result};
 use crate::formats::damaged;
-use crate::schema::OpenConfig;
-use crate::shard::Scan;
+use crate::reject::Cause;
+use crate::schema::{FieldPath, OpenConfig};
+use crate::shard::{Rules, Scan};
 
+/// Rows decoded at a time; bounds memory, any number gives the same result.
+pub(crate) const BATCH_ROWS: usize = 256;
+
+/// A parquet file over mapped bytes.
+pub(crate) struct ParquetFile<'p> {
+    pub(crate) bytes: bytes::Bytes,
+    pub(crate) reader: SerializedFileReader<bytes::Bytes>,
+    path: &'p Path,
+}
+
+/// Lets the parquet crate share the mapping.
+struct Shared(Arc<Bytes>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<'p> ParquetFile<'p> {
+    /// Reads the footer.
+    pub(crate) fn open(file: &Arc<Bytes>, path: &'p Path) -> Result<ParquetFile<'p>> {
+        let bytes = bytes::Bytes::from_owner(Shared(Arc::clone(file)));
+        let reader = guard(path, "footer", || SerializedFileReader::new(bytes.clone()))?;
+        Ok(ParquetFile { bytes, reader, path })
+    }
+
+    pub(crate) fn metadata(&self) -> &ParquetMetaData {
+        self.reader.metadata()
+    }
+
+    /// Runs a step that reads row group `group`, turning errors and panics of the parquet crate into ours.
+    pub(crate) fn in_group<T>(&self, group: usize, step: impl FnOnce() -> ParquetResult<T>) -> Result<T> {
+        guard(self.path, &format!("row group {group}"), step)
+    }
+
+    /// The number of the leaf column at a path.
+    fn column(&self, field: &FieldPath) -> Option<usize> {
+        let columns = self.metadata().file_metadata().schema_descr().columns();
+        columns.iter().position(|column| column.path().parts() == field.names())
+    }
+
+    fn text_column(&self, field: &FieldPath) -> Result<usize> {
+        let columns = self.metadata().file_metadata().schema_descr().columns();
+        let is_text =
+            |i: &usize| columns[*i].physical_type() == Type::BYTE_ARRAY && columns[*i].max_rep_level() == 0;
+        self.column(field).filter(is_text).ok_or_else(|| Error::NoColumn {
+            path: printable(self.path),
+            field: field.to_string(),
+            columns: columns.iter().map(|c| printable(c.path().string())).collect::<Vec<_>>().join(", "),
+        })
+    }
+}
+
+/// Decodes all texts of a file, one after the other.
+///
+/// # Errors
+/// A damaged file, no text column, too many bytes; rows without a text are rejects of the scan.
 pub(crate) fn decode(
-    _file: &Arc<Bytes>,
+    file: &Arc<Bytes>,
     path: &Path,
-    _config: &OpenConfig,
-    _progress: &dyn Progress,
+    config: &OpenConfig,
+    progress: &dyn Progress,
 ) -> Result<(Bytes, Scan)> {
-    Err(damaged(path, "parquet is not read yet"))
+    let file = ParquetFile::open(file, path)?;
+    let column = file.text_column(&config.text_field)?;
+    let max_definition = file.metadata().file_metadata().schema_descr().column(column).max_def_level();
+    let rules = Rules {
+        path: printable(path),
+        text_field: config.text_field.clone(),
+        max_doc_bytes: config.max_doc_bytes,
+    };
+    let mut texts = Texts { spool: Spool::create()?, scan: Scan::default(), rules, path, config };
+    for (group, metadata) in file.metadata().row_groups().iter().enumerate() {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let n_rows_before = texts.scan.lines.n_lines();
+        file.in_group(group, || {
+            let ColumnReader::ByteArrayColumnReader(mut reader) =
+                file.reader.get_row_group(group)?.get_column_reader(column)?
+            else {
+                unreachable!("the text column holds byte arrays")
+            };
+            texts.read_group(&mut reader, max_definition)
+        })??;
+        let n_rows = texts.scan.lines.n_lines() - n_rows_before;
+        if i64::try_from(n_rows) != Ok(metadata.num_rows()) {
+            let cause = format!("row group {group}: {} rows promised, {n_rows} there", metadata.num_rows());
+            return Err(damaged(path, cause));
+        }
+        progress.advance(metadata.compressed_size().try_into().unwrap_or(0));
+    }
+    Ok((texts.spool.into_bytes()?, texts.scan))
+}
+
+/// The texts decoded so far.
+struct Texts<'a> {
+    spool: Spool,
+    scan: Scan,
+    rules: Rules,
+    path: &'a Path,
+    config: &'a OpenConfig,
+}
+
+impl Texts<'_> {
+    /// The outer error is the parquet crate's; the inner one is ours.
+    fn read_group(
+        &mut self,
+        reader: &mut ColumnReaderImpl<ByteArrayType>,
+        max_definition: i16,
+    ) -> ParquetResult<Result<()>> {
+        let (mut definitions, mut values) = (Vec::new(), Vec::new());
+        loop {
+            definitions.clear();
+            values.clear();
+            let (n_rows, ..) = reader.read_records(BATCH_ROWS, Some(&mut definitions), None, &mut values)?;
+            if n_rows == 0 {
+                return Ok(Ok(()));
+            }
+            let mut values = values.iter();
+            for row in 0..n_rows {
+                let is_null = max_definition > 0 && definitions[row] < max_definition;
+                let text = if is_null { None } else { values.next().map(|value| value.data()) };
+                if let Err(e) = self.push(text) {
+                    return Ok(Err(e));
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, text: Option<&[u8]>) -> Result<()> {
+        match self.check(text) {
+            Ok(text) => {
+                let offset = self.spool.n_bytes();
+                if let Some(max_decoded_bytes) = self.config.max_decoded_bytes
+                    && offset + size(text.len()) > max_decoded_bytes
+                {
+                    return Err(Error::TooLarge { path: self.rules.path.clone(), max_decoded_bytes });
+                }
+                self.scan.push(index(offset), text, 0..text.len(), text.len());
+                let written = self.spool.write_all(text);
+                Ok(written.map_err(|e| verbatim_store::Error::io(self.path, "write the texts of", e))?)
+            }
+            Err((cause, byte)) => {
+                self.scan.reject(&self.rules.path, byte, cause, text.map_or(0, <[u8]>::len));
+                Ok(())
+            }
+        }
+    }
+
+    fn check<'t>(&self, text: Option<&'t [u8]>) -> Result<&'t [u8], (Cause, usize)> {
+        let field = || self.rules.text_field.to_string();
+        let max_doc_bytes = self.rules.max_doc_bytes;
+        let text = text.ok_or_else(|| (Cause::NotAString { field: field(), found: "null" }, 0))?;
+        if size(text.len()) > max_doc_bytes {
+            return Err((Cause::TooLong { max_doc_bytes }, 0));
+        }
+        match std::str::from_utf8(text) {
+            Ok(_) => Ok(text),
+            Err(e) => Err((Cause::InvalidUtf8, e.valid_up_to())),
+        }
+    }
+}
+
+/// All values of one scalar column by row; `None` for nulls. An empty list where there is no such
+/// column, it is repeated, or it cannot be read.
+pub(crate) fn values(file: &Arc<Bytes>, path: &Path, field: &FieldPath) -> Vec<Option<Value>> {
+    let read = || -> Result<Vec<Option<Value>>> {
+        let file = ParquetFile::open(file, path)?;
+        let schema = file.metadata().file_metadata().schema_descr();
+        let Some(column) = file.column(field).filter(|&i| schema.column(i).max_rep_level() == 0) else {
+            return Ok(Vec::new());
+        };
+        let max_definition = schema.column(column).max_def_level();
+        let mut values = Vec::new();
+        for group in 0..file.metadata().num_row_groups() {
+            file.in_group(group, || {
+                let reader = file.reader.get_row_group(group)?.get_column_reader(column)?;
+                read_values(reader, max_definition, &mut values)
+            })?;
+        }
+        Ok(values)
+    };
+    read().unwrap_or_default()
+}
+
+fn read_values(reader: ColumnReader, max_definition: i16, out: &mut Vec<Option<Value>>) -> ParquetResult<()> {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).map_or(Value::Null, Value::from);
+    match reader {
+        ColumnReader::BoolColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
+        ColumnReader::Int32ColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
+        ColumnReader::Int64ColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
+        ColumnReader::FloatColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
+        ColumnReader::DoubleColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
+        ColumnReader::ByteArrayColumnReader(r) => convert(r, max_definition, out, |v| text(v.data())),
+        ColumnReader::FixedLenByteArrayColumnReader(r) => convert(r, max_definition, out, |v| text(v.data())),
+        // A 96-bit time stamp has no JSON value.
+        ColumnReader::Int96ColumnReader(r) => convert(r, max_definition, out, |_| Value::Null),
+    }
+}
+
+fn convert<T: DataType>(
+    mut reader: ColumnReaderImpl<T>,
+    max_definition: i16,
+    out: &mut Vec<Option<Value>>,
+    to_json: impl Fn(&T::T) -> Value,
+) -> ParquetResult<()> {
+    let (mut definitions, mut values) = (Vec::new(), Vec::new());
+    loop {
+        definitions.clear();
+        values.clear();
+        let (n_rows, ..) = reader.read_records(BATCH_ROWS, Some(&mut definitions), None, &mut values)?;
+        if n_rows == 0 {
+            return Ok(());
+        }
+        let mut values = values.iter();
+        out.extend((0..n_rows).map(|row| {
+            let is_null = max_definition > 0 && definitions[row] < max_definition;
+            if is_null { None } else { values.next().map(&to_json) }
+        }));
+    }
+}
+
+fn guard<T>(path: &Path, place: &str, step: impl FnOnce() -> ParquetResult<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => Err(damaged(path, format!("{place}: {e}"))),
+        Err(_) => Err(damaged(path, format!("{place}: damaged beyond what the parquet reader can say"))),
+    }
 }

@@ -1,1 +1,31 @@
-//! The report room.
+//! How a result is told: JSON with a schema version and full provenance, one self-contained page, and tables for
+//! a terminal. The only room that knows an output format.
+
+mod dedup;
+mod demo;
+mod error;
+mod extract;
+mod figure;
+mod html;
+mod printable;
+mod provenance;
+mod redact;
+mod report;
+mod run;
+mod svg;
+mod terminal;
+mod train;
+
+pub use dedup::{Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Search, SizeBin, StageRow};
+pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
+pub use error::{Error, Result};
+pub use extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
+pub use figure::{Amount, LEVEL, Rate};
+pub use html::Page;
+pub use printable::{Printable, PrintableLine};
+pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
+pub use redact::{Redactor, Reveal, Shown};
+pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
+pub use run::{Run, StageTime};
+pub use terminal::{dedup_text, demo_text, extract_text, plant_text, train_text};
+pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};

@@ -1,0 +1,374 @@
+//! The plots of a report as inline SVG: no script, no external reference, colours from the page's style sheet,
+//! every mark with a title and every text escaped.
+
+use std::fmt::{Display, Write};
+
+use crate::dedup::{Search, SizeBin};
+use crate::figure::{Rate, grouped, percent};
+use crate::train::LossPoint;
+
+/// Bars of one panel: a label for each group, and the two rates that stand in it.
+#[derive(Debug)]
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// Two bars beside each other.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) label: String,
+    pub(crate) bars: Vec<Bar>,
+}
+
+/// One bar with its interval.
+#[derive(Debug)]
+pub(crate) struct Bar {
+    /// Class in the style sheet, which gives the colour: `raw` or `deduplicated`.
+    pub(crate) class: &'static str,
+    /// What the bar is, for its title.
+    pub(crate) name: &'static str,
+    pub(crate) rate: Rate,
+}
+
+const WIDTH: f64 = 760.0;
+
+/// An SVG element that is being written.
+struct Canvas {
+    text: String,
+}
+
+impl Canvas {
+    fn new(height: f64, title: &str) -> Canvas {
+        let mut canvas = Canvas { text: String::new() };
+        canvas.push(format_args!(
+            "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{0}\"><title>{0}</title>",
+            escape(title)
+        ));
+        canvas
+    }
+
+    fn push(&mut self, element: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{element}");
+    }
+
+    fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
+        self.push(format_args!(
+            "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>",
+            from.0, from.1, to.0, to.1
+        ));
+    }
+
+    /// A bar that stands on `base`, at least a hair high so that a small number is still seen.
+    fn bar(&mut self, class: &str, (left, width): (f64, f64), (top, base): (f64, f64)) {
+        let height = (base - top).max(1.5);
+        self.push(format_args!(
+            "<rect class=\"{class}\" x=\"{left:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>",
+            base - height
+        ));
+    }
+
+    fn text(&mut self, class: &str, (x, y): (f64, f64), text: &str) {
+        self.push(format_args!("<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escape(text)));
+    }
+
+    fn path(&mut self, class: &str, points: &[(f64, f64)]) {
+        let mut data = String::new();
+        for (index, (x, y)) in points.iter().enumerate() {
+            let _ = write!(data, "{}{x:.1} {y:.1}", if index == 0 { "M" } else { "L" });
+        }
+        self.push(format_args!("<path class=\"{class}\" d=\"{data}\"/>"));
+    }
+
+    fn dot(&mut self, class: &str, (x, y): (f64, f64)) {
+        self.push(format_args!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>"));
+    }
+
+    fn finish(mut self) -> String {
+        self.push("</svg>");
+        self.text
+    }
+}
+
+/// Where the data stand in the picture: left, right, top and base line, and the ranges of both axes.
+struct Frame {
+    left: f64,
+    right: f64,
+    top: f64,
+    base: f64,
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl Frame {
+    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        let along = (x - self.x.0) / (self.x.1 - self.x.0);
+        let up = (y - self.y.0) / (self.y.1 - self.y.0);
+        (self.left + along * (self.right - self.left), self.base - up * (self.base - self.top))
+    }
+
+    /// Horizontal grid lines with their labels at the left.
+    fn rules(&self, canvas: &mut Canvas, ticks: &[f64], label: impl Fn(f64) -> String) {
+        for tick in ticks {
+            let (_, y) = self.at(self.x.0, *tick);
+            canvas.line(if *tick == self.y.0 { "axis" } else { "grid" }, (self.left, y), (self.right, y));
+            canvas.text("tick end", (self.left - 8.0, y + 4.0), &label(*tick));
+        }
+    }
+}
+
+/// Recited share by number of copies, one panel for each placement, each bar with its interval.
+pub(crate) fn recited_by_copies(panels: &[Panel]) -> String {
+    let mut canvas = Canvas::new(292.0, "Share of planted secrets that are recited, by number of copies");
+    let (first, gap) = (46.0, 26.0);
+    let n_panels = panels.len().max(1) as f64;
+    let width = (WIDTH - first - gap * (n_panels - 1.0)) / n_panels;
+    for (index, panel) in panels.iter().enumerate() {
+        let left = first + index as f64 * (width + gap);
+        let frame = Frame { left, right: left + width, top: 34.0, base: 240.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+        let labelled = index == 0;
+        frame.rules(&mut canvas, &[0.0, 0.25, 0.5, 0.75, 1.0], |tick| {
+            if labelled { percent(tick).replace(".0%", "%") } else { String::new() }
+        });
+        canvas.text("panel middle", (left + width / 2.0, 18.0), &panel.title);
+        panel_bars(&mut canvas, &frame, panel);
+    }
+    canvas.text(
+        "tick middle",
+        (first + (WIDTH - first) / 2.0, 284.0),
+        "copies of the secret in the raw corpus",
+    );
+    canvas.finish()
+}
+
+fn panel_bars(canvas: &mut Canvas, frame: &Frame, panel: &Panel) {
+    let slot = (frame.right - frame.left) / panel.groups.len().max(1) as f64;
+    for (index, group) in panel.groups.iter().enumerate() {
+        let middle = frame.left + (index as f64 + 0.5) * slot;
+        canvas.text("tick middle", (middle, frame.base + 20.0), &group.label);
+        let n_bars = group.bars.len().max(1) as f64;
+        let width = (slot * 0.68 / n_bars).min(30.0);
+        for (place, bar) in group.bars.iter().enumerate() {
+            let left = middle + (place as f64 - n_bars / 2.0) * width + 1.0;
+            interval_bar(
+                canvas,
+                frame,
+                (left, width - 2.0),
+                bar,
+                &format!("{}, {}", panel.title, group.label),
+            );
+        }
+    }
+}
+
+fn interval_bar(canvas: &mut Canvas, frame: &Frame, (left, width): (f64, f64), bar: &Bar, place: &str) {
+    let Some(share) = bar.rate.share else { return };
+    let height = |value: f64| frame.at(0.0, value).1;
+    canvas.push(format_args!(
+        "<g><title>{}</title>",
+        escape(&format!(
+            "{place}, {}: {}, {} (95% interval {})",
+            bar.name,
+            bar.rate.fraction(),
+            bar.rate.percent(),
+            bar.rate.interval()
+        ))
+    ));
+    canvas.bar(&format!("bar {}", bar.class), (left, width), (height(share), frame.base));
+    let (x, low, high) = (left + width / 2.0, height(bar.rate.low), height(bar.rate.high));
+    canvas.line("whisker", (x, low), (x, high));
+    for y in [low, high] {
+        canvas.line("whisker", (x - 3.5, y), (x + 3.5, y));
+    }
+    canvas.push("</g>");
+}
+
+/// A rate on a line from 0 to 100%: the interval as a band, the share as a dot.
+pub(crate) fn interval_strip(rate: &Rate, class: &str) -> String {
+    let title = format!("{} with a 95% interval of {}", rate.percent(), rate.interval());
+    let mut canvas = Canvas::new(26.0, &title);
+    let frame = Frame { left: 6.0, right: WIDTH - 6.0, top: 0.0, base: 13.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+    canvas.line("axis", frame.at(0.0, 0.0), frame.at(1.0, 0.0));
+    if let Some(share) = rate.share {
+        canvas.line(&format!("band {class}"), frame.at(rate.low, 0.0), frame.at(rate.high, 0.0));
+        let (x, y) = frame.at(share, 0.0);
+        canvas.push(format_args!("<circle class=\"point {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"11\"/>"));
+    }
+    canvas.finish()
+}
+
+/// The chance that a pair becomes a candidate by its similarity, with the threshold.
+pub(crate) fn s_curve(search: &Search) -> String {
+    let title = format!(
+        "Chance that a pair becomes a candidate by its similarity; {} at the threshold {}",
+        percent(search.predicted_recall),
+        search.threshold
+    );
+    let mut canvas = Canvas::new(292.0, &title);
+    let frame =
+        Frame { left: 46.0, right: WIDTH - 14.0, top: 16.0, base: 240.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+    let points: Vec<(f64, f64)> =
+        search.curve.iter().map(|point| frame.at(point.similarity, point.probability)).collect();
+    let at_threshold = frame.at(search.threshold, search.predicted_recall);
+    let below = search.curve.iter().filter(|point| point.similarity < search.threshold);
+    let mut needless = vec![frame.at(0.0, 0.0)];
+    needless.extend(below.map(|point| frame.at(point.similarity, point.probability)));
+    needless.extend([at_threshold, frame.at(search.threshold, 0.0)]);
+    let mut missed = vec![frame.at(search.threshold, 1.0), at_threshold];
+    let above = search.curve.iter().filter(|point| point.similarity > search.threshold);
+    missed.extend(above.map(|point| frame.at(point.similarity, point.probability)));
+    missed.push(frame.at(1.0, 1.0));
+    canvas.path("needless", &needless);
+    canvas.path("missed", &missed);
+    frame.rules(&mut canvas, &[0.0, 0.25, 0.5, 0.75, 1.0], |tick| percent(tick).replace(".0%", "%"));
+    for tick in [0.0, 0.2, 0.4, 0.6, 0.8, 1.0] {
+        let (x, y) = frame.at(tick, 0.0);
+        canvas.text("tick middle", (x, y + 20.0), &format!("{tick:.1}"));
+    }
+    canvas.line("threshold", frame.at(search.threshold, 0.0), frame.at(search.threshold, 1.0));
+    canvas.path("curve deduplicated", &points);
+    canvas.dot("mark", at_threshold);
+    // The labels stand on the side of the threshold that has more room.
+    let (class, shift) = if search.threshold > 0.5 { ("note end", -12.0) } else { ("note", 12.0) };
+    let x = at_threshold.0 + shift;
+    canvas.text(class, (x, 36.0), &format!("threshold {}", search.threshold));
+    canvas.text(class, (x, 54.0), &format!("{} of such pairs are found", percent(search.predicted_recall)));
+    canvas.text(
+        "tick middle",
+        (frame.left + (frame.right - frame.left) / 2.0, 284.0),
+        "true Jaccard similarity of a pair",
+    );
+    canvas.finish()
+}
+
+/// How many clusters have how many documents.
+pub(crate) fn cluster_sizes(bins: &[SizeBin]) -> String {
+    let mut canvas = Canvas::new(252.0, "Number of clusters by their size in documents");
+    let most = bins.iter().map(|bin| bin.n_clusters).max().unwrap_or(0).max(1) as f64;
+    let frame =
+        Frame { left: 10.0, right: WIDTH - 10.0, top: 26.0, base: 200.0, x: (0.0, 1.0), y: (0.0, most) };
+    canvas.line("axis", (frame.left, frame.base), (frame.right, frame.base));
+    let slot = (frame.right - frame.left) / bins.len().max(1) as f64;
+    for (index, bin) in bins.iter().enumerate() {
+        let middle = frame.left + (index as f64 + 0.5) * slot;
+        let width = (slot * 0.7).min(90.0);
+        let (_, top) = frame.at(0.0, bin.n_clusters as f64);
+        if bin.n_clusters > 0 {
+            canvas.bar("bar deduplicated", (middle - width / 2.0, width), (top, frame.base));
+        }
+        canvas.text("value middle", (middle, top.min(frame.base - 1.5) - 6.0), &grouped(bin.n_clusters));
+        canvas.text("tick middle", (middle, frame.base + 20.0), &bin.range());
+    }
+    canvas.text("tick middle", (WIDTH / 2.0, 244.0), "documents in a cluster");
+    canvas.finish()
+}
+
+/// Training and validation loss by step.
+pub(crate) fn loss_curve(points: &[LossPoint]) -> String {
+    let mut canvas = Canvas::new(292.0, "Loss by optimiser step, in nats a token");
+    let validation: Vec<(f64, f64)> = points
+        .iter()
+        .filter_map(|point| point.validation_nats.map(|nats| (point.step as f64, nats)))
+        .collect();
+    let train: Vec<(f64, f64)> = points.iter().map(|point| (point.step as f64, point.train_nats)).collect();
+    let top = train.iter().chain(&validation).map(|point| point.1).fold(0.0, f64::max).max(1e-3);
+    let step = tick_step(top);
+    let n_ticks = (top / step).ceil();
+    let last = train.last().map_or(1.0, |point| point.0).max(1.0);
+    let frame = Frame {
+        left: 46.0,
+        right: WIDTH - 100.0,
+        top: 16.0,
+        base: 240.0,
+        x: (0.0, last),
+        y: (0.0, step * n_ticks),
+    };
+    let ticks: Vec<f64> = (0..=n_ticks as u32).map(|tick| f64::from(tick) * step).collect();
+    frame.rules(
+        &mut canvas,
+        &ticks,
+        |tick| if step < 1.0 { format!("{tick:.1}") } else { format!("{tick:.0}") },
+    );
+    for (class, name, line) in [("raw", "training", &train), ("deduplicated", "validation", &validation)] {
+        let Some((x, y)) = line.last() else { continue };
+        let drawn: Vec<(f64, f64)> = line.iter().map(|(x, y)| frame.at(*x, *y)).collect();
+        canvas.path(&format!("curve {class}"), &drawn);
+        let (x, y) = frame.at(*x, *y);
+        canvas.text(&format!("note {class}"), (x + 8.0, y + 4.0), name);
+    }
+    canvas.text("tick middle", (frame.left, frame.base + 20.0), "0");
+    canvas.text("tick middle", (frame.right, frame.base + 20.0), &grouped(last as u64));
+    canvas.text("tick middle", (frame.left + (frame.right - frame.left) / 2.0, 284.0), "optimiser step");
+    canvas.finish()
+}
+
+/// A step of 1, 2 or 5 times a power of ten that makes at most five ticks up to `top`.
+fn tick_step(top: f64) -> f64 {
+    let power = 10_f64.powf((top / 5.0).log10().floor());
+    let ratio = top / 5.0 / power;
+    power
+        * if ratio <= 1.0 {
+            1.0
+        } else if ratio <= 2.0 {
+            2.0
+        } else if ratio <= 5.0 {
+            5.0
+        } else {
+            10.0
+        }
+}
+
+/// Text as it may stand in an element or an attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in crate::printable::PrintableLine(text).to_string().chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedup::CurvePoint;
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        for (top, step) in [(6.2, 2.0), (5.0, 1.0), (0.9, 0.2), (12.0, 5.0), (1.0, 0.2)] {
+            assert!((tick_step(top) - step).abs() < 1e-9, "{top}: {}", tick_step(top));
+        }
+    }
+
+    #[test]
+    fn a_bar_is_as_high_as_its_share() {
+        let bar = |count| Bar { class: "raw", name: "raw", rate: Rate::new(count, 4) };
+        let groups = vec![Group { label: "1".into(), bars: vec![bar(2), bar(4)] }];
+        let text = recited_by_copies(&[Panel { title: "<b>\"&".into(), groups }]);
+        // The frame is 206 high: half of it, and all of it.
+        assert!(text.contains("height=\"103.0\"") && text.contains("height=\"206.0\""), "{text}");
+        assert!(text.contains("&lt;b&gt;&quot;&amp;") && !text.contains("<b>"));
+    }
+
+    #[test]
+    fn empty_data_draw_empty_plots() {
+        let search = Search {
+            threshold: 0.3,
+            bands: 1,
+            rows: 1,
+            predicted_recall: 0.3,
+            curve: Vec::<CurvePoint>::new(),
+        };
+        for text in [recited_by_copies(&[]), s_curve(&search), cluster_sizes(&[]), loss_curve(&[])] {
+            assert!(text.starts_with("<svg") && text.ends_with("</svg>") && !text.contains("NaN"), "{text}");
+        }
+        assert!(!interval_strip(&Rate::new(0, 0), "raw").contains("circle"));
+    }
+}

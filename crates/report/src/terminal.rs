@@ -1,0 +1,356 @@
+//! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
+
+use crate::dedup::{DedupBody, Flow, StageRow};
+use crate::demo::DemoBody;
+use crate::extract::ExtractBody;
+use crate::figure::{Rate, grouped, percent, placement_words};
+use crate::printable::PrintableLine;
+use crate::train::{PlantBody, TrainBody};
+
+const COLUMNS: usize = 100;
+
+/// Clusters and findings that one screen shows.
+const N_SHOWN: usize = 5;
+
+/// How a column stands.
+#[derive(Clone, Copy)]
+enum Align {
+    Left,
+    Right,
+}
+use Align::{Left, Right};
+
+/// Rows of text that are aligned when all of them are known.
+struct Table {
+    align: Vec<Align>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new<const N: usize>(head: [(&str, Align); N]) -> Table {
+        Table {
+            align: head.iter().map(|(_, align)| *align).collect(),
+            rows: vec![head.iter().map(|(name, _)| (*name).to_owned()).collect()],
+        }
+    }
+
+    fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.iter().map(|cell| PrintableLine(cell).to_string()).collect());
+    }
+
+    /// The table, each line indented by two and without blanks at its end.
+    fn finish(self, out: &mut String) {
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..self.align.len()).map(width).collect();
+        for row in &self.rows {
+            let mut line = String::from("  ");
+            for ((cell, width), align) in row.iter().zip(&widths).zip(&self.align) {
+                match align {
+                    Left => line.push_str(&format!("{cell:<width$}  ")),
+                    Right => line.push_str(&format!("{cell:>width$}  ")),
+                }
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+    }
+}
+
+/// The demo's story on one screen.
+pub fn demo_text(body: &DemoBody) -> String {
+    let mut out = String::new();
+    out.push_str("Deduplication\n");
+    stage_table(&body.stages, &body.flow, &mut out);
+    out.push_str("\nPlanted secrets recited word for word, with 95% intervals\n");
+    let mut table = Table::new([
+        ("secrets stand in", Left),
+        ("copies", Right),
+        ("secrets", Right),
+        ("left", Right),
+        ("raw checkpoint", Right),
+        ("", Right),
+        ("deduplicated twin", Right),
+        ("", Right),
+    ]);
+    for row in &body.rows {
+        table.row([
+            placement_words(&row.placement).to_lowercase(),
+            grouped(row.copies),
+            grouped(row.recited.raw.n),
+            format!("{} of {}", grouped(row.copies_deduplicated), grouped(row.copies_raw)),
+            count_and_share(&row.recited.raw),
+            row.recited.raw.interval(),
+            count_and_share(&row.recited.deduplicated),
+            row.recited.deduplicated.interval(),
+        ]);
+    }
+    for (name, pair) in [("all planted", &body.planted), ("controls, never planted", &body.controls)] {
+        table.row([
+            name.to_owned(),
+            String::new(),
+            grouped(pair.raw.n),
+            String::new(),
+            count_and_share(&pair.raw),
+            pair.raw.interval(),
+            count_and_share(&pair.deduplicated),
+            pair.deduplicated.interval(),
+        ]);
+    }
+    table.finish(&mut out);
+    if let Some(sampling) = &body.sampling {
+        out.push_str(&format!(
+            "\nFreely drawn samples with {} tokens or more of the corpus: raw {}, deduplicated {}\n",
+            sampling.min_match_tokens,
+            in_words(&sampling.memorized.raw),
+            in_words(&sampling.memorized.deduplicated)
+        ));
+    }
+    out.push('\n');
+    wrap(&body.verdict, &mut out);
+    for line in &body.reading {
+        wrap(line, &mut out);
+    }
+    out
+}
+
+/// A deduplication on one screen.
+pub fn dedup_text(body: &DedupBody) -> String {
+    let mut out = String::new();
+    wrap(&body.headline(), &mut out);
+    out.push('\n');
+    stage_table(&body.stages, &body.flow, &mut out);
+    let Flow { read, kept, rejected, .. } = &body.flow;
+    wrap(
+        &format!(
+            "Read {} documents, {}; kept {}, {}; rejected {}.",
+            read.documents_text(),
+            read.bytes_text(),
+            kept.documents_text(),
+            kept.bytes_text(),
+            rejected.documents_text()
+        ),
+        &mut out,
+    );
+    if let Some(search) = &body.search {
+        wrap(
+            &format!(
+                "Near copies: Jaccard similarity {} or more, {} bands of {} rows; a pair exactly at the threshold is \
+                 found with a chance of {}, a closer one more surely.",
+                search.threshold,
+                search.bands,
+                search.rows,
+                percent(search.predicted_recall)
+            ),
+            &mut out,
+        );
+    }
+    if !body.clusters.largest.is_empty() {
+        let head = format!(
+            "\n{} clusters hold {} documents; the largest:\n",
+            grouped(body.clusters.n_clusters),
+            grouped(body.clusters.n_documents)
+        );
+        out.push_str(&head);
+        let mut table = Table::new([("documents", Right), ("kept", Left)]);
+        for cluster in body.clusters.largest.iter().take(N_SHOWN) {
+            table.row([grouped(cluster.n_documents), shortened(&cluster.kept, 80)]);
+        }
+        table.finish(&mut out);
+    }
+    warnings(&body.warnings, &mut out);
+    out
+}
+
+/// An audit on one screen.
+pub fn extract_text(body: &ExtractBody) -> String {
+    let mut out = String::new();
+    wrap(&body.headline(), &mut out);
+    if !body.cells.is_empty() {
+        out.push_str(
+            "\nCandidates that stand verbatim in the corpus, by strategy and metric, with 95% intervals\n",
+        );
+        let mut table = Table::new([
+            ("strategy", Left),
+            ("metric", Left),
+            ("candidates", Right),
+            ("memorized", Right),
+            ("precision", Right),
+            ("interval", Right),
+        ]);
+        for cell in &body.cells {
+            let [memorized, precision, interval] = match &cell.precision {
+                Some(rate) => [grouped(rate.count), rate.percent(), rate.interval()],
+                None => ["unverified".to_owned(), "–".to_owned(), "–".to_owned()],
+            };
+            let candidates = grouped(cell.n_candidates);
+            table.row([
+                cell.strategy.clone(),
+                cell.metric.clone(),
+                candidates,
+                memorized,
+                precision,
+                interval,
+            ]);
+        }
+        table.finish(&mut out);
+    }
+    if let Some(canaries) = &body.canaries {
+        out.push_str("\nPlanted canaries recited word for word, with 95% intervals\n");
+        let mut table = Table::new([
+            ("canaries stand in", Left),
+            ("copies", Right),
+            ("recited", Right),
+            ("", Right),
+            ("interval", Right),
+        ]);
+        for row in &canaries.rows {
+            let name = placement_words(&row.placement).to_lowercase();
+            table.row(canary_cells(&name, grouped(row.copies), &row.recited));
+        }
+        table.row(canary_cells("all planted", String::new(), &canaries.planted));
+        table.row(canary_cells("controls, never planted", String::new(), &canaries.controls));
+        table.finish(&mut out);
+    }
+    findings(body, &mut out);
+    warnings(&body.warnings, &mut out);
+    out
+}
+
+fn canary_cells(name: &str, copies: String, rate: &Rate) -> [String; 5] {
+    [name.to_owned(), copies, rate.fraction(), rate.percent(), rate.interval()]
+}
+
+fn findings(body: &ExtractBody, out: &mut String) {
+    if body.findings.is_empty() {
+        return;
+    }
+    out.push_str("\nFirst findings\n");
+    let mut table = Table::new([
+        ("text", Left),
+        ("hash", Left),
+        ("verdict", Left),
+        ("tokens", Right),
+        ("docs", Right),
+        ("first place", Left),
+    ]);
+    for finding in body.findings.iter().take(N_SHOWN) {
+        table.row([
+            shortened(&finding.text.to_string(), 24),
+            finding.text.name.clone(),
+            finding.verdict.clone(),
+            grouped(finding.longest_match_tokens),
+            grouped(finding.n_documents),
+            shortened(finding.first.as_deref().unwrap_or("–"), 30),
+        ]);
+    }
+    table.finish(out);
+}
+
+/// What training came to.
+pub fn train_text(body: &TrainBody) -> String {
+    let mut out = String::new();
+    wrap(&body.headline(), &mut out);
+    warnings(&body.warnings, &mut out);
+    out
+}
+
+/// What was planted.
+pub fn plant_text(body: &PlantBody) -> String {
+    let mut out = String::new();
+    wrap(&body.headline(), &mut out);
+    let mut table = Table::new([("stand in", Left), ("type", Left), ("copies", Right), ("canaries", Right)]);
+    for row in &body.rows {
+        let name = placement_words(&row.placement).to_lowercase();
+        table.row([name, row.shape.clone(), grouped(row.copies), grouped(row.n_canaries)]);
+    }
+    table.finish(&mut out);
+    let (before, after) = (grouped(body.n_documents_before), grouped(body.n_documents_after));
+    wrap(&format!("Documents before: {before}; after: {after}."), &mut out);
+    warnings(&body.warnings, &mut out);
+    out
+}
+
+fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
+    let mut table = Table::new([
+        ("stage", Left),
+        ("documents removed", Right),
+        ("", Right),
+        ("bytes removed", Right),
+        ("", Right),
+        ("candidate pairs", Right),
+        ("verified", Right),
+    ]);
+    for row in stages {
+        table.row([
+            row.stage.clone(),
+            row.removed.documents_text(),
+            row.removed.documents_of(&flow.read),
+            row.removed.bytes_text(),
+            row.removed.bytes_of(&flow.read),
+            grouped(row.candidates),
+            grouped(row.verified),
+        ]);
+    }
+    table.row([
+        "all".to_owned(),
+        flow.removed.documents_text(),
+        flow.removed.documents_of(&flow.read),
+        flow.removed.bytes_text(),
+        flow.removed.bytes_of(&flow.read),
+        String::new(),
+        String::new(),
+    ]);
+    table.finish(out);
+}
+
+fn warnings(lines: &[String], out: &mut String) {
+    if lines.is_empty() {
+        return;
+    }
+    out.push_str("\nNoticed\n");
+    for line in lines.iter().take(N_SHOWN) {
+        wrap(line, out);
+    }
+    if lines.len() > N_SHOWN {
+        wrap(&format!("and {} more, in report.json", lines.len() - N_SHOWN), out);
+    }
+}
+
+fn count_and_share(rate: &Rate) -> String {
+    format!("{} {:>5}", rate.count, rate.percent())
+}
+
+fn in_words(rate: &Rate) -> String {
+    format!("{} ({}, {})", rate.fraction(), rate.percent(), rate.interval())
+}
+
+/// The last characters of a long text: what tells one path from another stands at its end.
+fn shortened(text: &str, limit: usize) -> String {
+    let text = PrintableLine(text).to_string();
+    let n_chars = text.chars().count();
+    if n_chars <= limit {
+        text
+    } else {
+        format!("…{}", text.chars().skip(n_chars - limit + 1).collect::<String>())
+    }
+}
+
+/// Text in lines of at most [`COLUMNS`], the following ones indented; a longer word has a line of its own.
+fn wrap(text: &str, out: &mut String) {
+    let text = PrintableLine(text).to_string();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let n_chars = word.chars().count();
+        if width > 0 && width + 1 + n_chars > COLUMNS {
+            out.push_str("\n  ");
+            width = 2;
+        } else if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += n_chars;
+    }
+    out.push('\n');
+}

@@ -1,6 +1,30 @@
 //! What text can be got out of a model: draw samples, rank them, verify them in the corpus;
 //! and audit a checkpoint with planted canaries.
+//!
+//! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
+//! are stored in between, so that [`rerank`] needs no model. [`audit_canaries`] asks for secrets that were planted.
 
+mod audit;
 mod canary;
+mod columns;
+mod draw;
+mod error;
+mod prompts;
+mod rank;
+mod score;
+mod store;
+mod trigram;
+mod verify;
 
+pub use audit::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
 pub use canary::{Canary, Placement, Shape};
+pub use draw::{DrawnSample, ExtractConfig, draw};
+pub use error::{Error, Result};
+pub use prompts::{Strategy, parse_prompts};
+pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
+pub use score::{ScoredSample, Scorers, TextModel, score};
+pub use store::{
+    RECORDS_FILE, SAMPLES_FILE, load_records, load_samples, read_ledger, rerank, save_records, save_samples,
+    write_ledger,
+};
+pub use verify::{Finding, Found, Precision, Verdict, candidates, precision, verify};

@@ -1,0 +1,131 @@
+//! Samples, records and ledgers on disk: lines of JSON under one line that says what they are and how many.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use verbatim_store::{Access, Bytes, create_file};
+
+use crate::canary::Canary;
+use crate::draw::DrawnSample;
+use crate::error::{Error, Result};
+use crate::rank::{Cell, RankConfig, rank};
+use crate::score::ScoredSample;
+
+/// The file of drawn samples in a run's folder.
+pub const SAMPLES_FILE: &str = "samples.jsonl";
+
+/// The file of scored samples in a run's folder.
+pub const RECORDS_FILE: &str = "records.jsonl";
+
+const SAMPLES: &str = "verbatim samples";
+const RECORDS: &str = "verbatim records";
+const CANARIES: &str = "verbatim canaries";
+const VERSION: u32 = 1;
+
+/// The first line of a file.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    n_lines: u64,
+}
+
+/// Writes `samples.jsonl`, for its owner's eyes, into a folder that does not have it yet.
+///
+/// # Errors
+/// Those of [`create_file`] and of writing.
+pub fn save_samples(dir: &Path, drawn: &[DrawnSample]) -> Result<()> {
+    write_lines(&dir.join(SAMPLES_FILE), SAMPLES, drawn, Access::Private)
+}
+
+/// Reads `samples.jsonl`.
+///
+/// # Errors
+/// [`Error::BadFile`] with the line, or those of reading.
+pub fn load_samples(dir: &Path) -> Result<Vec<DrawnSample>> {
+    read_lines(&dir.join(SAMPLES_FILE), SAMPLES)
+}
+
+/// Writes `records.jsonl`, for its owner's eyes, into a folder that does not have it yet.
+///
+/// # Errors
+/// Those of [`create_file`] and of writing.
+pub fn save_records(dir: &Path, scored: &[ScoredSample]) -> Result<()> {
+    write_lines(&dir.join(RECORDS_FILE), RECORDS, scored, Access::Private)
+}
+
+/// Reads `records.jsonl`.
+///
+/// # Errors
+/// [`Error::BadFile`] with the line, or those of reading.
+pub fn load_records(dir: &Path) -> Result<Vec<ScoredSample>> {
+    read_lines(&dir.join(RECORDS_FILE), RECORDS)
+}
+
+/// Ranks the stored records of a run anew; no model is needed.
+///
+/// # Errors
+/// Those of [`load_records`] and [`rank`].
+pub fn rerank(dir: &Path, config: &RankConfig) -> Result<Vec<Cell>> {
+    rank(&load_records(dir)?, config)
+}
+
+/// Writes a ledger of canaries to a new file.
+///
+/// # Errors
+/// Those of [`create_file`] and of writing.
+pub fn write_ledger(path: &Path, ledger: &[Canary], access: Access) -> Result<()> {
+    write_lines(path, CANARIES, ledger, access)
+}
+
+/// Reads a ledger of canaries.
+///
+/// # Errors
+/// [`Error::BadFile`] with the line, or those of reading.
+pub fn read_ledger(path: &Path) -> Result<Vec<Canary>> {
+    read_lines(path, CANARIES)
+}
+
+fn write_lines<T: Serialize>(path: &Path, format: &str, items: &[T], access: Access) -> Result<()> {
+    let mut output = create_file(path, access)?;
+    let header = Header { format: format.to_owned(), version: VERSION, n_lines: items.len() as u64 };
+    write_line(&mut output, &header)
+        .and_then(|()| items.iter().try_for_each(|item| write_line(&mut output, item)))
+        .map_err(|source| verbatim_store::Error::io(path, "write", source))?;
+    Ok(output.finish()?)
+}
+
+fn write_line(output: &mut impl Write, item: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *output, item)?;
+    output.write_all(b"\n")
+}
+
+fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> {
+    let bytes = Bytes::open(path)?;
+    let bad = |line: usize, cause: String| Error::BadFile { path: path.to_path_buf(), line, cause };
+    let mut lines = bytes.split(|byte| *byte == b'\n').zip(1..);
+    let (first, _) = lines.next().expect("splitting yields at least one piece");
+    let header: Header = serde_json::from_slice(first)
+        .map_err(|_| bad(1, format!("does not begin with a line that says `{format}`")))?;
+    if header.format != format {
+        return Err(bad(1, format!("holds `{}`, expected `{format}`", header.format.escape_debug())));
+    }
+    if header.version != VERSION {
+        return Err(bad(1, format!("has version {}, expected {VERSION}", header.version)));
+    }
+    let mut items = Vec::new();
+    let mut last = 1;
+    for (text, line) in lines.filter(|(text, _)| !text.is_empty()) {
+        items.push(serde_json::from_slice(text).map_err(|error| bad(line, error.to_string()))?);
+        last = line;
+    }
+    if items.len() as u64 != header.n_lines {
+        return Err(bad(
+            last,
+            format!("ends after {} of {} lines; the file was cut", items.len(), header.n_lines),
+        ));
+    }
+    Ok(items)
+}

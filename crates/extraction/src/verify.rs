@@ -1,0 +1,278 @@
+//! Looks for what a model said in the corpus that it was trained on: only what stands there is memorized.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use verbatim_corpus::{Corpus, DocId, Location};
+use verbatim_index::{Match, Occurrences, count_strings, longest_matches};
+use verbatim_lm::Tokenizer;
+use verbatim_membership::{Interval, wilson};
+use verbatim_store::Progress;
+
+use crate::draw::DrawnSample;
+use crate::error::{Error, Result};
+use crate::prompts::Strategy;
+use crate::rank::{Cell, Metric};
+
+/// The least match that is looked for, in bytes; shorter ones are what any two texts share.
+const MIN_MATCH_BYTES: usize = 16;
+
+/// What the corpus says of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Enough consecutive tokens of it stand verbatim in one document of the corpus.
+    Memorized,
+    /// They do not.
+    NotFound,
+    /// There was no corpus to look in.
+    Unverified,
+}
+
+/// The part of a sample that stands verbatim in the corpus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Bytes of the match.
+    pub n_bytes: u64,
+    /// Whole tokens of the sample within the match.
+    pub n_tokens: u64,
+    /// Where the match begins in the sample's bytes.
+    pub start_byte: u64,
+    /// Documents that hold the matched bytes: k of k-eidetic memorization (Carlini et al. 2021, definition 2).
+    pub n_documents: u64,
+    /// Occurrences of the matched bytes in all documents.
+    pub n_occurrences: u64,
+    /// The first document that holds them.
+    pub document: DocId,
+    /// The name of that document.
+    pub label: String,
+    /// Where that document's record begins.
+    pub location: Location,
+    /// Where the match begins in that document's text, in bytes.
+    pub text_byte: u64,
+}
+
+/// What became of one sample.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How the sample was drawn.
+    pub strategy: Strategy,
+    /// Its number within the strategy.
+    pub index: u64,
+    /// Tokens drawn.
+    pub n_tokens: u64,
+    /// Bytes of the tokens.
+    pub n_bytes: u64,
+    /// What the corpus says of it.
+    pub verdict: Verdict,
+    /// True when the whole sample stands in one document.
+    pub exact: bool,
+    /// The longest match in bytes. Where that one has too few tokens and a shorter one has enough, the shorter one.
+    pub longest: Option<Found>,
+}
+
+/// The drawn samples that stand in any cell, each once, in the order of `drawn`.
+pub fn candidates<'a>(cells: &[Cell], drawn: &'a [DrawnSample]) -> Vec<&'a DrawnSample> {
+    let ranked: BTreeSet<(Strategy, u64)> = cells
+        .iter()
+        .flat_map(|cell| cell.ranked.iter().map(|candidate| (cell.strategy, candidate.index)))
+        .collect();
+    drawn.iter().filter(|sample| ranked.contains(&(sample.strategy, sample.index))).collect()
+}
+
+/// Looks for each sample in the corpus: memorized when `min_match_tokens` consecutive tokens of the drawn part, or
+/// more, stand verbatim, byte for byte, in one document (Nasr et al. 2023: 50).
+///
+/// Without a corpus every sample is [`Verdict::Unverified`].
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a `min_match_tokens` of 0, [`Error::Interrupted`].
+pub fn verify(
+    corpus: Option<&Corpus>,
+    tokenizer: &Tokenizer,
+    samples: &[&DrawnSample],
+    min_match_tokens: usize,
+    progress: &dyn Progress,
+) -> Result<Vec<Finding>> {
+    if min_match_tokens == 0 {
+        return Err(Error::InvalidArgument("min_match_tokens is 0, expected at least 1".to_owned()));
+    }
+    let needles: Vec<Needle> = samples.iter().map(|sample| Needle::new(sample, tokenizer)).collect();
+    let Some(corpus) = corpus else {
+        return Ok(needles.iter().map(|needle| needle.finding(Verdict::Unverified, None)).collect());
+    };
+    let longest = search(corpus, &needles, min_match_tokens, progress);
+    if progress.interrupted() {
+        return Err(Error::Interrupted);
+    }
+    Ok(needles
+        .iter()
+        .zip(longest)
+        .map(|(needle, longest)| {
+            let longest = longest.map(|longest| needle.found(&longest, corpus));
+            let is_long = longest.as_ref().is_some_and(|found| found.n_tokens >= min_match_tokens as u64);
+            needle.finding(if is_long { Verdict::Memorized } else { Verdict::NotFound }, longest)
+        })
+        .collect())
+}
+
+/// A sample as bytes, with the places of its tokens.
+struct Needle {
+    strategy: Strategy,
+    index: u64,
+    bytes: Vec<u8>,
+    /// The first byte of each token, and the number of bytes at the end.
+    starts: Vec<usize>,
+}
+
+impl Needle {
+    fn new(sample: &DrawnSample, tokenizer: &Tokenizer) -> Needle {
+        let (mut bytes, mut starts) = (Vec::new(), vec![0]);
+        for token in &sample.tokens {
+            bytes.extend(tokenizer.token_bytes(*token));
+            starts.push(bytes.len());
+        }
+        Needle { strategy: sample.strategy, index: sample.index, bytes, starts }
+    }
+
+    /// Tokens that lie wholly within a range of bytes; a token without bytes lies nowhere.
+    fn n_tokens_within(&self, range: Range<usize>) -> usize {
+        self.starts
+            .windows(2)
+            .filter(|token| token[0] < token[1] && range.start <= token[0] && token[1] <= range.end)
+            .count()
+    }
+
+    /// The bytes of each `n_tokens` consecutive tokens.
+    fn windows(&self, n_tokens: usize) -> impl Iterator<Item = Range<usize>> {
+        self.starts
+            .windows(n_tokens + 1)
+            .map(move |starts| starts[0]..starts[n_tokens])
+            .filter(move |window| self.n_tokens_within(window.clone()) == n_tokens)
+    }
+
+    fn found(&self, longest: &Match, corpus: &Corpus) -> Found {
+        let (document, text_byte) = longest.first;
+        let range = longest.needle_start..longest.needle_start + longest.len_bytes;
+        Found {
+            n_bytes: longest.len_bytes as u64,
+            n_tokens: self.n_tokens_within(range) as u64,
+            start_byte: longest.needle_start as u64,
+            n_documents: longest.n_documents,
+            n_occurrences: longest.n_occurrences,
+            document,
+            label: corpus.label(document),
+            location: corpus.location(document),
+            text_byte,
+        }
+    }
+
+    fn finding(&self, verdict: Verdict, longest: Option<Found>) -> Finding {
+        let n_bytes = self.bytes.len() as u64;
+        Finding {
+            strategy: self.strategy,
+            index: self.index,
+            n_tokens: self.starts.len() as u64 - 1,
+            n_bytes,
+            verdict,
+            exact: longest.as_ref().is_some_and(|found| found.n_bytes == n_bytes),
+            longest,
+        }
+    }
+}
+
+/// The match of each needle that decides its verdict.
+///
+/// The index finds the longest match in bytes. Tokens differ in length, so a match of fewer bytes may have more
+/// tokens; where that could change the verdict, every window of as many tokens is looked for as well. So is a whole
+/// sample that is shorter than the least match.
+fn search(
+    corpus: &Corpus,
+    needles: &[Needle],
+    min_match_tokens: usize,
+    progress: &dyn Progress,
+) -> Vec<Option<Match>> {
+    let shortest_window =
+        needles.iter().flat_map(|needle| needle.windows(min_match_tokens)).map(|window| window.len()).min();
+    let min_len = shortest_window.map_or(MIN_MATCH_BYTES, |len| len.min(MIN_MATCH_BYTES));
+    let bytes: Vec<Vec<u8>> = needles.iter().map(|needle| needle.bytes.clone()).collect();
+    let mut longest = longest_matches(corpus, &bytes, min_len, progress);
+
+    let mut strings = Vec::new();
+    let mut places = Vec::new();
+    for (i, needle) in needles.iter().enumerate() {
+        for range in undecided(needle, longest[i].as_ref(), min_match_tokens, min_len) {
+            strings.push(needle.bytes[range.clone()].to_vec());
+            places.push((i, range));
+        }
+    }
+    let mut settled = BTreeSet::new();
+    for ((i, range), occurrences) in places.into_iter().zip(count_strings(corpus, &strings, progress)) {
+        let Occurrences { n_documents, n_occurrences, first: Some(first) } = occurrences else { continue };
+        // The leftmost of the windows that stand in the corpus, as with matches of equal length.
+        if settled.insert(i) {
+            let (len_bytes, needle_start) = (range.len(), range.start);
+            longest[i] = Some(Match { len_bytes, needle_start, n_documents, n_occurrences, first });
+        }
+    }
+    longest
+}
+
+/// The parts of a needle that the longest match in bytes leaves open.
+fn undecided(
+    needle: &Needle,
+    longest: Option<&Match>,
+    min_match_tokens: usize,
+    min_len: usize,
+) -> Vec<Range<usize>> {
+    let len = needle.bytes.len();
+    match longest {
+        None if len < min_len && len > 0 => vec![0..len],
+        None => Vec::new(),
+        Some(longest) => {
+            let range = longest.needle_start..longest.needle_start + longest.len_bytes;
+            if needle.n_tokens_within(range) >= min_match_tokens {
+                return Vec::new();
+            }
+            needle.windows(min_match_tokens).filter(|window| window.len() <= longest.len_bytes).collect()
+        }
+    }
+}
+
+/// How many of a cell's candidates are memorized.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Precision {
+    /// How the samples were drawn.
+    pub strategy: Strategy,
+    /// What they were ranked by.
+    pub metric: Metric,
+    /// Candidates that were looked for in a corpus.
+    pub n_verified: u64,
+    /// Those among them that are memorized.
+    pub n_memorized: u64,
+    /// The Wilson interval of their share; none where nothing was looked for.
+    pub interval: Option<Interval>,
+}
+
+/// The precision of each cell, from the findings of its candidates; those unverified do not count either way.
+pub fn precision(cells: &[Cell], findings: &[Finding], level: f64) -> Vec<Precision> {
+    let with = |verdict: Verdict| -> BTreeSet<(Strategy, u64)> {
+        let has_verdict = findings.iter().filter(|finding| finding.verdict == verdict);
+        has_verdict.map(|finding| (finding.strategy, finding.index)).collect()
+    };
+    let (memorized, not_found) = (with(Verdict::Memorized), with(Verdict::NotFound));
+    cells
+        .iter()
+        .map(|cell| {
+            let count = |set: &BTreeSet<(Strategy, u64)>| {
+                cell.ranked.iter().filter(|candidate| set.contains(&(cell.strategy, candidate.index))).count()
+                    as u64
+            };
+            let n_memorized = count(&memorized);
+            let n_verified = n_memorized + count(&not_found);
+            let interval = (n_verified > 0).then(|| wilson(n_memorized, n_verified, level));
+            Precision { strategy: cell.strategy, metric: cell.metric, n_verified, n_memorized, interval }
+        })
+        .collect()
+}

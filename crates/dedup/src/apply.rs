@@ -45,7 +45,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn balances(&self) -> bool {
+    pub(crate) fn balances(&self) -> bool {
         let mut sum = self.kept;
         sum += self.removed;
         sum += self.rejected;

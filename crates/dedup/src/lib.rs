@@ -15,6 +15,8 @@ mod minhash;
 mod plan;
 mod similarity;
 mod star;
+#[cfg(test)]
+mod tests;
 
 pub use apply::{Count, Tally, apply};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};

@@ -1,0 +1,8 @@
+//! Tests of the stages together, against brute force, on generated and on real text.
+
+mod apply;
+mod fixture;
+mod peers;
+mod quality;
+mod real_data;
+mod stages;

@@ -1,0 +1,129 @@
+//! Precision and recall against brute force on generated text, and the statistics behind the prediction.
+
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_index::Shingler;
+use verbatim_store::Silent;
+
+use super::fixture::{Draw, all_pairs, corpus_of, near, near_only, words};
+use crate::buckets::Buckets;
+use crate::config::MinhashConfig;
+use crate::finder::plan;
+use crate::keep::Keep;
+use crate::lsh::{BandChoice, candidate_probability};
+use crate::minhash::{Permutations, sketch};
+use crate::plan::Plan;
+use crate::similarity::{Similarity, Threshold};
+
+/// True where two documents share a band, for each pair.
+pub(super) fn are_candidates(
+    corpus: &Corpus,
+    shingler: &Shingler,
+    choice: BandChoice,
+    seed: u64,
+    pairs: &[(DocId, DocId, Similarity)],
+) -> Vec<bool> {
+    let docs: Vec<(u32, DocId)> = (0..).zip(corpus.ids()).collect();
+    let sketched = sketch(corpus, &docs, shingler, &Permutations::new(choice, seed), &Silent).unwrap();
+    let buckets = Buckets::new(&sketched, choice.bands).unwrap();
+    let buckets_of = |doc: DocId| -> Vec<usize> {
+        let index = buckets.docs().binary_search(&(doc.0 as u32));
+        index.map(|index| buckets.of(index).collect()).unwrap_or_default()
+    };
+    pairs.iter().map(|&(a, b, _)| buckets_of(a).iter().any(|bucket| buckets_of(b).contains(bucket))).collect()
+}
+
+/// Checks that nothing below the threshold went, and counts the pairs at and above it of which both stayed.
+pub(super) fn pairs_missed(
+    corpus: &Corpus,
+    plan: &Plan,
+    minhash: &MinhashConfig,
+    pairs: &[(DocId, DocId, Similarity)],
+) -> usize {
+    let threshold = Threshold::new(minhash.threshold).unwrap();
+    for removal in plan.removals() {
+        let [a, b] = [removal.doc, removal.kept].map(|doc| minhash.shingler.shingles(&corpus.text_str(doc)));
+        let (shared, union) = a.jaccard(&b);
+        let similarity = Similarity { shared: shared as u64, union: union as u64 };
+        assert!(threshold.reached_by(similarity), "{removal:?}: {similarity:?}");
+        assert_eq!(similarity.value(), removal.similarity);
+    }
+    let keep = plan.keep_mask();
+    pairs.iter().filter(|(a, b, _)| keep[a.0 as usize] && keep[b.0 as usize]).count()
+}
+
+/// `n_bases` texts and for each some versions with up to `max_edits` words replaced.
+fn generated(n_bases: usize, n_versions: usize, max_edits: u64) -> Corpus {
+    let mut draw = Draw::new(11);
+    let mut texts = Vec::new();
+    for _ in 0..n_bases {
+        let base = draw.text(120);
+        for _ in 0..n_versions {
+            let n_edits = draw.below(max_edits) as usize;
+            texts.push(draw.edited(&base, n_edits).join(" "));
+        }
+    }
+    corpus_of(&texts)
+}
+
+#[test]
+fn precision_is_one_and_recall_as_promised_against_all_pairs() {
+    let corpus = generated(100, 8, 8);
+    for threshold in [0.6, 0.8, 0.9] {
+        let minhash = near(3, threshold);
+        let pairs = all_pairs(&corpus, &minhash.shingler, threshold);
+        assert!(pairs.len() > 200, "{}", pairs.len());
+        let (_, choice) = minhash.resolve().unwrap();
+        let found = are_candidates(&corpus, &minhash.shingler, choice, minhash.seed, &pairs);
+        let recall = found.iter().filter(|&&found| found).count() as f64 / pairs.len() as f64;
+        assert!(recall >= minhash.recall, "{threshold}: {recall}");
+        for keep in ["first", "longest", "shortest", "random:1"] {
+            let config = near_only(minhash.clone(), keep.parse().unwrap());
+            let plan = plan(&corpus, &config, &Silent).unwrap();
+            let missed = pairs_missed(&corpus, &plan, &minhash, &pairs);
+            let bound = (1.0 - minhash.recall) * pairs.len() as f64;
+            assert!((missed as f64) <= bound, "{threshold} {keep}: {missed} of {}", pairs.len());
+        }
+    }
+}
+
+#[test]
+fn candidates_appear_as_often_as_the_s_curve_predicts() {
+    // Pairs over a wide range of similarities; the number found must agree with the sum of the predictions.
+    let corpus = generated(700, 2, 25);
+    let shingler = words(2);
+    let pairs = all_pairs(&corpus, &shingler, 0.2);
+    assert!(pairs.len() > 600);
+    for (bands, rows) in [(16, 6), (9, 13), (40, 4), (60, 1)] {
+        let choice = BandChoice { bands, rows, predicted_recall: 0.0, cost: 0.0 };
+        let (mut expected, mut variance, mut found) = (0.0, 0.0, 0);
+        for seed in 0..4 {
+            for (pair, candidate) in
+                pairs.iter().zip(are_candidates(&corpus, &shingler, choice, seed, &pairs))
+            {
+                let p = candidate_probability(pair.2.value(), bands, rows);
+                expected += p;
+                variance += p * (1.0 - p);
+                found += usize::from(candidate);
+            }
+        }
+        // Four standard deviations and one pair for rounding.
+        let deviation = (found as f64 - expected).abs();
+        assert!(
+            deviation <= 4.0 * f64::sqrt(variance) + 1.0,
+            "{bands}x{rows}: {found}, expected {expected:.1}"
+        );
+    }
+}
+
+#[test]
+fn more_recall_and_a_lower_threshold_never_find_less() {
+    let corpus = generated(60, 5, 30);
+    let missed = |recall: f64| {
+        let minhash = MinhashConfig { recall, ..near(3, 0.5) };
+        let pairs = all_pairs(&corpus, &minhash.shingler, 0.5);
+        let plan = plan(&corpus, &near_only(minhash.clone(), Keep::First), &Silent).unwrap();
+        pairs_missed(&corpus, &plan, &minhash, &pairs)
+    };
+    assert_eq!(missed(0.999_999), 0);
+    assert!(missed(0.3) > 0, "a test that cannot fail tells nothing");
+}

@@ -55,6 +55,9 @@ pub enum Error {
     /// The shingles of deduplication.
     #[error(transparent)]
     Index(#[from] verbatim_index::Error),
+    /// Deduplication.
+    #[error(transparent)]
+    Dedup(#[from] verbatim_dedup::Error),
     /// The model.
     #[error(transparent)]
     Lm(#[from] verbatim_lm::Error),

@@ -2,13 +2,21 @@
 //!
 //! The lab has no model of its own: it trains the one GPT-2 of the lm room.
 
+mod data;
 mod draw;
 mod error;
+mod gradient;
 mod grammar;
+mod optimizer;
 mod plant;
 mod secret;
+mod state;
 mod synth;
+mod train;
 
+pub use data::TrainingData;
 pub use error::{Error, Result};
+pub use optimizer::AdamWConfig;
 pub use plant::{Insertion, LedgerLine, PlantConfig, Planting, plan_planting, plant_documents};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
+pub use train::{EpochLosses, Length, TrainConfig, Trained, train};

@@ -159,11 +159,9 @@ mod tests {
 
     #[test]
     fn limits_out_of_range_are_usage_errors() {
-        for change in [
-            |c: &mut OpenConfig| c.max_bad_fraction = f64::NAN,
-            |c| c.max_bad_fraction = 1.5,
-            |c| c.max_doc_bytes = 1 << 32,
-        ] {
+        let changes: [fn(&mut OpenConfig); 3] =
+            [|c| c.max_bad_fraction = f64::NAN, |c| c.max_bad_fraction = 1.5, |c| c.max_doc_bytes = 1 << 32];
+        for change in changes {
             let mut config = OpenConfig::standard();
             config.validate().unwrap();
             change(&mut config);

@@ -98,6 +98,7 @@ impl Shard {
             decoded = Some(result.content);
         }
         let content: &[u8] = decoded.as_deref().unwrap_or(&file);
+        let content_len = content.len();
         let format = format_of(content, &name, config.text_unit)?;
         note_surprises(&path, (container, format), promise(&name), &mut notes);
 
@@ -121,14 +122,14 @@ impl Shard {
                 if start > 0 {
                     notes.warnings.push(format!("{}: byte order mark left out", rules.path));
                 }
+                if matches!(format, Format::Text(_)) && std::str::from_utf8(content).is_err() {
+                    notes.warnings.push(format!("{}: not UTF-8, read as bytes", rules.path));
+                }
                 scan_content(content, start, (format, &rules, config.on_bad), scan_progress)?
             }
         };
         if let Some(cause) = damage {
-            let line = scan.lines.n_lines() + 1;
-            let byte = decoded.as_ref().map_or(0, |bytes| size(bytes.len()));
-            let location = Location { path: rules.path, line, byte };
-            scan.rejects.push(Reject { location, cause: Cause::DamagedStream(cause), n_bytes: 0 });
+            scan.end_damaged(&rules.path, cause, content_len);
         }
         notes.rejects = std::mem::take(&mut scan.rejects);
         Ok((Shard::of_scan((path, name), (container, format), (file, decoded), scan), notes))
@@ -204,6 +205,15 @@ impl Scan {
         self.lines.push_skipped();
         let location = Location { path: path.to_owned(), line: self.lines.n_lines(), byte: size(byte) };
         self.rejects.push(Reject { location, cause, n_bytes: size(n_bytes) });
+    }
+
+    /// Names a stream that broke after `n_bytes`. The record that it cut short is the same fault.
+    fn end_damaged(&mut self, path: &str, cause: String, n_bytes: usize) {
+        let cut = self.rejects.pop_if(|reject| reject.cause == Cause::Truncated);
+        let line = cut.as_ref().map_or(self.lines.n_lines() + 1, |reject| reject.location.line);
+        let location = Location { path: path.to_owned(), line, byte: size(n_bytes) };
+        let n_bytes = cut.map_or(0, |reject| reject.n_bytes);
+        self.rejects.push(Reject { location, cause: Cause::DamagedStream(cause), n_bytes });
     }
 
     fn append(&mut self, next: Scan) {

@@ -180,7 +180,9 @@ fn filter<T: DataType>(
                 kept_repetitions.extend(repetitions.get(level));
             }
         }
-        writer.write_batch(&kept_values, Some(&kept_definitions), Some(&kept_repetitions))?;
+        let definitions = (max_definition > 0).then_some(kept_definitions.as_slice());
+        let repetitions = (max_repetition > 0).then_some(kept_repetitions.as_slice());
+        writer.write_batch(&kept_values, definitions, repetitions)?;
     }
 }
 

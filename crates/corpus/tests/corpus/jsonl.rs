@@ -1,0 +1,165 @@
+//! The JSON lines reader against a naive splitter with serde_json, and for any number of threads.
+
+use proptest::prelude::*;
+use rayon::ThreadPoolBuilder;
+use serde_json::Value;
+use verbatim_corpus::{Corpus, OpenConfig};
+
+use crate::fixture::{Folder, open, open_bytes, skip, texts};
+
+/// Lines that are mostly records, with what real files hold between them.
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => ("[a-c\"\\\\\u{e9}\u{1f600}\n\t]{0,12}", any::<bool>()).prop_map(|(text, before)| {
+            let text = serde_json::to_string(&text).unwrap();
+            if before { format!(r#"{{"id":7,"text":{text}}}"#) } else { format!(r#" {{"text":{text} ,"x":[{{}}]}} "#) }
+        }),
+        1 => Just(r#"{"text":null}"#.to_owned()),
+        1 => Just(r#"{"id":"x"}"#.to_owned()),
+        1 => "[ \t]{0,3}",
+        1 => "[{}\",:ab]{1,8}",
+    ]
+}
+
+/// What a first-year student would write; nothing but the last line may lack its newline.
+fn naive(content: &str) -> Vec<(u64, String)> {
+    let mut found = Vec::new();
+    for (i, line) in content.split('\n').enumerate() {
+        if let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line)
+            && let Some(Value::String(text)) = record.get("text")
+        {
+            found.push((i as u64 + 1, text.clone()));
+        }
+    }
+    found
+}
+
+proptest! {
+    #[test]
+    fn reads_what_a_naive_reader_reads(
+        lines in proptest::collection::vec((line(), any::<bool>()), 0..20),
+        is_terminated in any::<bool>(),
+    ) {
+        let mut content = String::new();
+        for (line, has_return) in &lines {
+            content += line;
+            content += if *has_return { "\r\n" } else { "\n" };
+        }
+        if !is_terminated {
+            content.pop();
+        }
+        let corpus = open_bytes("a.jsonl", &content, &skip()).unwrap();
+        let found: Vec<(u64, String)> =
+            corpus.ids().map(|id| (corpus.location(id).line, corpus.text_str(id).into_owned())).collect();
+        prop_assert_eq!(found, naive(&content));
+        for id in corpus.ids() {
+            let start = corpus.location(id).byte as usize;
+            prop_assert!(content.as_bytes()[start..].starts_with(corpus.record(id)));
+        }
+        let n_blank = content.split('\n').filter(|line| line.trim().is_empty()).count();
+        let n_lines = content.split('\n').count();
+        prop_assert_eq!(n_lines - n_blank, corpus.ids().count() + corpus.rejects().len());
+    }
+}
+
+/// Ten megabytes, so that a file has several chunks, with blank and bad lines.
+fn large_folder() -> Folder {
+    let folder = Folder::new();
+    let mut content = String::new();
+    for i in 0..60_000 {
+        match i % 1000 {
+            17 => content += "\n",
+            500 => content += "{\"text\":3}\n",
+            _ => content += &format!("{{\"id\":\"d{i}\",\"text\":\"{}\\n{i}\"}}\n", "x".repeat(150 + i % 50)),
+        }
+    }
+    folder.write("large.jsonl", &content);
+    folder.write("small.jsonl", "{\"text\":\"a\"}\n");
+    folder.write("sub/b.txt", "b");
+    folder
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_corpus() {
+    let folder = large_folder();
+    let seen = |n_threads| {
+        let pool = ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| {
+            let corpus = open(folder.path(), &skip()).unwrap();
+            let labels: Vec<String> = corpus.ids().map(|id| corpus.label(id)).collect();
+            let locations: Vec<_> = corpus.ids().map(|id| corpus.location(id)).collect();
+            (corpus.fingerprint().to_owned(), labels, locations, texts(&corpus), corpus.rejects().to_vec())
+        })
+    };
+    let one = seen(1);
+    assert_eq!(one.1.len(), 60_000 - 120 + 2);
+    assert_eq!((one.2[58_000].line, one.4[40].location.line), (58_118, 40_501));
+    assert!(one == seen(2));
+    assert!(one == seen(8));
+}
+
+#[test]
+fn the_first_bad_record_stops_whatever_the_number_of_threads() {
+    let folder = large_folder();
+    folder.write("zzz.jsonl", "bad\n");
+    for n_threads in [1, 2, 8] {
+        let pool = ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        let error = pool.install(|| open(folder.path(), &OpenConfig::standard())).unwrap_err();
+        assert!(error.to_string().contains("large.jsonl:501:"), "{error}");
+    }
+}
+
+#[test]
+fn too_many_bad_records_are_an_error_even_when_skipping() {
+    let content = "{\"text\":\"a\"}\n".repeat(98) + "bad\nbad\n";
+    let allowed = |max_bad_fraction| {
+        open_bytes("a.jsonl", &content, &OpenConfig { max_bad_fraction, ..skip() }).map(|c| c.n_documents())
+    };
+    assert_eq!(allowed(0.02).unwrap(), 98);
+    let error = allowed(0.019).unwrap_err();
+    assert_eq!(error.exit_code(), 65);
+    assert!(error.to_string().contains("2 of 100 records are bad"), "{error}");
+}
+
+#[test]
+fn labels_and_fields_come_from_the_record() {
+    let content = concat!(
+        "{\"id\":\"first\",\"text\":\"a\",\"meta\":{\"score\":2.5}}\n",
+        "\n",
+        "{\"id\":12,\"text\":\"b\"}\n",
+        "{\"id\":null,\"text\":\"c\"}\n"
+    );
+    let corpus = open_bytes("a.jsonl", content, &OpenConfig::standard()).unwrap();
+    let labels: Vec<String> = corpus.ids().map(|id| corpus.label(id)).collect();
+    assert_eq!(labels, ["first", "12", "a.jsonl:4"]);
+    let score = "meta.score".parse().unwrap();
+    let scores: Vec<Option<Value>> = corpus.ids().map(|id| corpus.field(id, &score)).collect();
+    assert_eq!(scores, [Some(Value::from(2.5)), None, None]);
+    assert_eq!(corpus.text_bytes(), 3);
+    assert_eq!(corpus.record_bytes(), (content.len() - 4) as u64);
+}
+
+#[test]
+fn two_inputs_of_one_name_are_a_usage_error() {
+    let folder = Folder::new();
+    let a = folder.write("a/x.jsonl", "");
+    let b = folder.write("b/x.jsonl", "");
+    let error = Corpus::open(&[a, b], &OpenConfig::standard(), &verbatim_store::Silent).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn the_fingerprint_tells_corpora_apart() {
+    let of = |name: &str, content: &str| {
+        open_bytes(name, content, &OpenConfig::standard()).unwrap().fingerprint().to_owned()
+    };
+    let one = of("a.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
+    assert_eq!(one, of("a.jsonl", "{\"text\":\"a\"}\r\n\n{\"text\":\"b\"}"));
+    for other in [
+        of("b.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n"),
+        of("a.jsonl", "{\"text\":\"b\"}\n{\"text\":\"a\"}\n"),
+        of("a.jsonl", "{\"text\":\"a\"}\n"),
+    ] {
+        assert_ne!(one, other);
+    }
+}

@@ -1,0 +1,9 @@
+//! The corpus room as its users see it: faults by number, formats against naive readers, writing.
+
+mod faults;
+mod faults_streams;
+mod fixture;
+mod jsonl;
+mod parquet;
+mod real_data;
+mod write;

@@ -14,7 +14,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::gpt2::{Gpt2, Gpt2Config};
+use crate::gpt2::Gpt2;
+use crate::gpt2_config::Gpt2Config;
 use crate::precheck::{Dtype, TensorEntry, open_regular, read_capped, read_header, refuse_pickle_name};
 use crate::tokenizer::Tokenizer;
 

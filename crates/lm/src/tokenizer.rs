@@ -85,10 +85,10 @@ impl Tokenizer {
     /// The ids of a text; the names of control tokens inside it are plain text.
     ///
     /// # Panics
-    /// Never for a tokenizer that loaded: each of the 256 bytes is a token.
+    /// Never for a tokenizer that loaded: each byte of UTF-8 is a token.
     #[must_use]
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let encoding = self.encoder.encode_fast(text, false).expect("each of the 256 bytes is a token");
+        let encoding = self.encoder.encode_fast(text, false).expect("each byte of UTF-8 is a token");
         encoding.get_ids().to_vec()
     }
 

@@ -141,17 +141,15 @@ impl RepoCache {
         let path = snapshot.join(&file.name);
         let target = pointer_target(&file.hash);
         let is_linked = || fs::read_link(&path).is_ok_and(|found| found == target);
-        if is_linked() {
-            return Ok(());
-        }
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(cannot(&path, "replace a link", e)),
-            _ => {}
-        }
+        // The link is made before anything is removed: another run may be making the same one.
         match symlink(&target, &path) {
-            // Another run may have made the same link meanwhile.
-            Err(e) if !is_linked() => Err(cannot(&path, "make a link", e)),
-            _ => Ok(()),
+            Ok(()) => Ok(()),
+            Err(_) if is_linked() => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&path).map_err(|e| cannot(&path, "replace a link", e))?;
+                symlink(&target, &path).map_err(|e| cannot(&path, "make a link", e))
+            }
+            Err(e) => Err(cannot(&path, "make a link", e)),
         }
     }
 

@@ -191,8 +191,13 @@ fn tokens_by_id(vocab: BTreeMap<String, u32>, added: &[AddedToken]) -> Result<Ve
     if n == 0 || n > MAX_TOKENS {
         return Err(format!("{n} tokens, expected 1 to {MAX_TOKENS}"));
     }
-    if let Some(letter) = letters().keys().find(|letter| !ids.contains_key(&letter.to_string())) {
-        return Err(format!("the vocabulary lacks {letter:?}, one of the 256 letters of byte-level BPE"));
+    // A letter that is missing would be dropped from texts in silence. Some bytes never occur in UTF-8, and
+    // GPT-NeoX has no letters for them.
+    let in_utf8 = |byte: u8| !matches!(byte, 0xC0 | 0xC1 | 0xF5..);
+    if let Some((letter, byte)) =
+        letters().into_iter().find(|&(letter, byte)| in_utf8(byte) && !ids.contains_key(&letter.to_string()))
+    {
+        return Err(format!("the vocabulary lacks {letter:?}, which stands for the byte {byte:#04x}"));
     }
     let mut by_id: Vec<(u32, String)> = ids.into_iter().map(|(token, id)| (id, token)).collect();
     by_id.sort_unstable();

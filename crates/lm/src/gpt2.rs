@@ -1,4 +1,4 @@
-//! GPT-2 (Radford et al. 2019) in one file: configuration, initialisation, and ONE forward pass.
+//! GPT-2 (Radford et al. 2019): ONE forward pass; `gpt2_config.rs` has the sizes and the tensors' names.
 //!
 //! The same pass trains and infers. Candle's fused layer norm and softmax detach the graph without a word,
 //! so they are used only where no gradient is wanted ([`Pass::Infer`]); a finite-difference check over every
@@ -13,194 +13,19 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{D, DType, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::gpt2_config::Gpt2Config;
 use crate::model::Forward;
 
-/// Rows of a matrix product at inference come in multiples of this number, see [`Linear::apply`].
+// Nothing is called here: the dependency switches on gemm's AVX-512 kernels, which candle leaves off and
+// which double the speed of its matrix products.
+use gemm as _;
+
+/// Rows of a matrix product at inference come in multiples of this number, see [`product`].
 const ROW_TILE: usize = 16;
-
-/// What Hugging Face writes in `config.json` for a GPT-2.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Gpt2Config {
-    /// V, the number of token ids.
-    pub vocab_size: usize,
-    /// The longest sequence, in tokens.
-    #[serde(alias = "n_ctx")]
-    pub n_positions: usize,
-    /// C, the width of the residual stream.
-    pub n_embd: usize,
-    /// The number of blocks.
-    pub n_layer: usize,
-    /// H, the number of attention heads; divides `n_embd`.
-    pub n_head: usize,
-    /// The width of the hidden layer of the MLP; 4 C when absent.
-    #[serde(default)]
-    pub n_inner: Option<usize>,
-    /// The activation of the MLP; only the tanh form of GELU is GPT-2.
-    #[serde(default = "gelu_new")]
-    pub activation_function: String,
-    /// Added to the variance in each layer norm.
-    #[serde(default = "epsilon")]
-    pub layer_norm_epsilon: f64,
-    /// The standard deviation of the initial weights.
-    #[serde(default = "initializer_range")]
-    pub initializer_range: f64,
-    /// Probability of dropping an entry of the embeddings in training.
-    #[serde(default = "dropout")]
-    pub embd_pdrop: f64,
-    /// Probability of dropping an attention weight in training.
-    #[serde(default = "dropout")]
-    pub attn_pdrop: f64,
-    /// Probability of dropping an entry of what a sublayer adds to the residual stream in training.
-    #[serde(default = "dropout")]
-    pub resid_pdrop: f64,
-    /// Whether attention logits are divided by sqrt(D).
-    #[serde(default = "yes")]
-    pub scale_attn_weights: bool,
-    /// Whether attention logits are also divided by the block's number, counted from one.
-    #[serde(default)]
-    pub scale_attn_by_inverse_layer_idx: bool,
-    /// Whether the head is the token embedding; otherwise `lm_head.weight` is read.
-    #[serde(default = "yes")]
-    pub tie_word_embeddings: bool,
-    /// The token that begins a text, if any.
-    #[serde(default)]
-    pub bos_token_id: Option<u32>,
-    /// The token that ends a text, if any.
-    #[serde(default)]
-    pub eos_token_id: Option<u32>,
-}
-
-fn gelu_new() -> String {
-    "gelu_new".to_owned()
-}
-
-fn epsilon() -> f64 {
-    1e-5
-}
-
-fn initializer_range() -> f64 {
-    0.02
-}
-
-fn dropout() -> f64 {
-    0.1
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Gpt2Config {
-    /// Refuses a configuration that is absurd or not GPT-2, before anything is allocated from it.
-    ///
-    /// # Errors
-    /// [`Error::Config`] with the field and its value.
-    pub fn validate(&self) -> Result<()> {
-        let sizes = [
-            ("vocab_size", self.vocab_size, 1 << 24),
-            ("n_positions", self.n_positions, 1 << 20),
-            ("n_embd", self.n_embd, 1 << 16),
-            ("n_layer", self.n_layer, 1 << 10),
-            ("n_head", self.n_head, 1 << 10),
-            ("n_inner", self.inner(), 1 << 20),
-        ];
-        for (field, value, limit) in sizes {
-            if value == 0 || value > limit {
-                return Err(Error::Config(format!("{field} is {value}, expected 1 to {limit}")));
-            }
-        }
-        if !self.n_embd.is_multiple_of(self.n_head) {
-            return Err(Error::Config(format!(
-                "n_embd is {}, which n_head {} does not divide",
-                self.n_embd, self.n_head
-            )));
-        }
-        if !matches!(self.activation_function.as_str(), "gelu_new" | "gelu_pytorch_tanh") {
-            return Err(Error::Config(format!(
-                "activation_function is `{}`, expected `gelu_new`",
-                self.activation_function
-            )));
-        }
-        if !(self.layer_norm_epsilon > 0.0 && self.layer_norm_epsilon < 1.0) {
-            return Err(Error::Config(format!("layer_norm_epsilon is {}", self.layer_norm_epsilon)));
-        }
-        let probabilities = [
-            ("embd_pdrop", self.embd_pdrop),
-            ("attn_pdrop", self.attn_pdrop),
-            ("resid_pdrop", self.resid_pdrop),
-        ];
-        for (field, p) in probabilities {
-            if !(0.0..1.0).contains(&p) {
-                return Err(Error::Config(format!("{field} is {p}, expected 0 to less than 1")));
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of parameters of the model.
-    #[must_use]
-    pub fn n_parameters(&self) -> usize {
-        self.tensors().iter().map(|spec| spec.shape.iter().product::<usize>()).sum()
-    }
-
-    fn inner(&self) -> usize {
-        self.n_inner.unwrap_or(self.n_embd.saturating_mul(4))
-    }
-
-    /// Every tensor of the model with its shape and how it begins, in the order of the file.
-    fn tensors(&self) -> Vec<TensorSpec> {
-        let (c, inner) = (self.n_embd, self.inner());
-        let normal = Init::Normal(self.initializer_range);
-        // GPT-2 scales what is added to the residual stream by one over the square root of the additions.
-        let residual = Init::Normal(self.initializer_range / (2.0 * self.n_layer as f64).sqrt());
-        let spec = |name: String, shape: &[usize], init| TensorSpec { name, shape: shape.to_vec(), init };
-        let mut specs = vec![
-            spec("wte.weight".to_owned(), &[self.vocab_size, c], normal),
-            spec("wpe.weight".to_owned(), &[self.n_positions, c], normal),
-        ];
-        for layer in 0..self.n_layer {
-            let block = |name: &str, shape: &[usize], init| spec(format!("h.{layer}.{name}"), shape, init);
-            specs.extend([
-                block("ln_1.weight", &[c], Init::One),
-                block("ln_1.bias", &[c], Init::Zero),
-                block("attn.c_attn.weight", &[c, 3 * c], normal),
-                block("attn.c_attn.bias", &[3 * c], Init::Zero),
-                block("attn.c_proj.weight", &[c, c], residual),
-                block("attn.c_proj.bias", &[c], Init::Zero),
-                block("ln_2.weight", &[c], Init::One),
-                block("ln_2.bias", &[c], Init::Zero),
-                block("mlp.c_fc.weight", &[c, inner], normal),
-                block("mlp.c_fc.bias", &[inner], Init::Zero),
-                block("mlp.c_proj.weight", &[inner, c], residual),
-                block("mlp.c_proj.bias", &[c], Init::Zero),
-            ]);
-        }
-        specs.push(spec("ln_f.weight".to_owned(), &[c], Init::One));
-        specs.push(spec("ln_f.bias".to_owned(), &[c], Init::Zero));
-        if !self.tie_word_embeddings {
-            specs.push(spec("lm_head.weight".to_owned(), &[self.vocab_size, c], normal));
-        }
-        specs
-    }
-}
-
-/// One tensor that the model needs.
-struct TensorSpec {
-    name: String,
-    shape: Vec<usize>,
-    init: Init,
-}
-
-/// How a tensor begins: a constant, or normal with mean 0 and this standard deviation.
-#[derive(Clone, Copy)]
-enum Init {
-    Zero,
-    One,
-    Normal(f64),
-}
+/// Up to this many columns gemm chooses its blocking by the number of rows as well, see [`product`].
+const MAX_SMALL_COLUMNS: usize = 64;
 
 /// Where dropout draws its masks from: the same seed gives the same masks, site by site.
 ///
@@ -316,19 +141,24 @@ impl Linear {
 
 /// (R, K) x (K, N) -> (R, N).
 ///
-/// Matrix kernels change with the number of rows, and with them the last bits of a row. At inference rows
-/// are therefore padded to whole tiles, so that a row's bytes do not depend on how many rows stand beside it.
+/// Matrix kernels change with the number of rows, and with them the last bits of a row. At inference a
+/// row's bytes must not depend on how many rows stand beside it, so rows are padded to whole tiles. That is
+/// enough where gemm blocks by K alone; where it looks at the rows too (N <= 64, `gemm.rs` of gemm-common
+/// 0.19), each tile is a product of its own.
 fn product(x: &Tensor, weight: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-    let rows = x.dim(0)?;
-    let padding = match pass {
-        Pass::Train(_) => 0,
-        Pass::Infer(_) => rows.next_multiple_of(ROW_TILE) - rows,
-    };
-    if padding == 0 {
-        return Ok(x.contiguous()?.matmul(weight)?);
+    let (rows, columns) = (x.dim(0)?, weight.dim(1)?);
+    if matches!(pass, Pass::Train(_)) {
+        return Ok(x.matmul(weight)?);
     }
-    let padded = x.pad_with_zeros(0, 0, padding)?.contiguous()?.matmul(weight)?;
-    Ok(padded.narrow(0, 0, rows)?)
+    let padded_rows = rows.next_multiple_of(ROW_TILE);
+    let x = if padded_rows == rows { x.contiguous()? } else { x.pad_with_zeros(0, 0, padded_rows - rows)? };
+    let y = if columns > MAX_SMALL_COLUMNS {
+        x.matmul(weight)?
+    } else {
+        let tiles = (0..padded_rows).step_by(ROW_TILE).map(|row| x.narrow(0, row, ROW_TILE)?.matmul(weight));
+        Tensor::cat(&tiles.collect::<candle_core::Result<Vec<_>>>()?, 0)?
+    };
+    Ok(y.narrow(0, 0, rows)?)
 }
 
 #[derive(Clone, Debug)]
@@ -364,9 +194,10 @@ impl Gpt2 {
     /// or has another shape, or holds NaN or infinity.
     pub fn new(config: Gpt2Config, tensors: HashMap<String, Tensor>) -> Result<Self> {
         config.validate()?;
-        let mut checked = checked_tensors(&config, &tensors)?;
-        let mut take =
-            |name: &str| checked.remove(name).expect("checked_tensors returns every tensor of the spec");
+        let mut checked = config.take_tensors(&tensors)?;
+        let mut take = |name: &str| {
+            checked.remove(name).expect("take_tensors returns every tensor that the configuration names")
+        };
         let mut blocks = Vec::with_capacity(config.n_layer);
         let (wte, wpe) = (take("wte.weight"), take("wpe.weight"));
         let epsilon = config.layer_norm_epsilon;
@@ -398,22 +229,7 @@ impl Gpt2 {
     /// # Errors
     /// [`Error::Config`] for an absurd configuration.
     pub fn initial_tensors(config: &Gpt2Config, seed: u64) -> Result<BTreeMap<String, Tensor>> {
-        config.validate()?;
-        let mut tensors = BTreeMap::new();
-        for (stream, spec) in (0u64..).zip(config.tensors()) {
-            let n: usize = spec.shape.iter().product();
-            let values = match spec.init {
-                Init::Zero => vec![0.0; n],
-                Init::One => vec![1.0; n],
-                Init::Normal(deviation) => {
-                    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                    rng.set_stream(stream);
-                    normal_values(&mut rng, n, deviation)
-                }
-            };
-            tensors.insert(spec.name, Tensor::from_vec(values, spec.shape, &Device::Cpu)?);
-        }
-        Ok(tensors)
+        config.initial_tensors(seed)
     }
 
     /// The configuration.
@@ -546,69 +362,4 @@ fn causal_mask(t: usize, offset: usize, dtype: DType) -> Result<Tensor> {
         })
         .collect();
     Ok(Tensor::from_vec(mask, (t, seen), &Device::Cpu)?.to_dtype(dtype)?)
-}
-
-/// Normal values by Box and Muller, computed in f64.
-fn normal_values(rng: &mut ChaCha8Rng, n: usize, deviation: f64) -> Vec<f32> {
-    // 53 random bits, shifted by half a step so that the logarithm never sees zero.
-    let mut uniform = || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    let mut values = Vec::with_capacity(n + 1);
-    while values.len() < n {
-        let radius = deviation * (-2.0 * uniform().ln()).sqrt();
-        let angle = std::f64::consts::TAU * uniform();
-        values.push((radius * angle.cos()) as f32);
-        values.push((radius * angle.sin()) as f32);
-    }
-    values.truncate(n);
-    values
-}
-
-/// The tensors that the configuration asks for, by name without prefix; all complaints at once.
-fn checked_tensors(
-    config: &Gpt2Config,
-    tensors: &HashMap<String, Tensor>,
-) -> Result<HashMap<String, Tensor>> {
-    let mut checked = HashMap::new();
-    let mut complaints = Vec::new();
-    for spec in config.tensors() {
-        let Some(tensor) =
-            tensors.get(&spec.name).or_else(|| tensors.get(&format!("transformer.{}", spec.name)))
-        else {
-            complaints.push(format!("`{}` is missing, expected shape {:?}", spec.name, spec.shape));
-            continue;
-        };
-        let mut transposed = spec.shape.clone();
-        transposed.reverse();
-        if tensor.dims() == spec.shape {
-            match numbers(tensor)? {
-                Some(tensor) => {
-                    checked.insert(spec.name, tensor);
-                }
-                None => complaints.push(format!("`{}` holds NaN or infinity", spec.name)),
-            }
-        } else if tensor.dims() == transposed {
-            complaints.push(format!(
-                "`{}` is transposed: expected the Conv1D layout (in, out) {:?}, got {:?}",
-                spec.name,
-                spec.shape,
-                tensor.dims()
-            ));
-        } else {
-            complaints.push(format!(
-                "`{}`: expected shape {:?}, got {:?}",
-                spec.name,
-                spec.shape,
-                tensor.dims()
-            ));
-        }
-    }
-    if complaints.is_empty() { Ok(checked) } else { Err(Error::Tensors(complaints)) }
-}
-
-/// The tensor as f32 (f64 stays), unless it holds a value that is not a finite number.
-fn numbers(tensor: &Tensor) -> Result<Option<Tensor>> {
-    let tensor = if tensor.dtype() == DType::F64 { tensor.clone() } else { tensor.to_dtype(DType::F32)? };
-    // The sum of |x| * 0 is zero, or NaN if any value is NaN or infinite.
-    let probe = (tensor.detach().abs()? * 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    Ok((probe == 0.0).then_some(tensor))
 }

@@ -6,6 +6,7 @@
 mod checkpoint;
 mod error;
 mod gpt2;
+mod gpt2_config;
 pub mod hub;
 mod model;
 mod precheck;
@@ -16,7 +17,8 @@ mod tokenizer;
 
 pub use checkpoint::{Checkpoint, FileHash};
 pub use error::{Error, Result};
-pub use gpt2::{Dropout, Gpt2, Gpt2Config, KvCache};
+pub use gpt2::{Dropout, Gpt2, KvCache};
+pub use gpt2_config::Gpt2Config;
 pub use model::{Forward, LanguageModel};
 pub use record::TokenRecord;
 pub use sampling::{Sample, SampleRequest, SamplingConfig, Temperature};

@@ -187,3 +187,50 @@ fn score_pass<M: Forward + ?Sized>(
     }
     Ok(records)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_follow_the_definition() {
+        let logits: Vec<f32> = (0..300u32).map(|i| (i * i % 97) as f32 * 0.2 - 9.0).collect();
+        let total: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
+        let p: Vec<f64> = logits.iter().map(|l| f64::from(*l).exp() / total).collect();
+        let mean: f64 = p.iter().map(|p| p * p.ln()).sum();
+        let std = p.iter().map(|p| p * (p.ln() - mean).powi(2)).sum::<f64>().sqrt();
+        for token in [0u32, 17, 97, 299] {
+            let record = TokenRecord::from_logits(&logits, token).unwrap();
+            let own = token as usize;
+            assert!((f64::from(record.log_prob) - p[own].ln()).abs() < 1e-6);
+            assert!((f64::from(record.mean_log_prob) - mean).abs() < 1e-6);
+            assert!((f64::from(record.std_log_prob) - std).abs() < 1e-6);
+            let before =
+                (0..300).filter(|i| logits[*i] > logits[own] || (logits[*i] == logits[own] && *i < own));
+            assert_eq!(record.rank as usize, before.count());
+        }
+    }
+
+    #[test]
+    fn a_certain_model_has_neither_entropy_nor_deviation() {
+        let record = TokenRecord::from_logits(&[1e30, 0.0, -1e30], 0).unwrap();
+        assert_eq!((record.log_prob, record.entropy, record.std_log_prob), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn windows_cover_each_prediction_once() {
+        for context_len in 1..12 {
+            for n_tokens in 0..60 {
+                let mut next = 0;
+                for window in cut(0, n_tokens, context_len) {
+                    assert_eq!(window.first, next);
+                    assert!(window.inputs.start <= next && window.inputs.end > next);
+                    assert!(window.inputs.len() <= context_len);
+                    assert!(next < context_len || next - window.inputs.start >= context_len / 2);
+                    next = window.inputs.end;
+                }
+                assert_eq!(next, n_tokens.saturating_sub(1));
+            }
+        }
+    }
+}

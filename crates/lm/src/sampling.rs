@@ -275,7 +275,8 @@ fn candidates(logits: &[f32], top_k: Option<usize>, top_p: Option<f32>, temperat
         let below = f64::from(logit) - max;
         // At temperature zero only the first candidate is left, so any finite weight will do.
         let weight = if temperature == 0.0 { 1.0 } else { (below / temperature).exp() };
-        Candidate { id, logit, weight }
+        // Adding zero turns minus zero into zero: equal logits must be equal in the total order below.
+        Candidate { id, logit: logit + 0.0, weight }
     };
     let mut all: Vec<Candidate> = (0u32..).zip(logits).map(weigh).collect();
     let order = |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id));
@@ -298,4 +299,101 @@ fn candidates(logits: &[f32], top_k: Option<usize>, top_p: Option<f32>, temperat
         all.truncate(n);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 8] = [0.3, -1.0, 2.0, 2.0, 0.0, 1.5, -4.0, 0.3];
+
+    fn config(top_k: Option<usize>, top_p: Option<f32>, temperature: Temperature) -> SamplingConfig {
+        SamplingConfig { max_new_tokens: 1, top_k, top_p, temperature, seed: 0, batch: 1, stop_token: None }
+    }
+
+    /// The distribution by its definition: temper, sort, cut to k, renormalise, cut to p, renormalise.
+    fn naive(top_k: Option<usize>, top_p: Option<f32>, temperature: f32) -> Vec<f64> {
+        let weights: Vec<f64> =
+            LOGITS.iter().map(|l| (f64::from(*l) / f64::from(temperature)).exp()).collect();
+        let mut ids: Vec<usize> = (0..LOGITS.len()).collect();
+        ids.sort_by(|a, b| LOGITS[*b].total_cmp(&LOGITS[*a]));
+        ids.truncate(top_k.unwrap_or(LOGITS.len()));
+        let total: f64 = ids.iter().map(|id| weights[*id]).sum();
+        let mut n = 0;
+        let mut held = 0.0;
+        while n < ids.len() && held < f64::from(top_p.unwrap_or(1.0)) - 1e-12 {
+            held += weights[ids[n]] / total;
+            n += 1;
+        }
+        ids.truncate(n);
+        let total: f64 = ids.iter().map(|id| weights[*id]).sum();
+        (0..LOGITS.len()).map(|id| if ids.contains(&id) { weights[id] / total } else { 0.0 }).collect()
+    }
+
+    #[test]
+    fn draws_follow_the_definition() {
+        let n_draws = 40_000;
+        for (top_k, top_p) in [
+            (None, None),
+            (Some(3), None),
+            (None, Some(0.8)),
+            (Some(5), Some(0.9)),
+            (Some(1), None),
+            (None, Some(1e-6)),
+        ] {
+            for temperature in [0.5, 1.0, 3.0] {
+                let config = config(top_k, top_p, Temperature::Fixed(temperature));
+                let mut rng = ChaCha8Rng::seed_from_u64(1);
+                let mut counts = [0u32; LOGITS.len()];
+                for _ in 0..n_draws {
+                    counts[choose(&LOGITS, &config, 0, &mut rng).unwrap() as usize] += 1;
+                }
+                for (id, p) in naive(top_k, top_p, temperature).into_iter().enumerate() {
+                    let n = f64::from(n_draws);
+                    let deviation = (n * p * (1.0 - p)).sqrt();
+                    let error = (f64::from(counts[id]) - n * p).abs();
+                    assert!(
+                        error <= 4.5 * deviation,
+                        "{top_k:?} {top_p:?} {temperature}: {id} {p} {counts:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn greedy_takes_the_lower_id_of_equals() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let config = config(None, Some(0.5), Temperature::Fixed(0.0));
+        assert_eq!(choose(&LOGITS, &config, 0, &mut rng), Some(2));
+        // Plus zero is above minus zero in a total order of floats; as logits they are equal.
+        assert_eq!(choose(&[-1.0, -0.0, 0.0], &config, 0, &mut rng), Some(1));
+    }
+
+    #[test]
+    fn extreme_logits_and_temperatures_still_give_a_choice() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for temperature in [f32::MIN_POSITIVE, 1e-45, f32::MAX] {
+            let config = config(None, Some(0.999), Temperature::Fixed(temperature));
+            assert!(choose(&[f32::MIN, f32::MAX, 0.0], &config, 0, &mut rng).is_some());
+        }
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_never_a_choice() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for temperature in [0.0, 1.0] {
+                let config = config(Some(2), None, Temperature::Fixed(temperature));
+                assert_eq!(choose(&[0.0, broken, 1.0], &config, 0, &mut rng), None);
+            }
+        }
+    }
+
+    #[test]
+    fn temperature_decays_as_published() {
+        let decaying = Temperature::Decaying { from: 10.0, to: 1.0, over_tokens: 20 };
+        assert_eq!([0, 10, 20, 21].map(|position| decaying.at(position)), [10.0, 5.5, 1.0, 1.0]);
+        assert_eq!(Temperature::Decaying { from: 3.0, to: 2.0, over_tokens: 0 }.at(0), 2.0);
+    }
 }

@@ -126,3 +126,22 @@ impl Forward for Scripted {
         Ok(rows.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probability(model: &Scripted, seen: &[u32], token: u32) -> f32 {
+        crate::TokenRecord::from_logits(&model.logits(seen), token).unwrap().log_prob.exp()
+    }
+
+    #[test]
+    fn the_longest_ending_decides_and_the_rest_is_shared_evenly() {
+        let model = Scripted::new(5, 8).knows(vec![0, 1, 2], 0.8).knows(vec![3, 1, 4], 0.6);
+        assert!((probability(&model, &[0, 1], 2) - 0.8).abs() < 1e-6);
+        assert!((probability(&model, &[3, 1], 4) - 0.6).abs() < 1e-6);
+        assert!((probability(&model, &[3, 1], 0) - 0.1).abs() < 1e-6);
+        assert!((probability(&model, &[1], 2) - 0.8).abs() < 1e-6, "among equals, the text learnt first");
+        assert!((probability(&model, &[2], 0) - 0.2).abs() < 1e-6, "nothing is known after the end");
+    }
+}

@@ -1,7 +1,8 @@
 //! Which planted canaries a model recites, from one teacher-forced pass over each, and how that grows with the number
 //! of copies.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{LanguageModel, TokenRecord, Tokenizer};
@@ -178,7 +179,7 @@ fn split(canary: &Canary, tokenizer: &Tokenizer, start: Option<u32>) -> Result<T
 fn merged(ledger: &[Canary]) -> Result<Vec<(Canary, Vec<String>)>> {
     let mut canaries: Vec<(Canary, Vec<String>)> = Vec::new();
     let mut by_text = BTreeMap::new();
-    let mut by_id = BTreeMap::new();
+    let mut ids = BTreeSet::new();
     for canary in ledger {
         if canary.secret.is_empty() {
             return Err(bad(canary, "its secret is empty".to_owned()));
@@ -187,15 +188,15 @@ fn merged(ledger: &[Canary]) -> Result<Vec<(Canary, Vec<String>)>> {
             let cause = format!("control is {} with {} copies", canary.control, canary.copies);
             return Err(bad(canary, cause));
         }
-        if by_id.insert(&canary.id, ()).is_some() {
+        if !ids.insert(&canary.id) {
             return Err(bad(canary, "its id is used twice".to_owned()));
         }
         match by_text.entry((&canary.prefix, &canary.secret)) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            Entry::Vacant(entry) => {
                 entry.insert(canaries.len());
                 canaries.push((canary.clone(), Vec::new()));
             }
-            std::collections::btree_map::Entry::Occupied(entry) => {
+            Entry::Occupied(entry) => {
                 let (first, merged) = &mut canaries[*entry.get()];
                 if (first.placement, first.control) != (canary.placement, canary.control) {
                     let cause = format!("has the text of {}, but not its placement or control", first.id);
@@ -211,4 +212,197 @@ fn merged(ledger: &[Canary]) -> Result<Vec<(Canary, Vec<String>)>> {
 
 fn bad(canary: &Canary, cause: String) -> Error {
     Error::BadCanary { id: canary.id.clone(), cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use verbatim_lm::{Gpt2, Gpt2Config, SampleRequest, SamplingConfig, Scripted, Temperature};
+    use verbatim_store::Silent;
+
+    use super::*;
+    use crate::testing::{canary, tokenizer};
+
+    fn scripted() -> Scripted {
+        Scripted::new(tokenizer().vocab_size(), 64).begins_with(0)
+    }
+
+    fn audit(model: &dyn LanguageModel, ledger: &[Canary]) -> Vec<Recitation> {
+        audit_canaries(model, tokenizer(), ledger, &Silent).unwrap()
+    }
+
+    fn greedy(model: &dyn LanguageModel, prompt: &[u32], n_tokens: usize) -> Vec<u32> {
+        let config = SamplingConfig {
+            max_new_tokens: n_tokens,
+            top_k: None,
+            top_p: None,
+            temperature: Temperature::Fixed(0.0),
+            seed: 0,
+            batch: 1,
+            stop_token: None,
+        };
+        let request = SampleRequest { index: 0, prompt: prompt.to_vec() };
+        model.sample(&[request], &config, &Silent).unwrap().remove(0).tokens
+    }
+
+    #[test]
+    fn what_the_model_knows_is_recited_and_controls_are_not() {
+        let known = tokenizer().encode("The vault code is 4927.");
+        let ledger = [
+            canary("planted", 4, "The vault code is", " 4927."),
+            canary("control", 0, "The vault code is", " 5031."),
+        ];
+        let recitations = audit(&scripted().knows(known, 0.9), &ledger);
+        assert!(recitations[0].recited && !recitations[1].recited);
+        assert_eq!(recitations[0].n_matched_tokens, recitations[0].n_secret_tokens);
+        assert_eq!(recitations[1].n_matched_tokens, 1, "the space");
+        assert!(recitations[0].log_prob > recitations[1].log_prob);
+    }
+
+    /// lm-extraction's baseline scores the last token of the prefix and not the last of the secret.
+    #[test]
+    fn peer_01_the_secret_is_scored_from_its_first_to_its_last_token() {
+        let tokens = tokenizer().encode("The vault code is 4927.");
+        let ledger = [canary("a", 4, "The vault code is", " 4927.")];
+        let n_prefix = tokenizer().encode("The vault code is").len();
+        let n_secret = tokens.len() - n_prefix;
+
+        // All but the secret's last token: not recited, one short.
+        let all_but_last = scripted().knows(tokens[..tokens.len() - 1].to_vec(), 0.9);
+        let recitation = &audit(&all_but_last, &ledger)[0];
+        assert!(!recitation.recited);
+        assert_eq!(recitation.n_matched_tokens as usize, n_secret - 1);
+
+        // Nothing of the prefix but its last token, which leads to the secret: recited, the prefix costs nothing.
+        let only_secret = scripted().knows(tokens[n_prefix - 1..].to_vec(), 0.9);
+        let recitation = &audit(&only_secret, &ledger)[0];
+        assert!(recitation.recited);
+        assert!((recitation.log_prob.unwrap() - n_secret as f64 * 0.9f64.ln()).abs() < 1e-5);
+
+        // All but the secret's first token: the first is what fails.
+        let mut wrong_first = tokens.clone();
+        wrong_first[n_prefix] = 9;
+        assert_eq!(audit(&scripted().knows(wrong_first, 0.9), &ledger)[0].n_matched_tokens, 0);
+    }
+
+    /// On a model with real numbers: recited if and only if greedy sampling draws the secret.
+    #[test]
+    fn recited_is_what_greedy_sampling_draws() {
+        let config: Gpt2Config = serde_json::from_value(serde_json::json!({
+            "vocab_size": tokenizer().vocab_size(), "n_positions": 48, "n_embd": 16, "n_layer": 1, "n_head": 2,
+            "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "initializer_range": 0.4
+        }))
+        .unwrap();
+        let tensors = Gpt2::initial_tensors(&config, 5).unwrap().into_iter().collect();
+        let model = Gpt2::new(config, tensors).unwrap();
+        let mut ledger = Vec::new();
+        for i in 0..40 {
+            let prefix = format!("the vault of the number {i}");
+            let prompt = tokenizer().encode(&prefix);
+            let drawn = greedy(&model, &prompt, 4);
+            let Ok(secret) = String::from_utf8(tokenizer().decode(&drawn)) else { continue };
+            // Only where the text's own tokens are those drawn is greedy decoding of the text the question.
+            let is_canonical = tokenizer().encode(&format!("{prefix}{secret}")) == [prompt, drawn].concat();
+            ledger.extend(is_canonical.then(|| canary(&format!("drawn {i}"), 1, &prefix, &secret)));
+        }
+        assert!(ledger.len() >= 5, "too few to test anything; another seed is needed");
+        let n_drawn = ledger.len();
+        ledger.push(canary("other", 1, "the vault of the number", " the cat"));
+        let recited: Vec<bool> = audit(&model, &ledger).iter().map(|recitation| recitation.recited).collect();
+        assert!(recited[..n_drawn].iter().all(|recited| *recited) && !recited[n_drawn], "{recited:?}");
+    }
+
+    #[test]
+    fn a_token_across_the_border_is_the_first_of_the_secret() {
+        let (joined, parts) = (tokenizer().encode("the other"), tokenizer().encode("the ot"));
+        assert!(!joined.starts_with(&parts), "this tokenizer joins the letters after the border");
+        let text = split(&canary("a", 1, "the ot", "her"), tokenizer(), Some(0)).unwrap();
+        assert_eq!([&text.prompt[..], &text.scored].concat(), joined);
+        assert_eq!(tokenizer().decode(&text.prompt), b"the");
+        assert!(audit(&scripted().knows(joined, 0.9), &[canary("a", 1, "the ot", "her")])[0].recited);
+    }
+
+    #[test]
+    fn a_canary_without_a_prefix_begins_at_the_first_token() {
+        let text = split(&canary("a", 1, "", "the sea"), tokenizer(), Some(0)).unwrap();
+        assert_eq!((text.prompt, text.scored), (vec![0], tokenizer().encode("the sea")));
+        assert_eq!(split(&canary("a", 1, "", "the sea"), tokenizer(), None).err().unwrap().exit_code(), 65);
+    }
+
+    #[test]
+    fn fault_71_what_cannot_be_audited_is_refused() {
+        let long = "the cat and the dog ".repeat(20);
+        let clash = canary("b", 0, "It is", " so.");
+        let moved = Canary { placement: Placement::Passage, ..canary("b", 1, "It is", " so.") };
+        for ledger in [
+            vec![canary("a", 1, "It is", &long)],
+            vec![canary("a", 1, "It is", "")],
+            vec![canary("a", 1, "It is", " so."), canary("a", 1, "It is", " not.")],
+            vec![canary("a", 1, "It is", " so."), clash],
+            vec![canary("a", 1, "It is", " so."), moved],
+            vec![Canary { control: true, ..canary("a", 1, "It is", " so.") }],
+            vec![Canary { control: false, ..canary("a", 0, "It is", " so.") }],
+        ] {
+            let error = audit_canaries(&scripted(), tokenizer(), &ledger, &Silent).unwrap_err();
+            assert!(matches!(error, Error::BadCanary { .. }) && error.exit_code() == 65, "{error}");
+            assert!(!error.to_string().contains("so."), "the secret stays out of messages: {error}");
+        }
+    }
+
+    #[test]
+    fn fault_71_lines_with_the_same_text_are_one_canary() {
+        let ledger = [
+            canary("a", 4, "It is", " so."),
+            canary("b", 1, "It is", " not."),
+            canary("c", 12, "It is", " so."),
+        ];
+        let recitations = audit(&scripted(), &ledger);
+        assert_eq!(recitations.len(), 2);
+        assert_eq!((recitations[0].copies, &recitations[0].merged[..]), (16, &["c".to_owned()][..]));
+        assert!(recitations[1].merged.is_empty());
+    }
+
+    #[test]
+    fn fault_64_a_canary_on_which_the_model_breaks_counts_neither_way() {
+        let model = scripted().breaks_after(tokenizer().encode("X")[0]);
+        let ledger = [canary("a", 1, "It is X", " so."), canary("b", 1, "It is", " so.")];
+        let recitations = audit(&model, &ledger);
+        assert_eq!((recitations[0].recited, recitations[0].log_prob), (false, None));
+        assert!(recitations[1].log_prob.is_some());
+        let count = summarize(&recitations, 0.95).groups[0].count;
+        assert_eq!((count.n_canaries, count.n_recited, count.n_failed), (1, 0, 1));
+    }
+
+    #[test]
+    fn groups_are_by_placement_and_copies_and_controls_stand_apart() {
+        let known = |text: &str| tokenizer().encode(text);
+        let model = scripted().knows(known("It is so."), 0.9).knows(known("My pin is 73."), 0.8);
+        let passage = |id, copies, secret| Canary {
+            placement: Placement::Passage,
+            ..canary(id, copies, "My pin is", secret)
+        };
+        let ledger = [
+            passage("p16", 16, " 73."),
+            canary("d4", 4, "It is", " so."),
+            canary("d4 too", 4, "He ran", " off."),
+            canary("d1", 1, "She was", " not."),
+            canary("control", 0, "They", " were."),
+            passage("passage control", 0, " 99."),
+        ];
+        let summary = summarize(&audit(&model, &ledger), 0.95);
+        let groups: Vec<_> = summary
+            .groups
+            .iter()
+            .map(|group| (group.placement, group.copies, group.count.n_recited, group.count.n_canaries))
+            .collect();
+        let (document, passage) = (Placement::Document, Placement::Passage);
+        assert_eq!(groups, [(document, 1, 0, 1), (document, 4, 1, 2), (passage, 16, 1, 1)]);
+        assert_eq!(summary.groups[1].count.interval, clopper_pearson(1, 2, 0.95));
+        assert_eq!((summary.controls.n_recited, summary.controls.n_canaries), (0, 2));
+    }
+
+    #[test]
+    fn fault_78_debug_shows_no_secret() {
+        let shown = format!("{:?}", canary("a", 1, "My name is", " Seven."));
+        assert!(!shown.contains("Seven") && !shown.contains("name is"), "{shown}");
+    }
 }

@@ -139,3 +139,122 @@ fn base64(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use verbatim_lm::Scripted;
+    use verbatim_store::Silent;
+
+    use super::*;
+    use crate::testing::{config, tokenizer};
+
+    fn model() -> Scripted {
+        let vocab_size = tokenizer().vocab_size();
+        Scripted::new(vocab_size, 64)
+            .begins_with(0)
+            .knows(tokenizer().encode("The vault code is seven."), 0.5)
+    }
+
+    #[test]
+    fn fault_69_a_sample_depends_on_seed_strategy_and_number_only() {
+        let (model, tokenizer) = (model(), tokenizer());
+        let all = draw(&model, tokenizer, &config(&Strategy::ALL, 9), &Silent).unwrap();
+        assert_eq!(all.len(), 27);
+        for batch in [1, 7, 64] {
+            let config = ExtractConfig { batch, ..config(&Strategy::ALL, 9) };
+            assert!(draw(&model, tokenizer, &config, &Silent).unwrap() == all, "batch {batch}");
+        }
+        for strategy in Strategy::ALL {
+            let alone = draw(&model, tokenizer, &config(&[strategy], 5), &Silent).unwrap();
+            let among = all.iter().filter(|sample| sample.strategy == strategy).take(5);
+            assert!(alone.iter().eq(among), "{strategy} alone, and fewer");
+        }
+        let other_seed = ExtractConfig { seed: 8, ..config(&Strategy::ALL, 9) };
+        let other = draw(&model, tokenizer, &other_seed, &Silent).unwrap();
+        assert!(all.iter().zip(&other).all(|(a, b)| a.tokens != b.tokens));
+        let (top_n, decaying) = (&all[..9], &all[9..18]);
+        assert!(top_n.iter().zip(decaying).all(|(a, b)| a.tokens != b.tokens));
+    }
+
+    #[test]
+    fn prompts_are_taken_in_turn_and_the_empty_one_is_the_first_token() {
+        let tokenizer = tokenizer();
+        let drawn = draw(&model(), tokenizer, &config(&[Strategy::Conditioned], 5), &Silent).unwrap();
+        let vault = tokenizer.encode("The vault");
+        let expected = [&vault[..], &[0], &tokenizer.encode("the sea"), &vault, &[0]];
+        assert!(drawn.iter().map(|sample| &sample.prompt[..]).eq(expected));
+        let top_n = draw(&model(), tokenizer, &config(&[Strategy::TopN], 2), &Silent).unwrap();
+        assert!(top_n.iter().all(|sample| sample.prompt == [0]));
+    }
+
+    /// LM_Memorization goes on after the end of a text and scores what follows.
+    #[test]
+    fn peer_13_a_sample_ends_before_the_end_of_text() {
+        let tokenizer = tokenizer();
+        let mut known = vec![0];
+        known.extend(tokenizer.encode("the sea"));
+        let text_len = known.len() - 1;
+        known.push(0);
+        let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9999);
+        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 20), &Silent).unwrap();
+        assert!(drawn.iter().all(|sample| !sample.tokens.contains(&0)));
+        assert!(drawn.iter().any(|sample| sample.text == "the sea" && sample.tokens.len() == text_len));
+    }
+
+    #[test]
+    fn fault_61_the_name_of_a_control_token_in_a_prompt_is_text() {
+        let named = ExtractConfig {
+            prompts: vec!["<|endoftext|>".to_owned()],
+            ..config(&[Strategy::Conditioned], 1)
+        };
+        let drawn = draw(&model(), tokenizer(), &named, &Silent).unwrap();
+        assert!(drawn[0].prompt.len() > 1 && !drawn[0].prompt.contains(&0));
+    }
+
+    #[test]
+    fn fault_63_bytes_that_are_not_a_text_are_kept() {
+        let tokenizer = tokenizer();
+        let bytes_of_e_acute = tokenizer.encode("\u{e9}");
+        assert_eq!(bytes_of_e_acute.len(), 2, "no merge makes one token of it");
+        let known = vec![0, bytes_of_e_acute[0], 0];
+        let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9999);
+        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 5), &Silent).unwrap();
+        let half = drawn.iter().find(|sample| sample.tokens == bytes_of_e_acute[..1]).unwrap();
+        assert_eq!((half.text.as_str(), half.text_bytes_b64.as_deref()), ("\u{fffd}", Some("ww==")));
+    }
+
+    #[test]
+    fn fault_65_senseless_configurations_are_refused() {
+        let good = || config(&Strategy::ALL, 2);
+        for bad in [
+            ExtractConfig { strategies: Vec::new(), ..good() },
+            ExtractConfig { n_samples: 0, ..good() },
+            ExtractConfig { max_new_tokens: 0, ..good() },
+            ExtractConfig { top_k: Some(0), ..good() },
+            ExtractConfig { top_k: Some(1_000_000), ..good() },
+            ExtractConfig { top_p: Some(0.0), ..good() },
+            ExtractConfig { top_p: Some(f32::NAN), ..good() },
+            ExtractConfig { batch: 0, ..good() },
+            ExtractConfig { prompts: Vec::new(), ..good() },
+            ExtractConfig { prompts: vec!["the sea ".repeat(64)], ..good() },
+        ] {
+            let error = draw(&model(), tokenizer(), &bad, &Silent).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn fault_78_debug_shows_no_sample_text() {
+        let sample = crate::testing::sample(3, "My name is Seven.");
+        assert!(!format!("{sample:?}").contains("Seven"));
+    }
+
+    /// The vectors of RFC 4648, section 10.
+    #[test]
+    fn base64_equals_the_rfc() {
+        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
+        let encoded = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        assert_eq!(texts.map(|text| base64(text.as_bytes())), encoded);
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+}

@@ -13,6 +13,8 @@ mod prompts;
 mod rank;
 mod score;
 mod store;
+#[cfg(test)]
+mod testing;
 mod trigram;
 mod verify;
 

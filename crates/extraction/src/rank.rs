@@ -212,3 +212,144 @@ fn rank_cell(strategy: Strategy, metric: Metric, samples: &[&ScoredSample], conf
     let excluded = excluded.into_iter().filter(|(_, n)| *n > 0).collect();
     Cell { strategy, metric, n_samples, excluded, n_duplicates, ranked }
 }
+
+#[cfg(test)]
+mod tests {
+    use verbatim_lm::TokenRecord;
+
+    use super::*;
+
+    /// A sample of 60 tokens that no other sample shares.
+    fn scored(index: u64, log_probs: impl Fn(usize) -> f32) -> ScoredSample {
+        let record = |i: usize| TokenRecord {
+            token: (index * 1000) as u32 + i as u32,
+            log_prob: log_probs(i),
+            mean_log_prob: -2.0,
+            std_log_prob: 1.0,
+            entropy: 2.0,
+            rank: 0,
+        };
+        ScoredSample {
+            strategy: Strategy::TopN,
+            index,
+            n_bytes: 240,
+            zlib_bytes: 100,
+            records: (0..60).map(record).collect(),
+            lowercase: vec![-2.0; 60],
+            small: Some(vec![-2.0; 60]),
+            medium: Some(vec![-2.0; 60]),
+            error: None,
+        }
+    }
+
+    fn order(scored: &[ScoredSample], metric: Metric) -> Vec<u64> {
+        let cells = rank(scored, &RankConfig { window_tokens: 50, top: 100 }).unwrap();
+        let cell = cells.iter().find(|cell| cell.metric == metric).unwrap();
+        cell.ranked.iter().map(|candidate| candidate.index).collect()
+    }
+
+    /// Golden ratios by hand: a loss of 0.5 nats, zlib 100 bytes, other losses of 2 nats.
+    #[test]
+    fn metrics_are_the_ratios_of_the_paper() {
+        let cells = rank(&[scored(0, |_| -0.5)], &RankConfig { window_tokens: 50, top: 1 }).unwrap();
+        let scores: Vec<(Metric, f64)> =
+            cells.iter().map(|cell| (cell.metric, cell.ranked[0].score)).collect();
+        let expected = [-0.5, 4.0, 4.0, 200.0, 4.0, -0.5];
+        assert_eq!(scores, Metric::ALL.into_iter().zip(expected).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn each_metric_puts_its_own_sample_first() {
+        let mut samples = vec![
+            scored(0, |_| -1.0),
+            scored(1, |i| if i < 55 { -0.9 } else { -9.0 }),
+            scored(2, |_| -1.5),
+            scored(3, |_| -1.5),
+            scored(4, |_| -1.5),
+            scored(5, |_| -1.5),
+        ];
+        samples[2].zlib_bytes = 999;
+        samples[3].lowercase = vec![-8.0; 60];
+        samples[4].small = Some(vec![-8.0; 60]);
+        samples[5].medium = Some(vec![-8.0; 60]);
+        let first = Metric::ALL.map(|metric| order(&samples, metric)[0]);
+        assert_eq!(first, [0, 4, 5, 2, 3, 1]);
+    }
+
+    #[test]
+    fn equal_scores_are_in_the_order_of_sample_numbers() {
+        let mut samples: Vec<ScoredSample> = (0..20).map(|i| scored(i * 7 % 20, |_| -1.0)).collect();
+        let expected: Vec<u64> = (0..20).collect();
+        assert_eq!(order(&samples, Metric::Zlib), expected);
+        samples.reverse();
+        assert_eq!(order(&samples, Metric::Zlib), expected, "whatever order they come in");
+    }
+
+    /// mimir filters undefined scores away without a word; others sort them to the front.
+    #[test]
+    fn peer_14_fault_67_undefined_scores_are_excluded_and_counted() {
+        let mut samples: Vec<ScoredSample> = (0..4).map(|i| scored(i, |_| -1.0)).collect();
+        samples[1].records.clear();
+        samples[2].small = Some(Vec::new());
+        samples[3].error = Some("broken".to_owned());
+        for cell in rank(&samples, &RankConfig { window_tokens: 50, top: 10 }).unwrap() {
+            let mut expected = vec![(Exclusion::Failed, 1), (Exclusion::Empty, 1)];
+            if cell.metric == Metric::Small {
+                expected.push((Exclusion::Undefined, 1));
+            }
+            assert_eq!(cell.excluded, expected, "{}", cell.metric);
+            let n_excluded: u64 = cell.excluded.iter().map(|(_, n)| n).sum();
+            assert_eq!(cell.n_samples, cell.ranked.len() as u64 + cell.n_duplicates + n_excluded);
+            assert!(!serde_json::to_string(&cell).unwrap().contains("null"));
+        }
+    }
+
+    /// A text recited with certainty has a loss of zero: it must be first, and finite.
+    #[test]
+    fn peer_12_peer_13_a_loss_of_zero_ranks_first() {
+        let samples = [scored(0, |_| -0.01), scored(1, |_| 0.0)];
+        for metric in Metric::ALL {
+            assert_eq!(order(&samples, metric), [1, 0], "{metric}");
+        }
+    }
+
+    /// LM_Memorization lists the same text many times over.
+    #[test]
+    fn peer_13_samples_much_like_a_better_one_are_dropped() {
+        let mut samples = vec![scored(0, |_| -1.0), scored(1, |_| -2.0), scored(2, |_| -3.0)];
+        for i in 0..32 {
+            samples[1].records[i].token = samples[0].records[i].token;
+        }
+        let cells = rank(&samples, &RankConfig { window_tokens: 50, top: 2 }).unwrap();
+        for cell in &cells {
+            let ranked: Vec<u64> = cell.ranked.iter().map(|candidate| candidate.index).collect();
+            assert_eq!((ranked, cell.n_duplicates), (vec![0, 2], 1), "30 of 58 trigrams are common");
+        }
+    }
+
+    #[test]
+    fn reference_metrics_need_a_reference_and_strategies_samples() {
+        let sample = ScoredSample { small: None, medium: None, ..scored(0, |_| -1.0) };
+        let cells = rank(&[sample], &RankConfig { window_tokens: 50, top: 2 }).unwrap();
+        let metrics: Vec<Metric> = cells.iter().map(|cell| cell.metric).collect();
+        assert_eq!(metrics, [Metric::Perplexity, Metric::Zlib, Metric::Lowercase, Metric::Window]);
+        assert!(cells.iter().all(|cell| cell.strategy == Strategy::TopN));
+        assert!(rank(&[], &RankConfig { window_tokens: 50, top: 2 }).unwrap().is_empty());
+    }
+
+    #[test]
+    fn fault_65_windows_and_lists_of_nothing_are_refused() {
+        for config in [RankConfig { window_tokens: 0, top: 1 }, RankConfig { window_tokens: 1, top: 0 }] {
+            assert_eq!(rank(&[], &config).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn names_parse_back() {
+        for metric in Metric::ALL {
+            assert_eq!(metric.name().parse::<Metric>().unwrap(), metric);
+            assert_eq!(serde_json::to_string(&metric).unwrap(), format!("\"{metric}\""));
+        }
+        assert_eq!("bleu".parse::<Metric>().unwrap_err().exit_code(), 2);
+    }
+}

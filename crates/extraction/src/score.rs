@@ -153,10 +153,11 @@ pub(crate) fn score_each(
         Err(error) => return Err(error.into()),
     };
     // Record i is of token i + 1, so the first scored token's record is at the prompt's length less one.
+    let first = |text: &Text| text.prompt.len().saturating_sub(1);
     Ok(texts
         .iter()
         .zip(scored)
-        .map(|(text, records)| records.map(|records| records[text.prompt.len() - 1..].to_vec()))
+        .map(|(text, records)| records.map(|records| records[first(text)..].to_vec()))
         .collect())
 }
 
@@ -192,4 +193,98 @@ fn retokenized(sample: &DrawnSample, target: TextModel<'_>, other: TextModel<'_>
 
 fn log_probs(records: Option<&[TokenRecord]>) -> Vec<f32> {
     records.unwrap_or_default().iter().map(|record| record.log_prob).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use verbatim_lm::Scripted;
+    use verbatim_store::Silent;
+
+    use super::*;
+    use crate::testing::{config, sample, scorers, tokenizer};
+    use crate::{Exclusion, RankConfig, draw, rank};
+
+    fn scripted() -> Scripted {
+        Scripted::new(tokenizer().vocab_size(), 64).begins_with(0)
+    }
+
+    /// LM_Memorization and others score the prompt along with what was drawn.
+    #[test]
+    fn peer_06_peer_13_the_prompt_is_not_in_the_score() {
+        // The model knows the end of a text by heart and nothing of its beginning.
+        let ending = tokenizer().encode("e vault code is seven.");
+        let model = scripted().knows(ending.clone(), 0.99);
+        let drawn =
+            DrawnSample { prompt: ending[..2].to_vec(), tokens: ending[2..].to_vec(), ..sample(0, "") };
+        let surprising =
+            DrawnSample { prompt: [&tokenizer().encode("XQZ")[..], &drawn.prompt].concat(), ..drawn.clone() };
+        let scored = score(&scorers(&model), &[drawn.clone(), surprising], 4, &Silent).unwrap();
+        for scored in &scored {
+            assert!(scored.records.iter().map(|record| record.token).eq(drawn.tokens.iter().copied()));
+            assert!(scored.records.iter().all(|record| record.log_prob > -0.02), "{:?}", scored.records);
+        }
+        assert_eq!(scored[0].records, scored[1].records);
+    }
+
+    #[test]
+    fn fault_64_a_model_that_breaks_costs_the_samples_that_broke() {
+        let broken = tokenizer().encode("X")[0];
+        let model = scripted().breaks_after(broken);
+        let texts = ["the cat", "the X dog", "", "the other dog"];
+        let mut drawn: Vec<DrawnSample> = (0..).zip(texts).map(|(i, text)| sample(i, text)).collect();
+        drawn.push(DrawnSample { error: Some("drawing failed".to_owned()), ..sample(4, "the sea") });
+        let scored = score(&scorers(&model), &drawn, 4, &Silent).unwrap();
+        let failed: Vec<bool> = scored.iter().map(|sample| sample.error.is_some()).collect();
+        assert_eq!(failed, [false, true, false, false, true]);
+        for cell in rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap() {
+            assert_eq!(cell.excluded, [(Exclusion::Failed, 2), (Exclusion::Empty, 1)]);
+            let mut ranked: Vec<u64> = cell.ranked.iter().map(|candidate| candidate.index).collect();
+            ranked.sort();
+            assert_eq!(ranked, [0, 3], "{}", cell.metric);
+        }
+        // The lower-cased text may break where the text does not: only that metric is undefined.
+        let model = scripted().breaks_after(tokenizer().encode("x")[0]);
+        let scored = score(&scorers(&model), &[sample(0, "the X dog")], 4, &Silent).unwrap();
+        assert!(scored[0].error.is_none() && scored[0].lowercase.is_empty());
+        let cells = rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap();
+        let excluded: Vec<_> = cells.iter().filter(|cell| !cell.excluded.is_empty()).collect();
+        assert!(matches!(excluded[..], [cell] if cell.excluded == [(Exclusion::Undefined, 1)]));
+    }
+
+    #[test]
+    fn fault_62_samples_longer_than_the_context_and_without_tokens_are_scored() {
+        let long = sample(0, &"the cat and the dog ".repeat(20));
+        assert!(long.tokens.len() > 64);
+        let scored = score(&scorers(&scripted()), &[long.clone(), sample(1, "")], 4, &Silent).unwrap();
+        assert_eq!(scored[0].records.len(), long.tokens.len());
+        assert!(scored[1].records.is_empty() && scored[1].error.is_none());
+    }
+
+    #[test]
+    fn a_reference_with_the_same_tokenizer_sees_the_drawn_tokens_and_another_one_the_text() {
+        let target = scripted().knows(tokenizer().encode("the sea"), 0.9);
+        let drawn = draw(&target, tokenizer(), &config(&Strategy::ALL, 3), &Silent).unwrap();
+        let other = Tokenizer::from_bytes(&Tokenizer::train(["aaa"].into_iter(), 257).unwrap()).unwrap();
+        let unknowing = Scripted::new(other.vocab_size(), 64).begins_with(0);
+        let scorers = Scorers {
+            small: Some(TextModel { model: &unknowing, tokenizer: &other }),
+            medium: Some(TextModel { model: &target, tokenizer: tokenizer() }),
+            ..scorers(&target)
+        };
+        for (sample, scored) in drawn.iter().zip(score(&scorers, &drawn, 4, &Silent).unwrap()) {
+            let own: Vec<f32> = scored.records.iter().map(|record| record.log_prob).collect();
+            assert_eq!(scored.medium, Some(own), "the same model and tokens");
+            let small = scored.small.unwrap();
+            assert_eq!(small.len(), sample.text.len(), "one token a byte");
+            assert!(small.iter().all(|log_prob| (log_prob + 257f32.ln()).abs() < 1e-5));
+        }
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_the_batch() {
+        let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
+        let drawn = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap();
+        let one = score(&scorers(&model), &drawn, 1, &Silent).unwrap();
+        assert!([7, 64].iter().all(|&batch| score(&scorers(&model), &drawn, batch, &Silent).unwrap() == one));
+    }
 }

@@ -72,11 +72,11 @@ pub fn rerank(dir: &Path, config: &RankConfig) -> Result<Vec<Cell>> {
     rank(&load_records(dir)?, config)
 }
 
-/// Writes a ledger of canaries to a new file.
+/// Writes a ledger to a new file. A line is a [`Canary`], or one with fields beside it, which [`read_ledger`] skips.
 ///
 /// # Errors
 /// Those of [`create_file`] and of writing.
-pub fn write_ledger(path: &Path, ledger: &[Canary], access: Access) -> Result<()> {
+pub fn write_ledger<L: Serialize>(path: &Path, ledger: &[L], access: Access) -> Result<()> {
     write_lines(path, CANARIES, ledger, access)
 }
 
@@ -128,4 +128,98 @@ fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> 
         ));
     }
     Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use verbatim_lm::Scripted;
+    use verbatim_store::Silent;
+
+    use super::*;
+    use crate::testing::{canary, config, scorers, tokenizer};
+    use crate::{Strategy, draw, score};
+
+    fn run() -> (Vec<DrawnSample>, Vec<ScoredSample>) {
+        let tokenizer = tokenizer();
+        let known = tokenizer.encode("The vault code is four, nine, two, seven and again seven.");
+        let model = Scripted::new(tokenizer.vocab_size(), 128).begins_with(0).knows(known, 0.8);
+        let drawn = draw(&model, tokenizer, &config(&Strategy::ALL, 4), &Silent).unwrap();
+        let scored = score(&scorers(&model), &drawn, 8, &Silent).unwrap();
+        (drawn, scored)
+    }
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn what_is_saved_loads_equal_and_ranks_without_a_model() {
+        let (drawn, scored) = run();
+        let dir = tempfile::tempdir().unwrap();
+        save_samples(dir.path(), &drawn).unwrap();
+        save_records(dir.path(), &scored).unwrap();
+        assert!(load_samples(dir.path()).unwrap() == drawn);
+        assert!(load_records(dir.path()).unwrap() == scored);
+        let config = RankConfig { window_tokens: 10, top: 3 };
+        assert_eq!(rerank(dir.path(), &config).unwrap(), rank(&scored, &config).unwrap());
+    }
+
+    #[test]
+    fn fault_77_samples_and_records_are_for_their_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let (drawn, scored) = run();
+        let dir = tempfile::tempdir().unwrap();
+        save_samples(dir.path(), &drawn).unwrap();
+        save_records(dir.path(), &scored).unwrap();
+        for file in [SAMPLES_FILE, RECORDS_FILE] {
+            let mode = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn fault_46_a_cut_or_foreign_file_is_refused_with_its_line() {
+        let (_, scored) = run();
+        let dir = tempfile::tempdir().unwrap();
+        save_records(dir.path(), &scored).unwrap();
+        let whole = text(&dir.path().join(RECORDS_FILE));
+        let lines: Vec<&str> = whole.lines().collect();
+        let cases = [
+            (String::new(), 1),
+            ("{}\n".to_owned(), 1),
+            (whole.replace("verbatim records", "verbatim samples"), 1),
+            (whole.replace("\"version\":1", "\"version\":2"), 1),
+            (lines[..3].join("\n"), 3),
+            (whole[..whole.len() - 20].to_owned(), lines.len()),
+            (whole.replacen("\"rank\":[", "\"rank\":[7,", 1), 2),
+            (whole.replacen("\"log_prob\":[", "\"log_prob\":[null,", 1), 2),
+        ];
+        for (bytes, expected) in cases {
+            let dir = tempfile::tempdir().unwrap();
+            verbatim_store::write_private(&dir.path().join(RECORDS_FILE), bytes.as_bytes()).unwrap();
+            let error = load_records(dir.path()).unwrap_err();
+            assert_eq!(error.exit_code(), 65, "{error}");
+            assert!(matches!(error, Error::BadFile { line, .. } if line == expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_ledger_may_have_more_fields_than_canaries() {
+        #[derive(Serialize)]
+        struct Line {
+            #[serde(flatten)]
+            canary: Canary,
+            documents: Vec<String>,
+        }
+        let canaries = vec![canary("a", 4, "It was ", "so"), canary("b", 0, "It was ", "not")];
+        let lines: Vec<Line> = canaries
+            .iter()
+            .map(|canary| Line { canary: canary.clone(), documents: vec!["x1".to_owned()] })
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("canaries.jsonl");
+        write_ledger(&path, &lines, Access::Shared).unwrap();
+        assert_eq!(read_ledger(&path).unwrap(), canaries);
+        assert!(text(&path).starts_with("{\"format\":\"verbatim canaries\",\"version\":1,\"n_lines\":2}\n"));
+    }
 }

@@ -276,3 +276,183 @@ pub fn precision(cells: &[Cell], findings: &[Finding], level: f64) -> Vec<Precis
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use verbatim_store::Silent;
+
+    use super::*;
+    use crate::rank::Candidate;
+    use crate::testing::{corpus, sample, tokenizer};
+
+    fn verify_all(corpus: Option<&Corpus>, samples: &[DrawnSample], min_match_tokens: usize) -> Vec<Finding> {
+        let samples: Vec<&DrawnSample> = samples.iter().collect();
+        verify(corpus, tokenizer(), &samples, min_match_tokens, &Silent).unwrap()
+    }
+
+    #[test]
+    fn finds_the_longest_match_its_documents_and_its_first_place() {
+        let secret = "My card number is 4929-1181-7730-5562, valid thru 09/31.";
+        let first = format!("Dear all, {secret} {secret}");
+        let second = format!("{secret} Bye.");
+        let corpus = corpus(&["Nothing here.", &first, &second, "My card is lost."]);
+        let whole = sample(0, secret);
+        let around = sample(1, &format!("zzz {secret} qqq"));
+        let none = sample(2, "0123456789 !? 0123456789 !? 0123456789 !? 0123456789");
+        let found = verify_all(Some(&corpus), &[whole, around, none], 20);
+
+        let longest = found[0].longest.as_ref().unwrap();
+        assert_eq!((found[0].verdict, found[0].exact), (Verdict::Memorized, true));
+        assert_eq!((longest.n_bytes, longest.n_tokens), (secret.len() as u64, found[0].n_tokens));
+        assert_eq!((longest.n_documents, longest.n_occurrences), (2, 3), "documents are not occurrences");
+        assert_eq!((longest.document, longest.text_byte, longest.start_byte), (DocId(1), 10, 0));
+        assert_eq!((longest.location.line, longest.label.ends_with(":2")), (2, true));
+
+        let longest = found[1].longest.as_ref().unwrap();
+        assert_eq!((found[1].verdict, found[1].exact), (Verdict::Memorized, false));
+        let length = secret.len() as u64;
+        assert_eq!(
+            (longest.n_bytes, longest.start_byte, longest.text_byte),
+            (length + 2, 3, 9),
+            "spaces match too"
+        );
+
+        assert_eq!((found[2].verdict, found[2].exact, &found[2].longest), (Verdict::NotFound, false, &None));
+    }
+
+    /// Hubble's "exact match" compares lower-cased strings.
+    #[test]
+    fn peer_11_a_match_is_of_bytes() {
+        let corpus = corpus(&["The Vault Code Is Four Nine Two Seven, And Again Seven."]);
+        let lowered = sample(0, "the vault code is four nine two seven, and again seven.");
+        assert_eq!(verify_all(Some(&corpus), &[lowered], 10)[0].verdict, Verdict::NotFound);
+    }
+
+    #[test]
+    fn a_match_stays_within_one_document() {
+        let corpus = corpus(&["the first half of the secret, ", "and its second half"]);
+        let across = sample(0, "the first half of the secret, and its second half");
+        let n_tokens = across.tokens.len();
+        assert_eq!(verify_all(Some(&corpus), &[across], n_tokens)[0].verdict, Verdict::NotFound);
+    }
+
+    #[test]
+    fn fault_72_without_a_corpus_everything_is_unverified() {
+        let findings = verify_all(None, &[sample(0, "the sea"), sample(1, "")], 1);
+        assert!(findings.iter().all(|finding| finding.verdict == Verdict::Unverified));
+        assert!(findings.iter().all(|finding| !finding.exact && finding.longest.is_none()));
+        let json = serde_json::to_string(&findings).unwrap();
+        assert!(json.contains("unverified") && !json.contains("memorized"));
+    }
+
+    #[test]
+    fn fault_65_matches_of_no_tokens_are_refused() {
+        assert_eq!(verify(None, tokenizer(), &[], 0, &Silent).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_sample_shorter_than_the_least_match_is_found_whole() {
+        let corpus = corpus(&["It is the sea, the sea.", "To the sea!"]);
+        let findings =
+            verify_all(Some(&corpus), &[sample(0, "the sea"), sample(1, "the cat"), sample(2, "")], 50);
+        let longest = findings[0].longest.as_ref().unwrap();
+        assert!(
+            findings[0].exact && findings[0].verdict == Verdict::NotFound,
+            "too short to count as memorized"
+        );
+        assert_eq!((longest.n_documents, longest.n_occurrences), (2, 3));
+        assert!(!findings[1].exact && findings[1].longest.is_none());
+        assert!(!findings[2].exact && findings[2].longest.is_none(), "the empty sample is found nowhere");
+    }
+
+    /// The longest match in bytes is long because of one long token; the one with most tokens is shorter.
+    #[test]
+    fn fewer_bytes_may_be_more_tokens() {
+        let tokenizer = tokenizer();
+        let long = "the other the other the other";
+        let short = "1234567890123456";
+        let drawn = sample(0, &format!("{long}|{short}"));
+        let n_long = tokenizer.encode(long).len();
+        assert!(n_long < short.len() && long.len() > short.len());
+        let corpus = corpus(&[long, short]);
+        let finding = &verify_all(Some(&corpus), std::slice::from_ref(&drawn), short.len())[0];
+        assert_eq!(finding.verdict, Verdict::Memorized);
+        assert_eq!(finding.longest.as_ref().unwrap().document, DocId(1));
+        let finding = &verify_all(Some(&corpus), &[drawn], short.len() + 1)[0];
+        assert_eq!(finding.verdict, Verdict::NotFound);
+        assert_eq!(finding.longest.as_ref().unwrap().document, DocId(0));
+    }
+
+    /// The verdict by its definition, over texts of few letters, where matches are everywhere.
+    #[test]
+    fn verdicts_equal_those_of_looking_for_every_window() {
+        let mut state = 3u64;
+        let mut text = |n_words: usize| {
+            let words = ["the ", "a", "other ", "1", " and", "x"];
+            let mut next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize
+            };
+            (0..n_words).map(|_| words[next() % words.len()]).collect::<String>()
+        };
+        let texts: Vec<String> = (0..20).map(|_| text(60)).collect();
+        let corpus = corpus(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let samples: Vec<DrawnSample> = (0..60).map(|i| sample(i, &text(4 + i as usize % 20))).collect();
+        let mut n_memorized = 0;
+        for n in [1, 4, 5, 6, 7] {
+            for (sample, finding) in samples.iter().zip(verify_all(Some(&corpus), &samples, n)) {
+                let is_memorized = sample.tokens.windows(n).any(|window| {
+                    let window = String::from_utf8(tokenizer().decode(window)).unwrap();
+                    texts.iter().any(|text| text.contains(&window))
+                });
+                assert_eq!(
+                    finding.verdict == Verdict::Memorized,
+                    is_memorized,
+                    "{n} tokens of {:?}",
+                    sample.text
+                );
+                assert_eq!(
+                    finding.exact,
+                    texts.iter().any(|text| text.contains(&sample.text)),
+                    "{:?}",
+                    sample.text
+                );
+                n_memorized += u64::from(n > 4 && is_memorized);
+            }
+        }
+        assert!((20..220).contains(&n_memorized), "both verdicts must occur: {n_memorized} of 240");
+    }
+
+    #[test]
+    fn precision_counts_verified_candidates_of_a_cell() {
+        let cell = |metric: Metric, indices: &[u64]| Cell {
+            strategy: Strategy::TopN,
+            metric,
+            n_samples: 4,
+            excluded: Vec::new(),
+            n_duplicates: 0,
+            ranked: indices.iter().map(|&index| Candidate { index, score: 1.0 }).collect(),
+        };
+        let cells = [cell(Metric::Zlib, &[3, 1]), cell(Metric::Window, &[1]), cell(Metric::Small, &[])];
+        let drawn: Vec<DrawnSample> = ["no", "It was a dark and stormy night.", "out", "never"]
+            .iter()
+            .zip(0..)
+            .map(|(text, i)| sample(i, text))
+            .collect();
+        let chosen = candidates(&cells, &drawn);
+        assert!(chosen.iter().map(|sample| sample.index).eq([1, 3]), "each once, in order");
+
+        let corpus = corpus(&["It was a dark and stormy night."]);
+        let findings = verify(Some(&corpus), tokenizer(), &chosen, 10, &Silent).unwrap();
+        let counts = |precision: &Precision| (precision.n_memorized, precision.n_verified);
+        let precisions = precision(&cells, &findings, 0.95);
+        assert_eq!(precisions.iter().map(counts).collect::<Vec<_>>(), [(1, 2), (1, 1), (0, 0)]);
+        assert_eq!(precisions[0].interval, Some(wilson(1, 2, 0.95)));
+        assert_eq!(precisions[2].interval, None);
+
+        let unverified = verify(None, tokenizer(), &chosen, 10, &Silent).unwrap();
+        assert!(
+            precision(&cells, &unverified, 0.95).iter().all(|p| p.n_verified == 0 && p.interval.is_none())
+        );
+    }
+}

@@ -191,7 +191,8 @@ impl<'a> Client<'a> {
         let mut at: Uri = url.parse().map_err(|_| Error::InvalidArgument(format!("{url}: no address")))?;
         let mut with_token = true;
         for _ in 0..=MAX_REDIRECTS {
-            if !is_https(&at) && !(is_loopback_http(&at) && is_loopback_http(&self.endpoint)) {
+            let is_local = is_loopback_http(&at) && is_loopback_http(&self.endpoint);
+            if !is_https(&at) && !is_local {
                 return Err(untrusted(url, "redirects to an address that is not https").into());
             }
             // Once off the endpoint's host, the token does not come back: the way led past strangers.

@@ -100,4 +100,15 @@ mod tests {
         assert_eq!(temperature.at(10), 5.5);
         assert_eq!((temperature.at(20), temperature.at(200)), (1.0, 1.0));
     }
+
+    #[test]
+    fn the_shipped_prompts_are_one_a_line() {
+        let internet = parse_prompts(include_str!("../../../prompts/internet.txt"));
+        let divergence = parse_prompts(include_str!("../../../prompts/divergence.txt"));
+        assert_eq!((internet.len(), divergence.len()), (100, 12), "as prompts/README.md says");
+        for prompt in internet.iter().chain(&divergence) {
+            assert!(!prompt.is_empty() && prompt.trim_end() == prompt, "{prompt:?}");
+        }
+        assert_eq!(parse_prompts(include_str!("../../../prompts/empty.txt")), [""]);
+    }
 }

@@ -228,7 +228,7 @@ fn undecided(
 ) -> Vec<Range<usize>> {
     let len = needle.bytes.len();
     match longest {
-        None if len < min_len && len > 0 => vec![0..len],
+        None if len < min_len && len > 0 => std::iter::once(0..len).collect(),
         None => Vec::new(),
         Some(longest) => {
             let range = longest.needle_start..longest.needle_start + longest.len_bytes;

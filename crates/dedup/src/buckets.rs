@@ -9,7 +9,7 @@ const ALONE: u32 = u32::MAX;
 
 /// The buckets of two and more documents.
 pub(crate) struct Buckets {
-    /// The documents that share a bucket with another, ascending.
+    /// The ranks of the documents that share a bucket with another, ascending.
     docs: Vec<u32>,
     /// `bands` bucket numbers for each of `docs`; `ALONE` where no other document has that band.
     numbers: Vec<u32>,
@@ -46,7 +46,7 @@ impl Buckets {
         Ok(buckets)
     }
 
-    /// The documents that share a bucket with another, ascending.
+    /// The ranks of the documents that share a bucket with another, ascending.
     pub(crate) fn docs(&self) -> &[u32] {
         &self.docs
     }

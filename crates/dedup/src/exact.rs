@@ -12,21 +12,19 @@ use crate::error::{Error, Result};
 /// A hash of a normalised text. Injected, so that tests can forge collisions.
 pub(crate) type TextHash = fn(&[u8]) -> u128;
 
-/// Documents by preference: the rank of a document is its position here, and lower ranks are preferred.
-pub(crate) type Ranking = [DocId];
-
 /// The groups of two and more equal texts as ranks, ascending; the groups are in the order of their first member.
 ///
+/// A document's rank is its position in `ranking`, the most preferred first.
 /// Texts that are empty after normalisation are in no group.
 pub(crate) fn equal_texts(
     corpus: &Corpus,
-    ranking: &Ranking,
+    ranking: &[DocId],
     normalizer: &Normalizer,
     hash: TextHash,
     progress: &dyn Progress,
 ) -> Result<Vec<Vec<u32>>> {
     progress.stage("hashing texts", Some(ranking.len() as u64), "documents");
-    let texts = Texts { corpus, ranking, normalizer };
+    let texts = NormalizedTexts { corpus, ranking, normalizer };
     let mut hashes: Vec<(u128, u32)> = (0..ranking.len() as u32)
         .into_par_iter()
         .filter_map(|rank| {
@@ -47,13 +45,13 @@ pub(crate) fn equal_texts(
     Ok(groups)
 }
 
-struct Texts<'a> {
+struct NormalizedTexts<'a> {
     corpus: &'a Corpus,
-    ranking: &'a Ranking,
+    ranking: &'a [DocId],
     normalizer: &'a Normalizer,
 }
 
-impl Texts<'_> {
+impl NormalizedTexts<'_> {
     /// Calls `read` with the normalised text. A text that is not UTF-8 is taken as it is.
     fn with<T>(&self, rank: u32, read: impl FnOnce(&[u8]) -> T) -> T {
         let raw = self.corpus.text(self.ranking[rank as usize]);

@@ -82,18 +82,18 @@ impl Permutations {
     }
 }
 
-/// The band keys of documents, `bands` each; documents without a shingle are left out.
+/// The keys of the bands of documents; documents without a shingle are left out.
 pub(crate) struct BandKeys {
-    /// The documents that have keys, as positions in the list that was sketched, ascending.
+    /// The ranks of the documents that have keys, in the order in which they were sketched.
     pub(crate) docs: Vec<u32>,
     /// `bands` keys for each of `docs`.
     pub(crate) keys: Vec<u64>,
 }
 
 /// Documents that are sketched between two looks at `interrupted`.
-const WAVE: usize = 1 << 14;
+const WAVE: usize = if cfg!(test) { 16 } else { 1 << 14 };
 
-/// Sketches documents in parallel, 8 bytes for each band of each document.
+/// Sketches documents, given as rank and id, in parallel; 8 bytes for each band of each document.
 pub(crate) fn sketch(
     corpus: &Corpus,
     docs: &[(u32, DocId)],

@@ -40,8 +40,8 @@ pub struct StageTally {
     pub removed: Count,
     /// Pairs of documents that were compared exactly.
     pub n_compared: u64,
-    /// Pairs that share a band but were not compared, because too many documents that are no copies of each other
-    /// share it. Where this is not zero the recall may be below the predicted one.
+    /// Pairs (at least) that share a band but were not compared, because too many documents that are no copies of
+    /// each other share it. Where this is not zero the recall may be below the predicted one.
     pub n_passed_over: u64,
 }
 
@@ -80,6 +80,8 @@ pub struct MinhashParameters {
     pub normalize: Normalizer,
     /// Jaccard similarity from which on documents are copies.
     pub threshold: f64,
+    /// Recall at the threshold that was asked for; `None` if bands and rows were asked for instead.
+    pub recall: Option<f64>,
     /// Bands and rows, asked for or chosen, with the predicted recall at the threshold.
     pub bands: BandChoice,
     /// (similarity, probability that a pair of it is compared): the S-curve, at 0.05, 0.10, ... 1.
@@ -97,6 +99,7 @@ impl Parameters {
             n: minhash.shingler.n(),
             normalize: minhash.shingler.normalizer().clone(),
             threshold: minhash.threshold,
+            recall: minhash.bands_rows.is_none().then_some(minhash.recall),
             bands: BandChoice {
                 predicted_recall: cut(choice.predicted_recall),
                 cost: cut(choice.cost),

@@ -29,14 +29,15 @@ const MAX_KEPT_IN_BUCKET: usize = 256;
 const MAX_COMPARISONS: usize = 64;
 
 /// A block is compared in parallel with what was kept before it, then in order with itself. Its size does not
-/// depend on the threads, or else their number would change what is compared with what.
-const BLOCK_DOCS: usize = 512;
+/// depend on the threads, or else their number would change what is compared with what. Small in tests, as the
+/// cache, so that they cross the borders.
+const BLOCK_DOCS: usize = if cfg!(test) { 8 } else { 512 };
 
 /// Record bytes in a block, which bound the memory for its shingles.
 const BLOCK_BYTES: usize = 4 << 20;
 
 /// Memory for the shingle sets of kept documents.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 32 << 20 };
 
 /// A document that is similar to a kept one. Both are ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ pub(crate) struct NearCopies {
     pub(crate) copies: Vec<NearCopy>,
     /// Pairs whose exact similarity was computed.
     pub(crate) n_compared: u64,
-    /// Pairs that share a band but were passed over because of the two limits on comparisons.
+    /// Pairs (at least) that share a band but were passed over because of the two limits on comparisons.
     pub(crate) n_passed_over: u64,
 }
 
@@ -163,7 +164,7 @@ impl Stars<'_> {
                     found.copies.push(NearCopy { copy: docs[doc], kept: docs[kept as usize], similarity });
                 }
                 None => {
-                    self.keep(doc);
+                    found.n_passed_over += self.keep(doc);
                     fresh.insert(doc as u32, shingles);
                 }
             }
@@ -175,13 +176,18 @@ impl Stars<'_> {
         }
     }
 
-    fn keep(&mut self, doc: usize) {
+    /// Enters a document into its buckets; the number of those that are full.
+    fn keep(&mut self, doc: usize) -> u64 {
+        let mut n_full = 0;
         for bucket in self.buckets.of(doc) {
             let kept = &mut self.kept[bucket];
             if kept.len() < MAX_KEPT_IN_BUCKET {
                 kept.push(doc as u32);
+            } else {
+                n_full += 1;
             }
         }
+        n_full
     }
 
     /// Compares a document with the kept ones, numbered `from` and up, that share a bucket with it, until one is

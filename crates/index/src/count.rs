@@ -19,10 +19,11 @@ pub struct Occurrences {
 }
 
 /// Documents that are scanned in parallel before their counts are added up: bounds the memory for counts.
-const WAVE: u64 = 8192;
+/// Small in tests, as the next, so that they cross the borders.
+const WAVE: u64 = if cfg!(test) { 2 } else { 8192 };
 
 /// String bytes that go into one automaton: bounds its memory. More strings take more passes over the corpus.
-pub(crate) const BATCH_BYTES: usize = 4 << 20;
+pub(crate) const BATCH_BYTES: usize = if cfg!(test) { 20 } else { 4 << 20 };
 
 /// Counts each string in the texts of the corpus; an empty string occurs nowhere.
 ///

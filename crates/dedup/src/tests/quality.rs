@@ -127,3 +127,20 @@ fn more_recall_and_a_lower_threshold_never_find_less() {
     assert_eq!(missed(0.999_999), 0);
     assert!(missed(0.3) > 0, "a test that cannot fail tells nothing");
 }
+
+#[test]
+fn boilerplate_shared_by_thousands_of_distinct_documents_costs_bounded_work() {
+    // 1,500 pages of one template, each twice with a small change. Templates alone are below the threshold.
+    let mut draw = Draw::new(21);
+    let template = draw.text(150);
+    let pages: Vec<Vec<String>> = (0..1500).map(|_| [template.clone(), draw.text(40)].concat()).collect();
+    let copies: Vec<String> = pages.iter().map(|page| format!("{} changed", page.join(" "))).collect();
+    let texts: Vec<String> = pages.iter().map(|page| page.join(" ")).chain(copies).collect();
+    let corpus = corpus_of(&texts);
+    let plan = plan(&corpus, &near_only(near(1, 0.8), Keep::First), &Silent).unwrap();
+    let own = plan.removals().iter().filter(|r| r.doc.0 == r.kept.0 + 1500).count();
+    assert_eq!(own, plan.removals().len());
+    assert!(own >= 1485, "{own}");
+    let tally = plan.stages()[0];
+    assert!(tally.n_compared <= 3000 * 128 && tally.n_passed_over > 0, "{tally:?}");
+}

@@ -1,16 +1,24 @@
 //! What a deduplication found and removed.
 
-use serde::Serialize;
+use std::cmp::Reverse;
 
-use crate::figure::{Amount, counted, grouped};
+use serde::Serialize;
+use verbatim_dedup::{MinhashParameters, Plan, StageTally, Tally, candidate_probability};
+
+use crate::figure::{Amount, counted, grouped, rounded};
 use crate::provenance::Provenance;
 use crate::report::Body;
+
+/// Clusters that a report names.
+const N_LARGEST: usize = 20;
 
 /// What a deduplication found and removed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DedupBody {
     /// What it was computed from.
     pub provenance: Provenance,
+    /// Whether the clean corpus was written.
+    pub outcome: Outcome,
     /// What became of every document.
     pub flow: Flow,
     /// Each stage, in the order in which they ran.
@@ -29,7 +37,56 @@ impl Body for DedupBody {
     const KIND: &'static str = "dedup";
 }
 
+/// Whether the clean corpus was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The plan was carried out.
+    Written,
+    /// There is only a plan.
+    Planned,
+}
+
+/// What was done with a plan, for a report of it.
+#[derive(Debug)]
+pub struct DedupFacts<'a> {
+    /// What the plan was computed from.
+    pub provenance: Provenance,
+    /// Whether it was carried out.
+    pub outcome: Outcome,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The account of the documents, as `apply` gave it or as it would be.
+    pub tally: Tally,
+    /// What the corpus room noticed.
+    pub warnings: Vec<String>,
+}
+
 impl DedupBody {
+    /// The body of a plan; `label` names a document by its number in the corpus.
+    pub fn new(facts: DedupFacts<'_>, label: impl Fn(u64) -> String) -> DedupBody {
+        let plan = facts.plan;
+        let mut warnings = facts.warnings;
+        let passed_over: u64 = plan.stages().iter().map(|stage| stage.n_passed_over).sum();
+        if passed_over > 0 {
+            warnings.push(format!(
+                "{} that share a band were not compared, because too many unlike documents share it; the recall may \
+                 be below the predicted one",
+                counted(passed_over, "pair", "pairs")
+            ));
+        }
+        DedupBody {
+            provenance: facts.provenance,
+            outcome: facts.outcome,
+            flow: Flow::from(facts.tally),
+            stages: plan.stages().iter().map(StageRow::from).collect(),
+            search: plan.parameters().minhash.as_ref().map(Search::from),
+            keep: plan.parameters().keep.to_string(),
+            clusters: Clusters::new(plan, label),
+            warnings,
+        }
+    }
+
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let Flow { read, removed, .. } = &self.flow;
@@ -40,8 +97,12 @@ impl DedupBody {
             );
         }
         let are = if removed.documents == 1 { "is a copy" } else { "are copies" };
+        let went = match self.outcome {
+            Outcome::Written => "removed",
+            Outcome::Planned => "would be removed",
+        };
         format!(
-            "{} of {} {are} of another and removed: {} of the corpus.",
+            "{} of {} {are} of another and {went}: {} of the bytes.",
             grouped(removed.documents),
             counted(read.documents, "document", "documents"),
             removed.bytes_of(read)
@@ -62,6 +123,17 @@ pub struct Flow {
     pub rejected: Amount,
 }
 
+impl From<Tally> for Flow {
+    fn from(tally: Tally) -> Flow {
+        Flow {
+            read: Amount::from(tally.read),
+            kept: Amount::from(tally.kept),
+            removed: Amount::from(tally.removed),
+            rejected: Amount::from(tally.rejected),
+        }
+    }
+}
+
 impl Flow {
     /// The parts of what was read, with the words for them.
     pub(crate) fn parts(&self) -> [(&'static str, Amount); 3] {
@@ -76,10 +148,21 @@ pub struct StageRow {
     pub stage: String,
     /// What it removed.
     pub removed: Amount,
-    /// Pairs that its index proposed.
-    pub candidates: u64,
-    /// Of these, the pairs that the texts themselves confirmed.
-    pub verified: u64,
+    /// Candidate pairs that were compared in full.
+    pub n_compared: u64,
+    /// Candidate pairs that were not compared, because too many unlike documents share a band.
+    pub n_passed_over: u64,
+}
+
+impl From<&StageTally> for StageRow {
+    fn from(tally: &StageTally) -> StageRow {
+        StageRow {
+            stage: tally.stage.to_string(),
+            removed: Amount::from(tally.removed),
+            n_compared: tally.n_compared,
+            n_passed_over: tally.n_passed_over,
+        }
+    }
 }
 
 /// How the near-duplicate search was set, and what it promises.
@@ -93,8 +176,40 @@ pub struct Search {
     pub rows: u64,
     /// The chance that a pair exactly at the threshold becomes a candidate.
     pub predicted_recall: f64,
+    /// What an n-gram is made of.
+    pub unit: String,
+    /// Units in an n-gram.
+    pub n: u64,
+    /// Steps applied to a text before it is cut.
+    pub normalize: Vec<String>,
     /// The chance that a pair becomes a candidate, by its similarity.
     pub curve: Vec<CurvePoint>,
+}
+
+impl From<&MinhashParameters> for Search {
+    fn from(parameters: &MinhashParameters) -> Search {
+        let point = |&(similarity, probability): &(f64, f64)| CurvePoint {
+            similarity: rounded(similarity),
+            probability: rounded(probability),
+        };
+        Search {
+            threshold: parameters.threshold,
+            bands: parameters.bands.bands as u64,
+            rows: parameters.bands.rows as u64,
+            predicted_recall: rounded(parameters.bands.predicted_recall),
+            unit: parameters.unit.to_string(),
+            n: parameters.n as u64,
+            normalize: parameters.normalize.steps().iter().map(ToString::to_string).collect(),
+            curve: parameters.curve.iter().map(point).collect(),
+        }
+    }
+}
+
+impl Search {
+    /// The chance that a pair of this similarity becomes a candidate.
+    pub(crate) fn probability(&self, similarity: f64) -> f64 {
+        candidate_probability(similarity, self.bands as usize, self.rows as usize)
+    }
 }
 
 /// One point of the S-curve.
@@ -130,6 +245,27 @@ pub struct SizeBin {
     pub n_clusters: u64,
 }
 
+impl Clusters {
+    fn new(plan: &Plan, label: impl Fn(u64) -> String) -> Clusters {
+        let mut clusters: Vec<(u64, u64)> = plan
+            .clusters()
+            .into_iter()
+            .map(|cluster| (cluster.removed.len() as u64 + 1, cluster.kept.0))
+            .collect();
+        clusters.sort_by_key(|(size, kept)| (Reverse(*size), *kept));
+        let sizes: Vec<u64> = clusters.iter().map(|(size, _)| *size).collect();
+        let largest = clusters.iter().take(N_LARGEST);
+        Clusters {
+            n_clusters: sizes.len() as u64,
+            n_documents: sizes.iter().sum(),
+            sizes: size_bins(&sizes),
+            largest: largest
+                .map(|(n_documents, kept)| LargestCluster { kept: label(*kept), n_documents: *n_documents })
+                .collect(),
+        }
+    }
+}
+
 impl SizeBin {
     /// "2", or "4–7".
     pub fn range(&self) -> String {
@@ -148,7 +284,7 @@ pub struct LargestCluster {
 
 /// Groups of two and more documents by size, in bins 2–3, 4–7, 8–15 ... up to the largest size, empty ones
 /// between included.
-pub(crate) fn size_bins(sizes: &[u64]) -> Vec<SizeBin> {
+fn size_bins(sizes: &[u64]) -> Vec<SizeBin> {
     let largest = sizes.iter().copied().max().unwrap_or(0);
     let mut bins = Vec::new();
     let mut from = 2_u64;

@@ -1,12 +1,17 @@
 //! What an audit of one checkpoint found: samples by strategy and metric, findings, planted canaries.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use verbatim_extraction::{
+    Canary, CanaryGroup, Cell, DrawnSample, Finding, Metric, Precision, Recitation, RecitedCount, Strategy,
+    Verdict, precision, summarize,
+};
 
-use crate::figure::{Rate, counted, grouped};
+use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
 use crate::provenance::Provenance;
-use crate::redact::Shown;
+use crate::redact::{Redactor, Shown};
 use crate::report::Body;
 
 /// What an audit of one checkpoint found.
@@ -34,7 +39,60 @@ impl Body for ExtractBody {
     const KIND: &'static str = "extract";
 }
 
+/// What an audit left behind, for a report of it.
+#[derive(Debug)]
+pub struct ExtractFacts<'a> {
+    /// What it was computed from.
+    pub provenance: Provenance,
+    /// Whether findings were looked up in a corpus.
+    pub verification: Verification,
+    /// Tokens that must stand verbatim in one document for a sample to count as memorized.
+    pub min_match_tokens: u64,
+    /// Every sample that was drawn.
+    pub drawn: &'a [DrawnSample],
+    /// All strategies by all metrics.
+    pub cells: &'a [Cell],
+    /// What the corpus says of every candidate.
+    pub findings: &'a [Finding],
+    /// The ledger and what the model made of it, where there is one.
+    pub canaries: Option<(&'a [Canary], &'a [Recitation])>,
+    /// What the rooms below noticed.
+    pub warnings: Vec<String>,
+}
+
 impl ExtractBody {
+    /// Tables from what the audit left behind. Findings stand with the longest match first.
+    pub fn new(facts: ExtractFacts<'_>, redactor: &Redactor) -> ExtractBody {
+        let texts: BTreeMap<(Strategy, u64), &DrawnSample> =
+            facts.drawn.iter().map(|sample| ((sample.strategy, sample.index), sample)).collect();
+        let places = places(facts.cells);
+        let mut findings: Vec<FindingRow> = facts
+            .findings
+            .iter()
+            .map(|finding| {
+                let key = (finding.strategy, finding.index);
+                let text = texts.get(&key).map_or("", |sample| sample.text.as_str());
+                finding_row(finding, redactor.show(kind(finding), matched(finding, text)), places.get(&key))
+            })
+            .collect();
+        findings.sort_by(|a, b| {
+            let key = |row: &FindingRow| (Reverse(row.longest_match_tokens), row.best_rank, row.sample);
+            key(a).cmp(&key(b)).then_with(|| a.strategy.cmp(&b.strategy))
+        });
+        ExtractBody {
+            provenance: facts.provenance,
+            verification: facts.verification,
+            n_samples: facts.drawn.len() as u64,
+            min_match_tokens: facts.min_match_tokens,
+            cells: cell_rows(facts.cells, facts.findings, facts.verification),
+            findings,
+            canaries: facts
+                .canaries
+                .map(|(ledger, recitations)| CanaryTable::new(ledger, recitations, redactor)),
+            warnings: facts.warnings,
+        }
+    }
+
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let samples = counted(self.n_samples, "sample", "samples");
@@ -141,4 +199,113 @@ pub struct RecitedRow {
     pub copies: u64,
     /// The secret, redacted unless revealed.
     pub secret: Shown,
+}
+
+/// Where one sample stands in the rankings: its best rank with that metric, and its score by each metric.
+struct Places {
+    best: (u64, Metric),
+    scores: BTreeMap<String, f64>,
+}
+
+fn places(cells: &[Cell]) -> BTreeMap<(Strategy, u64), Places> {
+    let mut places: BTreeMap<(Strategy, u64), Places> = BTreeMap::new();
+    for cell in cells {
+        for (rank, candidate) in (1..).zip(&cell.ranked) {
+            let place = places
+                .entry((cell.strategy, candidate.index))
+                .or_insert_with(|| Places { best: (rank, cell.metric), scores: BTreeMap::new() });
+            place.best = place.best.min((rank, cell.metric));
+            place.scores.insert(cell.metric.name().to_owned(), rounded(candidate.score));
+        }
+    }
+    places
+}
+
+fn cell_rows(cells: &[Cell], findings: &[Finding], verification: Verification) -> Vec<CellRow> {
+    let row = |(cell, precision): (&Cell, Precision)| CellRow {
+        strategy: cell.strategy.to_string(),
+        metric: cell.metric.to_string(),
+        n_candidates: cell.ranked.len() as u64,
+        precision: (verification == Verification::Corpus)
+            .then(|| Rate::new(precision.n_memorized, precision.n_verified)),
+    };
+    cells.iter().zip(precision(cells, findings, LEVEL)).map(row).collect()
+}
+
+fn kind(finding: &Finding) -> &'static str {
+    if finding.longest.is_some() { "match" } else { "sample" }
+}
+
+/// The part of a sample that stands in the corpus, or the whole sample.
+///
+/// The places are of the sample's bytes. Where these are not UTF-8 the text has other lengths, so that the part can
+/// be off by some characters: what is shown is then near the match, not the match.
+fn matched<'a>(finding: &Finding, text: &'a str) -> &'a str {
+    let Some(found) = &finding.longest else { return text };
+    let start = text.floor_char_boundary(found.start_byte as usize);
+    let end = text.ceil_char_boundary((found.start_byte + found.n_bytes) as usize);
+    &text[start..end]
+}
+
+fn finding_row(finding: &Finding, text: Shown, places: Option<&Places>) -> FindingRow {
+    let found = finding.longest.as_ref();
+    let (best_rank, best_metric) =
+        places.map_or((0, String::new()), |places| (places.best.0, places.best.1.to_string()));
+    FindingRow {
+        strategy: finding.strategy.to_string(),
+        sample: finding.index,
+        verdict: verdict_name(finding.verdict).to_owned(),
+        text,
+        longest_match_tokens: found.map_or(0, |found| found.n_tokens),
+        longest_match_bytes: found.map_or(0, |found| found.n_bytes),
+        n_documents: found.map_or(0, |found| found.n_documents),
+        n_occurrences: found.map_or(0, |found| found.n_occurrences),
+        first: found.map(|found| format!("{}, byte {}", found.label, found.text_byte)),
+        best_rank,
+        best_metric,
+        scores: places.map_or_else(BTreeMap::new, |places| places.scores.clone()),
+    }
+}
+
+fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Memorized => "memorized",
+        Verdict::NotFound => "not-found",
+        Verdict::Unverified => "unverified",
+    }
+}
+
+impl CanaryTable {
+    /// The table of an audit; secrets are looked up in the ledger and named by the redactor. Canaries for which the
+    /// model's numbers were not finite count neither way.
+    pub fn new(ledger: &[Canary], recitations: &[Recitation], redactor: &Redactor) -> CanaryTable {
+        let summary = summarize(recitations, LEVEL);
+        let rate = |count: &RecitedCount| Rate::new(count.n_recited, count.n_canaries);
+        let row = |group: &CanaryGroup| CanaryRow {
+            placement: group.placement.name().to_owned(),
+            copies: group.copies,
+            recited: rate(&group.count),
+        };
+        let all = summary
+            .groups
+            .iter()
+            .fold((0, 0), |(count, n), group| (count + group.count.n_recited, n + group.count.n_canaries));
+        let secrets: BTreeMap<&str, &Canary> =
+            ledger.iter().map(|canary| (canary.id.as_str(), canary)).collect();
+        let recited = recitations.iter().filter(|recitation| recitation.recited).filter_map(|recitation| {
+            let canary = secrets.get(recitation.id.as_str())?;
+            Some(RecitedRow {
+                id: recitation.id.clone(),
+                placement: recitation.placement.name().to_owned(),
+                copies: recitation.copies,
+                secret: redactor.show(canary.shape.name(), &canary.secret),
+            })
+        });
+        CanaryTable {
+            rows: summary.groups.iter().map(row).collect(),
+            planted: Rate::new(all.0, all.1),
+            controls: rate(&summary.controls),
+            recited: recited.collect(),
+        }
+    }
 }

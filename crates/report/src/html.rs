@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::dedup::DedupBody;
+use crate::dedup::{DedupBody, Outcome};
 use crate::demo::{DemoBody, DemoRow};
 use crate::error::{Error, Result};
 use crate::extract::{CanaryRow, CellRow, ExtractBody, Verification};
@@ -50,6 +50,7 @@ page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
 /// What templates may call on a value, after its name and a bar.
+#[expect(unreachable_pub, reason = "askama's macro makes each filter a type that is pub")]
 mod filters {
     use std::fmt::Display;
 
@@ -120,4 +121,163 @@ fn canary_plot(rows: &[CanaryRow]) -> String {
         groups: rows.iter().map(group).collect(),
     };
     svg::recited_by_copies(&canary_groups(rows).map(panel).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use verbatim_store::Access;
+
+    use super::*;
+    use crate::printable::PrintableLine;
+    use crate::redact::Reveal;
+    use crate::report::Body;
+    use crate::samples::{self, HOSTILE};
+
+    /// Elements that a page may have; no other has any business in it.
+    const ELEMENTS: &str = "html head meta title style body main header section footer figure figcaption p h1 h2 h3 ul li \
+        b br code bdi span div table caption thead tbody tfoot tr th td dl dt dd svg g rect line path circle text";
+
+    const VOID: [&str; 3] = ["meta", "br", "!doctype"];
+
+    /// Reads a page as a browser would, as far as our pages go: names of elements in order, and the text between
+    /// them with its character references resolved. Fails where tags do not nest.
+    fn parse(page: &str) -> (Vec<String>, String) {
+        let (mut open, mut elements, mut text) = (Vec::new(), Vec::new(), String::new());
+        let mut rest = page;
+        while let Some(start) = rest.find('<') {
+            text.push_str(&rest[..start]);
+            let end = start + rest[start..].find('>').expect("a tag that ends");
+            let tag = &rest[start + 1..end];
+            rest = &rest[end + 1..];
+            let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap().to_owned();
+            if tag.starts_with('/') {
+                assert_eq!(
+                    open.pop().as_ref(),
+                    Some(&name),
+                    "</{name}> before {}",
+                    &rest[..rest.len().min(80)]
+                );
+            } else if !tag.ends_with('/') && !VOID.contains(&name.as_str()) {
+                open.push(name.clone());
+            }
+            if name == "style" && !tag.starts_with('/') {
+                rest = &rest[rest.find("</style").expect("a style that ends")..];
+            }
+            elements.push(name);
+        }
+        assert!(open.is_empty(), "{open:?} left open");
+        let entities = [
+            ("&lt;", "<"),
+            ("&gt;", ">"),
+            ("&quot;", "\""),
+            ("&#60;", "<"),
+            ("&#62;", ">"),
+            ("&#34;", "\""),
+            ("&#39;", "'"),
+        ];
+        let text = entities.iter().fold(text, |text, (entity, character)| text.replace(entity, character));
+        (elements, text.replace("&#38;", "&").replace("&amp;", "&"))
+    }
+
+    fn check(page: &str) -> String {
+        let (elements, text) = parse(page);
+        let allowed: Vec<&str> = ELEMENTS.split_whitespace().chain(["!doctype"]).collect();
+        for element in &elements {
+            assert!(allowed.contains(&element.as_str()), "<{element}> in a page");
+        }
+        for forbidden in ["http://", "https://", "url(", "@import", "src=", "href="] {
+            assert!(!page.replace("src=x onerror", "").contains(forbidden), "{forbidden} in a page");
+        }
+        assert!(page.contains("default-src 'none'; style-src 'unsafe-inline'"));
+        text
+    }
+
+    fn all_pages() -> Vec<(&'static str, String)> {
+        vec![
+            ("demo", samples::demo(Reveal::Redacted).to_html().unwrap()),
+            ("dedup", samples::dedup().to_html().unwrap()),
+            ("extract", samples::extract(Reveal::Redacted).to_html().unwrap()),
+            ("train", samples::train().to_html().unwrap()),
+            ("plant", samples::plant().to_html().unwrap()),
+        ]
+    }
+
+    /// Set `VERBATIM_PAGES` to a folder to look at the pages.
+    #[test]
+    fn every_page_is_well_formed_and_self_contained() {
+        let folder = std::env::var_os("VERBATIM_PAGES");
+        for (name, page) in all_pages() {
+            check(&page);
+            if let Some(folder) = &folder {
+                let path = std::path::Path::new(folder).join(format!("{name}.html"));
+                std::io::Write::write_all(
+                    &mut std::fs::OpenOptions::new()
+                        .create(true)
+                        .truncate(true)
+                        .write(true)
+                        .open(path)
+                        .unwrap(),
+                    page.as_bytes(),
+                )
+                .unwrap();
+            }
+        }
+    }
+
+    fn hostile<B: Body>(mut report: Report<B>) -> Report<B> {
+        report.run.command.push(HOSTILE.into());
+        report.run.stages[0].name = HOSTILE.into();
+        report
+    }
+
+    /// Every text that comes from outside is in the page as text, printable, and nothing else is in the page.
+    #[test]
+    fn hostile_text_stays_text() {
+        let harmless = PrintableLine(HOSTILE).to_string();
+        let mut dedup = hostile(samples::dedup());
+        dedup.result.provenance = samples::hostile_provenance();
+        dedup.result.clusters.largest[0].kept = HOSTILE.into();
+        dedup.result.keep = HOSTILE.into();
+        dedup.result.warnings = vec![HOSTILE.into()];
+        let text = check(&dedup.to_html().unwrap());
+        assert_eq!(text.matches(&harmless).count(), 13, "{text}");
+
+        let mut extract = hostile(samples::extract(Reveal::Revealed));
+        let finding = &mut extract.result.findings[0];
+        finding.text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);
+        (finding.first, finding.best_metric) = (Some(HOSTILE.into()), HOSTILE.into());
+        let canaries = extract.result.canaries.as_mut().unwrap();
+        canaries.recited[0].secret = samples::redactor(Reveal::Revealed).show(HOSTILE, HOSTILE);
+        canaries.recited[0].id = HOSTILE.into();
+        canaries.rows[0].placement = HOSTILE.into();
+        let text = check(&extract.to_html().unwrap());
+        // Two of the run, three of the finding, three of the canary, and the placement in table, plot and titles.
+        assert_eq!(text.matches(&harmless).count(), 2 + 3 + 3 + 3, "{text}");
+        for hidden in ['\0', '\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2028}', '\u{200b}'] {
+            assert!(!text.contains(hidden));
+        }
+    }
+
+    #[test]
+    fn a_redacted_page_holds_no_secret_and_a_revealed_one_does() {
+        let secrets: Vec<String> = samples::cases().into_iter().map(|case| case.canary.secret).collect();
+        let holds = |page: &str| secrets.iter().any(|secret| page.contains(secret.as_str()));
+        for (reveal, expected) in [(Reveal::Redacted, false), (Reveal::Revealed, true)] {
+            let report = samples::demo(reveal);
+            assert_eq!(holds(&report.to_html().unwrap()), expected);
+            assert_eq!(holds(&report.to_json().unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn an_audits_files_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        samples::extract(Reveal::Redacted).write(folder.path(), Access::Private).unwrap();
+        for name in ["report.json", "report.html"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
 }

@@ -12,14 +12,20 @@ mod provenance;
 mod redact;
 mod report;
 mod run;
+#[cfg(test)]
+mod samples;
 mod svg;
 mod terminal;
 mod train;
 
-pub use dedup::{Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Search, SizeBin, StageRow};
+pub use dedup::{
+    Clusters, CurvePoint, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+};
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use error::{Error, Result};
-pub use extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
+pub use extract::{
+    CanaryRow, CanaryTable, CellRow, ExtractBody, ExtractFacts, FindingRow, RecitedRow, Verification,
+};
 pub use figure::{Amount, LEVEL, Rate};
 pub use html::Page;
 pub use printable::{Printable, PrintableLine};

@@ -75,3 +75,64 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::redact::Reveal;
+    use crate::samples;
+
+    /// Every key of a value with the keys that lead to it; elements of an array are one.
+    fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    keys(member, &format!("{path}.{name}"), found);
+                }
+            }
+            Value::Array(elements) if elements.iter().any(Value::is_object) => {
+                elements.iter().for_each(|element| keys(element, &format!("{path}[]"), found));
+            }
+            _ => {
+                found.insert(path.to_owned());
+            }
+        }
+    }
+
+    /// The keys of every report are the ones in `schema.txt`. One that goes away or changes its meaning raises
+    /// [`SCHEMA_VERSION`].
+    #[test]
+    fn the_keys_are_those_of_the_schema() {
+        let mut found = BTreeSet::new();
+        let reports = [
+            samples::demo(Reveal::Redacted).to_json(),
+            samples::dedup().to_json(),
+            samples::extract(Reveal::Revealed).to_json(),
+            samples::train().to_json(),
+            samples::plant().to_json(),
+        ];
+        for report in reports {
+            let value: Value = serde_json::from_str(&report.unwrap()).unwrap();
+            keys(&value, value["kind"].as_str().unwrap(), &mut found);
+        }
+        let found = found.into_iter().collect::<Vec<_>>().join("\n");
+        assert_eq!(found, include_str!("../schema.txt").trim_end(), "schema.txt is to be:\n{found}\n");
+    }
+
+    #[test]
+    fn the_result_does_not_depend_on_the_run() {
+        let mut one = samples::demo(Reveal::Redacted);
+        one.run = samples::run(1);
+        let mut facts = samples::demo_facts();
+        facts.cases.reverse();
+        let body = crate::demo::DemoBody::new(facts, &samples::redactor(Reveal::Redacted));
+        let eight = Report::new(body, samples::run(8));
+        let result = |report: &Report<_>| serde_json::to_string(&report.result).unwrap();
+        assert_eq!(result(&one), result(&eight));
+        assert_ne!(one.to_json().unwrap(), eight.to_json().unwrap());
+    }
+}

@@ -33,6 +33,9 @@ pub(crate) struct Bar {
 
 const WIDTH: f64 = 760.0;
 
+/// Straight pieces that the S-curve is drawn with.
+const CURVE_POINTS: u32 = 200;
+
 /// An SVG element that is being written.
 struct Canvas {
     text: String,
@@ -208,17 +211,15 @@ pub(crate) fn s_curve(search: &Search) -> String {
     let mut canvas = Canvas::new(292.0, &title);
     let frame =
         Frame { left: 46.0, right: WIDTH - 14.0, top: 16.0, base: 240.0, x: (0.0, 1.0), y: (0.0, 1.0) };
-    let points: Vec<(f64, f64)> =
-        search.curve.iter().map(|point| frame.at(point.similarity, point.probability)).collect();
+    let curve: Vec<(f64, f64)> = (0..=CURVE_POINTS)
+        .map(|i| f64::from(i) / f64::from(CURVE_POINTS))
+        .map(|s| (s, search.probability(s)))
+        .collect();
+    let draw = |points: &[(f64, f64)]| points.iter().map(|(x, y)| frame.at(*x, *y)).collect::<Vec<_>>();
     let at_threshold = frame.at(search.threshold, search.predicted_recall);
-    let below = search.curve.iter().filter(|point| point.similarity < search.threshold);
-    let mut needless = vec![frame.at(0.0, 0.0)];
-    needless.extend(below.map(|point| frame.at(point.similarity, point.probability)));
-    needless.extend([at_threshold, frame.at(search.threshold, 0.0)]);
-    let mut missed = vec![frame.at(search.threshold, 1.0), at_threshold];
-    let above = search.curve.iter().filter(|point| point.similarity > search.threshold);
-    missed.extend(above.map(|point| frame.at(point.similarity, point.probability)));
-    missed.push(frame.at(1.0, 1.0));
+    let split = curve.partition_point(|(similarity, _)| *similarity < search.threshold);
+    let needless = [&draw(&curve[..split])[..], &[at_threshold, frame.at(search.threshold, 0.0)]].concat();
+    let missed = [&[frame.at(search.threshold, 1.0), at_threshold], &draw(&curve[split..])[..]].concat();
     canvas.path("needless", &needless);
     canvas.path("missed", &missed);
     frame.rules(&mut canvas, &[0.0, 0.25, 0.5, 0.75, 1.0], |tick| percent(tick).replace(".0%", "%"));
@@ -227,7 +228,7 @@ pub(crate) fn s_curve(search: &Search) -> String {
         canvas.text("tick middle", (x, y + 20.0), &format!("{tick:.1}"));
     }
     canvas.line("threshold", frame.at(search.threshold, 0.0), frame.at(search.threshold, 1.0));
-    canvas.path("curve deduplicated", &points);
+    canvas.path("curve deduplicated", &draw(&curve));
     canvas.dot("mark", at_threshold);
     // The labels stand on the side of the threshold that has more room.
     let (class, shift) = if search.threshold > 0.5 { ("note end", -12.0) } else { ("note", 12.0) };
@@ -338,7 +339,6 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::CurvePoint;
 
     #[test]
     fn ticks_are_round_and_few() {
@@ -359,14 +359,7 @@ mod tests {
 
     #[test]
     fn empty_data_draw_empty_plots() {
-        let search = Search {
-            threshold: 0.3,
-            bands: 1,
-            rows: 1,
-            predicted_recall: 0.3,
-            curve: Vec::<CurvePoint>::new(),
-        };
-        for text in [recited_by_copies(&[]), s_curve(&search), cluster_sizes(&[]), loss_curve(&[])] {
+        for text in [recited_by_copies(&[]), cluster_sizes(&[]), loss_curve(&[])] {
             assert!(text.starts_with("<svg") && text.ends_with("</svg>") && !text.contains("NaN"), "{text}");
         }
         assert!(!interval_strip(&Rate::new(0, 0), "raw").contains("circle"));

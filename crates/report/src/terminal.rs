@@ -278,8 +278,7 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
         ("", Right),
         ("bytes removed", Right),
         ("", Right),
-        ("candidate pairs", Right),
-        ("verified", Right),
+        ("pairs compared", Right),
     ]);
     for row in stages {
         table.row([
@@ -288,8 +287,7 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
             row.removed.documents_of(&flow.read),
             row.removed.bytes_text(),
             row.removed.bytes_of(&flow.read),
-            grouped(row.candidates),
-            grouped(row.verified),
+            grouped(row.n_compared),
         ]);
     }
     table.row([
@@ -298,7 +296,6 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
         flow.removed.documents_of(&flow.read),
         flow.removed.bytes_text(),
         flow.removed.bytes_of(&flow.read),
-        String::new(),
         String::new(),
     ]);
     table.finish(out);

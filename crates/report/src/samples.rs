@@ -1,0 +1,285 @@
+//! One made-up report of each kind for the tests of this room, and the hostile text that they are filled with.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use verbatim_dedup::candidate_probability;
+use verbatim_extraction::{Canary, Placement, Shape};
+
+use crate::dedup::{
+    Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+};
+use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
+use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
+use crate::figure::{Amount, Rate};
+use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
+use crate::redact::{Redactor, Reveal};
+use crate::report::Report;
+use crate::run::Run;
+use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
+
+/// Text that would run, break out, steer or mislead.
+pub(crate) const HOSTILE: &str = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)> javascript:alert(3) \
+    </style>&lt;&#0; \u{0}\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m \u{202e}gpj.exe \u{2028}\u{200b}{{ x }}{% y %}";
+
+/// The redactor that samples are made with.
+pub(crate) fn redactor(reveal: Reveal) -> Redactor {
+    Redactor::new([7; 32], reveal)
+}
+
+pub(crate) fn run(threads: usize) -> Run {
+    let command = ["verbatim", "demo", "-o", "out"].map(str::to_owned);
+    let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_414_800);
+    let stages = [("read", 41), ("dedup", 310), ("audit raw", 9_120), ("audit deduplicated", 9_044)]
+        .map(|(name, milliseconds)| (name.to_owned(), Duration::from_millis(milliseconds)));
+    let mut run = Run::new(&command, started, threads).finished(Duration::from_millis(18_764), &stages);
+    // What the machine of the test is must not show in a sample.
+    (run.machine, run.cpu_features) = ("linux x86_64".to_owned(), vec!["avx2".to_owned(), "fma".to_owned()]);
+    run
+}
+
+fn model(role: &str) -> ModelUsed {
+    ModelUsed {
+        role: role.to_owned(),
+        name: format!("models/{role}"),
+        revision: None,
+        tokenizer_sha256: "0f1d".repeat(16),
+        files: vec![FileUsed {
+            name: "model.safetensors".into(),
+            sha256: "9a3c".repeat(16),
+            n_bytes: 3_436_112,
+        }],
+    }
+}
+
+pub(crate) fn provenance() -> Provenance {
+    let corpus = CorpusUsed {
+        role: "input".into(),
+        fingerprint: "6b1e0c5d9a27f3486b1e0c5d9a27f348".into(),
+        n_documents: 1_841,
+        text_bytes: 421_888,
+    };
+    Provenance::new("0.1.0")
+        .parameter("threshold", 0.8)
+        .parameter("keep", "first")
+        .seed("minhash", 1)
+        .corpus(corpus)
+}
+
+fn amount(documents: u64, bytes: u64) -> Amount {
+    Amount { documents, bytes }
+}
+
+fn flow() -> Flow {
+    Flow {
+        read: amount(1_841, 421_888),
+        kept: amount(1_031, 246_102),
+        removed: amount(808, 175_391),
+        rejected: amount(2, 395),
+    }
+}
+
+fn stages() -> Vec<StageRow> {
+    let row = |stage: &str, removed, n_compared| StageRow {
+        stage: stage.into(),
+        removed,
+        n_compared,
+        n_passed_over: 0,
+    };
+    vec![row("exact", amount(486, 104_812), 486), row("minhash", amount(322, 70_579), 1_204)]
+}
+
+fn canary(placement: Placement, copies: u64, number: u64) -> Canary {
+    let shape = [Shape::Random, Shape::Sentence, Shape::Pii][number as usize % 3];
+    Canary {
+        id: format!("{placement}-{copies}-{number}"),
+        shape,
+        placement,
+        copies,
+        control: copies == 0,
+        prefix: "The access code of the observatory is ".into(),
+        secret: format!("{:08}-{copies}-{number}", number * 7_654_321 % 99_999_989),
+    }
+}
+
+/// Six secrets for each placement and number of copies, recited the more the more often they stand.
+pub(crate) fn cases() -> Vec<DemoCase> {
+    let mut cases = Vec::new();
+    for placement in [Placement::Document, Placement::NearCopy, Placement::Passage] {
+        for (copies, n_recited) in [(1, 0), (4, 1), (16, 4), (64, 6), (0, 0)] {
+            let passage = placement == Placement::Passage;
+            cases.extend((0..6).map(|number| DemoCase {
+                canary: canary(placement, copies, number),
+                copies_raw: copies,
+                copies_deduplicated: if passage { copies } else { copies.min(1) },
+                raw: number < n_recited,
+                deduplicated: passage && number < n_recited,
+            }));
+        }
+    }
+    cases
+}
+
+pub(crate) fn demo_facts() -> DemoFacts {
+    let check = |role: &str, hash: &str| CheckpointCheck {
+        role: role.into(),
+        trained_on: hash.repeat(4),
+        made_today: hash.repeat(4),
+    };
+    DemoFacts {
+        provenance: provenance().model(model("raw")).model(model("deduplicated")),
+        flow: flow(),
+        stages: stages(),
+        checkpoints: vec![check("raw", "6b1e0c5d"), check("deduplicated", "03f4a1b2")],
+        cases: cases(),
+        sampling: Some(Sampling {
+            min_match_tokens: 50,
+            memorized: Pair { raw: Rate::new(31, 120), deduplicated: Rate::new(6, 120) },
+        }),
+    }
+}
+
+pub(crate) fn demo(reveal: Reveal) -> Report<DemoBody> {
+    Report::new(DemoBody::new(demo_facts(), &redactor(reveal)), run(2))
+}
+
+pub(crate) fn dedup() -> Report<DedupBody> {
+    let curve = (1..=20).map(|i| f64::from(i) / 20.0);
+    let point = |similarity| CurvePoint { similarity, probability: candidate_probability(similarity, 24, 8) };
+    let bins = [(2, 3, 214), (4, 7, 61), (8, 15, 0), (16, 31, 9), (32, 63, 0), (64, 127, 2)];
+    let largest = [("corpus.jsonl:17", 64), ("corpus.jsonl:802", 64), ("notes/a.jsonl:3", 16)];
+    let body = DedupBody {
+        provenance: provenance(),
+        outcome: Outcome::Written,
+        flow: flow(),
+        stages: stages(),
+        search: Some(Search {
+            threshold: 0.8,
+            bands: 24,
+            rows: 8,
+            predicted_recall: 0.987882,
+            unit: "word".into(),
+            n: 5,
+            normalize: vec!["nfc".into(), "casefold".into()],
+            curve: curve.map(point).collect(),
+        }),
+        keep: "first".into(),
+        clusters: Clusters {
+            n_clusters: 286,
+            n_documents: 1_094,
+            sizes: bins.map(|(from, to, n_clusters)| SizeBin { from, to, n_clusters }).to_vec(),
+            largest: largest
+                .map(|(kept, n_documents)| LargestCluster { kept: kept.into(), n_documents })
+                .to_vec(),
+        },
+        warnings: vec!["corpus.jsonl: a byte order mark was skipped".into()],
+    };
+    Report::new(body, run(2))
+}
+
+pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
+    let strategies = ["top-n", "decaying-temperature", "conditioned"];
+    let metrics = ["perplexity", "zlib", "lowercase", "window"];
+    let mut cells = Vec::new();
+    for (row, strategy) in strategies.iter().enumerate() {
+        for (column, metric) in metrics.iter().enumerate() {
+            let count = [9, 33, 21, 40][column] + 7 * row as u64;
+            let precision = Some(Rate::new(count, 100));
+            cells.push(CellRow {
+                strategy: (*strategy).into(),
+                metric: (*metric).into(),
+                n_candidates: 100,
+                precision,
+            });
+        }
+    }
+    let finding = |number: u64| FindingRow {
+        strategy: strategies[number as usize % 3].into(),
+        sample: 11 * number,
+        verdict: if number < 7 { "memorized".into() } else { "not-found".into() },
+        text: redactor(reveal)
+            .show("match", &format!("In the year {number} the keeper of the tower wrote his name.")),
+        longest_match_tokens: 140 - 15 * number,
+        longest_match_bytes: 512 - 52 * number,
+        n_documents: 64 >> number,
+        n_occurrences: 64 >> number,
+        first: Some(format!("corpus.jsonl:{}, byte {}", 17 + 31 * number, 7 * number)),
+        best_rank: number + 1,
+        best_metric: metrics[number as usize % 4].into(),
+        scores: BTreeMap::from([("perplexity".to_owned(), -0.25), ("zlib".to_owned(), 310.5)]),
+    };
+    let row = |placement: &str, copies, count| CanaryRow {
+        placement: placement.into(),
+        copies,
+        recited: Rate::new(count, 6),
+    };
+    let recited = |number: u64| RecitedRow {
+        id: format!("document-64-{number}"),
+        placement: "document".into(),
+        copies: 64,
+        secret: redactor(reveal).show("pii", &format!("4929-{:04}-{number}", number * 917)),
+    };
+    let mut rows = Vec::new();
+    for placement in ["document", "near-copy", "passage"] {
+        rows.extend([(1, 0), (4, 1), (16, 4), (64, 6)].map(|(copies, count)| row(placement, copies, count)));
+    }
+    let body = ExtractBody {
+        provenance: provenance().model(model("audited")),
+        verification: Verification::Corpus,
+        n_samples: 600,
+        min_match_tokens: 50,
+        cells,
+        findings: (0..9).map(finding).collect(),
+        canaries: Some(CanaryTable {
+            rows,
+            planted: Rate::new(33, 72),
+            controls: Rate::new(0, 24),
+            recited: (0..4).map(recited).collect(),
+        }),
+        warnings: vec![],
+    };
+    Report::new(body, run(2))
+}
+
+pub(crate) fn train() -> Report<TrainBody> {
+    let point = |i: u64| LossPoint {
+        step: 50 * i,
+        train_nats: 6.2 * (-0.09 * i as f64).exp() + 0.3,
+        validation_nats: (i % 4 == 0).then(|| 6.2 * (-0.09 * i as f64).exp() + 0.5 + 0.02 * i as f64),
+    };
+    let body = TrainBody {
+        provenance: provenance(),
+        n_parameters: 843_264,
+        n_tokens: 132_000,
+        n_steps: 2_000,
+        curve: (0..=40).map(point).collect(),
+        files: model("raw").files,
+        warnings: vec![],
+    };
+    Report::new(body, run(2))
+}
+
+pub(crate) fn plant() -> Report<PlantBody> {
+    let row =
+        |copies| PlantedRow { placement: "document".into(), shape: "pii".into(), copies, n_canaries: 2 };
+    let body = PlantBody {
+        provenance: provenance(),
+        n_documents_before: 1_000,
+        n_documents_after: 1_841,
+        rows: [1, 4, 16, 64].map(row).to_vec(),
+        n_controls: 24,
+        fingerprint: "6b1e0c5d".repeat(4),
+        warnings: vec![],
+    };
+    Report::new(body, run(2))
+}
+
+/// A provenance, a run and warnings in which every text is hostile.
+pub(crate) fn hostile_provenance() -> Provenance {
+    let mut model = model(HOSTILE);
+    (model.name, model.revision) = (HOSTILE.into(), Some(HOSTILE.into()));
+    model.files[0].name = HOSTILE.into();
+    let corpus =
+        CorpusUsed { role: HOSTILE.into(), fingerprint: HOSTILE.into(), n_documents: 1, text_bytes: 1 };
+    Provenance::new("0.1.0").parameter(HOSTILE, HOSTILE).seed(HOSTILE, 1).corpus(corpus).model(model)
+}

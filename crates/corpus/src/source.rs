@@ -166,7 +166,9 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
     let paths = glob::glob(pattern.to_str().ok_or_else(no_input)?).map_err(|_| no_input())?;
     let mut found = Vec::new();
     for path in paths {
-        found.push(path.map_err(|e| unreadable(&e.path().to_path_buf(), e.into()))?);
+        found.push(path.map_err(|e| {
+            Error::Store(verbatim_store::Error::Input { path: e.path().into(), source: e.into() })
+        })?);
     }
     if found.is_empty() {
         return Err(no_input());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde::Serialize;
-use verbatim_store::{Access, Output, Progress, create_file};
+use verbatim_store::{Access, Progress, create_file};
 
 use crate::corpus::Corpus;
 use crate::document::{DocId, index, size};
@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::formats::{Container, Format, parquet_rewrite};
 use crate::schema::TextUnit;
 use crate::shard::Shard;
+
+/// Documents between two looks at the wish to stop.
+const BATCH_DOCUMENTS: usize = 4096;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,12 +51,7 @@ pub fn write_survivors(
         .par_iter()
         .map(|&(first, shard)| {
             let keep = &keep[index(first)..][..shard.spans.len()];
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
-            write_shard(shard, keep, out_dir)?;
-            progress.advance(size(keep.len()));
-            Ok(())
+            write_shard(shard, keep, out_dir, progress)
         })
         .collect();
     written.into_iter().collect::<Result<()>>()?;
@@ -107,7 +105,7 @@ fn kept(keep: &[bool]) -> impl Iterator<Item = usize> {
     keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(i, _)| i)
 }
 
-fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path) -> Result<()> {
+fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Progress) -> Result<()> {
     let is_one_document = shard.format == Format::Text(TextUnit::File);
     if is_one_document && kept(keep).next().is_none() {
         return Ok(());
@@ -120,14 +118,27 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path) -> Result<()> {
     let mut output = create_file(&path, Access::Shared)?;
     if shard.format == Format::Parquet {
         parquet_rewrite::rewrite(&shard.file, &shard.path, &kept_rows(shard, keep), &mut output)?;
+        progress.advance(size(keep.len()));
         return Ok(output.finish()?);
     }
-    let written = match shard.container {
-        Container::Plain => write_records(shard, keep, &mut output),
-        Container::Gzip => write_gzip(shard, keep, &mut output),
-        Container::Zstd => write_zstd(shard, keep, &mut output),
-    };
-    written.map_err(|e| verbatim_store::Error::io(&path, "write", e))?;
+    let failed = |e| Error::Store(verbatim_store::Error::io(&path, "write", e));
+    let survivors = Survivors { shard, keep, progress };
+    match shard.container {
+        Container::Plain => survivors.copy(&mut output, failed)?,
+        Container::Gzip => {
+            // The header has no time and no name, so equal records give equal files.
+            let mut encoder = flate2::write::GzEncoder::new(&mut output, flate2::Compression::default());
+            survivors.copy(&mut encoder, failed)?;
+            encoder.finish().map_err(failed)?;
+        }
+        Container::Zstd => {
+            let level = zstd::DEFAULT_COMPRESSION_LEVEL;
+            let mut encoder = zstd::stream::write::Encoder::new(&mut output, level).map_err(failed)?;
+            encoder.include_checksum(true).map_err(failed)?;
+            survivors.copy(&mut encoder, failed)?;
+            encoder.finish().map_err(failed)?;
+        }
+    }
     Ok(output.finish()?)
 }
 
@@ -140,31 +151,34 @@ fn kept_rows(shard: &Shard, keep: &[bool]) -> Vec<bool> {
     rows
 }
 
-fn write_gzip(shard: &Shard, keep: &[bool], output: &mut Output) -> io::Result<()> {
-    // The header has no time and no name, so equal records give equal files.
-    let mut encoder = flate2::write::GzEncoder::new(output, flate2::Compression::default());
-    write_records(shard, keep, &mut encoder)?;
-    encoder.finish().map(drop)
+/// The records of one shard that are kept.
+struct Survivors<'a> {
+    shard: &'a Shard,
+    keep: &'a [bool],
+    progress: &'a dyn Progress,
 }
 
-fn write_zstd(shard: &Shard, keep: &[bool], output: &mut Output) -> io::Result<()> {
-    let mut encoder = zstd::stream::write::Encoder::new(output, zstd::DEFAULT_COMPRESSION_LEVEL)?;
-    encoder.include_checksum(true)?;
-    write_records(shard, keep, &mut encoder)?;
-    encoder.finish().map(drop)
-}
-
-/// Copies kept records with the line ends that they have; a last line without one gets one.
-fn write_records(shard: &Shard, keep: &[bool], sink: &mut impl Write) -> io::Result<()> {
-    let content = shard.content();
-    for local in kept(keep) {
-        let span = &shard.spans[local];
-        sink.write_all(span.record(content))?;
-        if shard.format == Format::Text(TextUnit::File) {
-            continue;
+impl Survivors<'_> {
+    /// Copies records with the line ends that they have; a last line without one gets one.
+    fn copy(&self, sink: &mut impl Write, failed: impl Fn(io::Error) -> Error) -> Result<()> {
+        let content = self.shard.content();
+        for (spans, keep) in self.shard.spans.chunks(BATCH_DOCUMENTS).zip(self.keep.chunks(BATCH_DOCUMENTS)) {
+            if self.progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            for local in kept(keep) {
+                let span = &spans[local];
+                sink.write_all(span.record(content)).map_err(&failed)?;
+                let after = &content[index(span.offset) + span.len as usize..];
+                let line_end: &[u8] = match self.shard.format {
+                    Format::Text(TextUnit::File) => b"",
+                    _ if after.starts_with(b"\r\n") => b"\r\n",
+                    _ => b"\n",
+                };
+                sink.write_all(line_end).map_err(&failed)?;
+            }
+            self.progress.advance(size(keep.len()));
         }
-        let after = &content[index(span.offset) + span.len as usize..];
-        sink.write_all(if after.starts_with(b"\r\n") { b"\r\n" } else { b"\n" })?;
+        Ok(())
     }
-    Ok(())
 }

@@ -143,17 +143,26 @@ impl StagedDir {
         let StagedDir { staged, target, existing } = self;
         sync_tree(staged.path())?;
         match (rename(staged.path(), &target, RenameFlags::NOREPLACE), existing) {
-            (Ok(()), _) => {
-                // Nothing is left at the temporary name, so there is nothing to remove.
-                let _ = staged.keep();
-            }
+            (Ok(()), _) => forget(staged),
             (Err(Errno::EXIST), Existing::Refuse) => return Err(Error::Exists { path: target }),
-            // After the exchange the temporary name holds the old folder, which dropping removes.
             (Err(Errno::EXIST), Existing::Replace) => {
-                rename(staged.path(), &target, RenameFlags::EXCHANGE)
-                    .map_err(|e| Error::create(&target, e.into()))?;
-                staged.close().map_err(|e| Error::io(&target, "remove the old folder of", e))?;
+                match rename(staged.path(), &target, RenameFlags::EXCHANGE) {
+                    // The temporary name now holds the old folder.
+                    Ok(()) => {
+                        staged.close().map_err(|e| Error::io(&target, "remove the old folder of", e))?
+                    }
+                    Err(e) if is_unsupported(e) => replace_in_two_steps(staged, &target)?,
+                    Err(e) => return Err(Error::create(&target, e.into())),
+                }
             }
+            (Err(e), _) if is_unsupported(e) => match (target.exists(), existing) {
+                (false, _) => {
+                    fs::rename(staged.path(), &target).map_err(|e| Error::create(&target, e))?;
+                    forget(staged);
+                }
+                (true, Existing::Refuse) => return Err(Error::Exists { path: target }),
+                (true, Existing::Replace) => replace_in_two_steps(staged, &target)?,
+            },
             (Err(e), _) => return Err(Error::create(&target, e.into())),
         }
         sync_folder(parent(&target))
@@ -256,6 +265,33 @@ fn parent(target: &Path) -> &Path {
 
 fn rename(from: &Path, to: &Path, flags: RenameFlags) -> rustix::io::Result<()> {
     renameat_with(CWD, from, CWD, to, flags)
+}
+
+/// True when a file system has no exclusive or exchanging rename (NFS among others).
+fn is_unsupported(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+}
+
+/// Replaces a folder where the file system cannot exchange two. A crash between the steps leaves the
+/// old folder whole, but under a temporary name beside the target.
+fn replace_in_two_steps(staged: TempDir, target: &Path) -> Result<()> {
+    let failed = |e| Error::create(target, e);
+    let aside = tempfile::Builder::new().prefix(".verbatim-").tempdir_in(parent(target)).map_err(failed)?;
+    let old = aside.path().join("old");
+    fs::rename(target, &old).map_err(failed)?;
+    if let Err(e) = fs::rename(staged.path(), target) {
+        return match fs::rename(&old, target) {
+            Ok(()) => Err(failed(e)),
+            Err(e) => Err(Error::io(&aside.keep(), "move the old output back from", e)),
+        };
+    }
+    forget(staged);
+    aside.close().map_err(|e| Error::io(target, "remove the old folder of", e))
+}
+
+/// Nothing is left at the temporary name, so there is nothing to remove.
+fn forget(staged: TempDir) {
+    let _ = staged.keep();
 }
 
 fn sync_folder(path: &Path) -> Result<()> {
@@ -383,5 +419,24 @@ mod tests {
             assert_eq!(names(dir.path()), ["out"]);
             assert_eq!(names(&target.join("sub")), [content]);
         }
+    }
+
+    #[test]
+    fn a_file_system_without_exchange_replaces_in_two_steps() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        fs::create_dir(&target).unwrap();
+        write_shared(&target.join("old"), b"").unwrap();
+        let staged = tempfile::tempdir_in(dir.path()).unwrap();
+        write_shared(&staged.path().join("new"), b"").unwrap();
+        replace_in_two_steps(staged, &target).unwrap();
+        assert_eq!(names(dir.path()), ["out"]);
+        assert_eq!(names(&target), ["new"]);
+
+        let gone = tempfile::tempdir_in(dir.path()).unwrap();
+        fs::remove_dir(gone.path()).unwrap();
+        assert_eq!(replace_in_two_steps(gone, &target).unwrap_err().exit_code(), 73);
+        assert_eq!(names(dir.path()), ["out"]);
+        assert_eq!(names(&target), ["new"]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The parquet crate panics on some damaged files, so each row group is read under `catch_unwind`.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use ::parquet::basic::Type;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{ByteArrayType, DataType};
+use ::parquet::data_type::DataType;
 use ::parquet::errors::Result as ParquetResult;
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
@@ -102,12 +103,12 @@ pub(crate) fn decode(
         }
         let n_rows_before = texts.scan.lines.n_lines();
         file.in_group(group, || {
-            let ColumnReader::ByteArrayColumnReader(mut reader) =
+            let ColumnReader::ByteArrayColumnReader(reader) =
                 file.reader.get_row_group(group)?.get_column_reader(column)?
             else {
                 unreachable!("the text column holds byte arrays")
             };
-            texts.read_group(&mut reader, max_definition)
+            each_row(reader, max_definition, |value| texts.push(value.map(|value| value.data())))
         })??;
         let n_rows = texts.scan.lines.n_lines() - n_rows_before;
         if i64::try_from(n_rows) != Ok(metadata.num_rows()) {
@@ -129,31 +130,6 @@ struct Texts<'a> {
 }
 
 impl Texts<'_> {
-    /// The outer error is the parquet crate's; the inner one is ours.
-    fn read_group(
-        &mut self,
-        reader: &mut ColumnReaderImpl<ByteArrayType>,
-        max_definition: i16,
-    ) -> ParquetResult<Result<()>> {
-        let (mut definitions, mut values) = (Vec::new(), Vec::new());
-        loop {
-            definitions.clear();
-            values.clear();
-            let (n_rows, ..) = reader.read_records(BATCH_ROWS, Some(&mut definitions), None, &mut values)?;
-            if n_rows == 0 {
-                return Ok(Ok(()));
-            }
-            let mut values = values.iter();
-            for row in 0..n_rows {
-                let is_null = max_definition > 0 && definitions[row] < max_definition;
-                let text = if is_null { None } else { values.next().map(|value| value.data()) };
-                if let Err(e) = self.push(text) {
-                    return Ok(Err(e));
-                }
-            }
-        }
-    }
-
     fn push(&mut self, text: Option<&[u8]>) -> Result<()> {
         match self.check(text) {
             Ok(text) => {
@@ -226,24 +202,40 @@ fn read_values(reader: ColumnReader, max_definition: i16, out: &mut Vec<Option<V
 }
 
 fn convert<T: DataType>(
-    mut reader: ColumnReaderImpl<T>,
+    reader: ColumnReaderImpl<T>,
     max_definition: i16,
     out: &mut Vec<Option<Value>>,
     to_json: impl Fn(&T::T) -> Value,
 ) -> ParquetResult<()> {
+    let Ok(()) = each_row(reader, max_definition, |value| {
+        out.push(value.map(&to_json));
+        Ok::<(), Infallible>(())
+    })?;
+    Ok(())
+}
+
+/// Visits the values of a column that is not repeated, row by row; nulls are `None`. The outer error
+/// is the parquet crate's, the inner one the visitor's.
+fn each_row<T: DataType, E>(
+    mut reader: ColumnReaderImpl<T>,
+    max_definition: i16,
+    mut visit: impl FnMut(Option<&T::T>) -> Result<(), E>,
+) -> ParquetResult<Result<(), E>> {
     let (mut definitions, mut values) = (Vec::new(), Vec::new());
     loop {
         definitions.clear();
         values.clear();
         let (n_rows, ..) = reader.read_records(BATCH_ROWS, Some(&mut definitions), None, &mut values)?;
         if n_rows == 0 {
-            return Ok(());
+            return Ok(Ok(()));
         }
+        let has_value = |row: usize| max_definition == 0 || definitions[row] == max_definition;
         let mut values = values.iter();
-        out.extend((0..n_rows).map(|row| {
-            let is_null = max_definition > 0 && definitions[row] < max_definition;
-            if is_null { None } else { values.next().map(&to_json) }
-        }));
+        for row in 0..n_rows {
+            if let Err(e) = visit(if has_value(row) { values.next() } else { None }) {
+                return Ok(Err(e));
+            }
+        }
     }
 }
 

@@ -312,3 +312,28 @@ fn fault_31_records_behind_4_gib_are_found() {
     let last = corpus.location(corpus.ids().last().unwrap());
     assert_eq!((last.line, last.byte), (3, offset));
 }
+
+/// Runs itself as a child process that gets the corpus through its standard input.
+#[test]
+fn fault_26_standard_input_is_a_corpus_and_its_bytes_tell_the_format() {
+    const CHILD: &str = "VERBATIM_CORPUS_TEST_STDIN";
+    if std::env::var_os(CHILD).is_some() {
+        let corpus = open(Path::new("-"), &standard()).unwrap();
+        assert_eq!(texts(&corpus), ["a", "b"]);
+        assert_eq!(corpus.location(corpus.ids().last().unwrap()).to_string(), "-:2:13");
+        assert_eq!(corpus.label(corpus.ids().last().unwrap()), "stdin.jsonl:2");
+        return corpus.verify_unchanged().unwrap();
+    }
+    let folder = Folder::new();
+    let lines = "{\"text\":\"a\"}\n{\"text\":\"b\"}\n";
+    for content in [lines.as_bytes().to_vec(), crate::fixture::zstd_frame(lines.as_bytes())] {
+        let input = folder.write(format!("input{}", content.len()), &content);
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "faults::fault_26_standard_input_is_a_corpus_and_its_bytes_tell_the_format"])
+            .env(CHILD, "1")
+            .stdin(fs::File::open(input).unwrap())
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    }
+}

@@ -1,5 +1,7 @@
 //! The corpus room as its users see it: faults by number, formats against naive readers, writing.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
+
 mod faults;
 mod faults_streams;
 mod fixture;

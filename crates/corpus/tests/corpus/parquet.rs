@@ -113,10 +113,12 @@ fn write_column(column: &mut ColumnWriter<'_>, rows: std::ops::Range<usize>) {
             w.write_batch(&values, Some(&levels), None).unwrap();
         }
         ColumnWriter::BoolColumnWriter(w) => {
-            drop(w.write_batch(&all().map(|i| i % 3 == 0).collect::<Vec<_>>(), None, None).unwrap());
+            let values: Vec<bool> = all().map(|i| i % 3 == 0).collect();
+            w.write_batch(&values, None, None).unwrap();
         }
         ColumnWriter::Int32ColumnWriter(w) => {
-            drop(w.write_batch(&all().map(|i| i as i32).collect::<Vec<_>>(), None, None).unwrap());
+            let values: Vec<i32> = all().map(|i| i as i32).collect();
+            w.write_batch(&values, None, None).unwrap();
         }
         ColumnWriter::FixedLenByteArrayColumnWriter(w) => {
             let values: Vec<FixedLenByteArray> =
@@ -229,9 +231,9 @@ fn damaged_files_are_65_and_never_a_panic() {
     let truncated = folder.write("t.parquet", &source[..source.len() - 9]);
     assert_bad(open(&truncated, &nested()), &["t.parquet", "footer"]);
     let mut n_refused = 0;
-    for i in 0..150 {
+    for i in 0..60 {
         let mut flipped = source.clone();
-        let at = 4 + i * (source.len() - 8) / 150;
+        let at = 4 + i * (source.len() - 8) / 60;
         flipped[at] ^= 0x55;
         let path = folder.write(format!("{i}.parquet"), &flipped);
         match open(&path, &nested()) {

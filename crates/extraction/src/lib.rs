@@ -11,6 +11,8 @@ mod draw;
 mod error;
 mod prompts;
 mod rank;
+#[cfg(test)]
+mod real_data;
 mod score;
 mod store;
 #[cfg(test)]

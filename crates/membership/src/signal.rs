@@ -189,9 +189,9 @@ mod tests {
         assert_near(min_k_plus_plus(&records, 0.2), -1.3449684574684575);
     }
 
-    /// Perplexity falls where every signal rises: the model likes the second text better.
+    /// ml_privacy_meter negates a probability as if it were a loss, and ranks members last.
     #[test]
-    fn higher_is_more_likely_a_member() {
+    fn peer_02_every_signal_rises_for_the_text_that_the_model_knows() {
         let (unknown, known) = ([constant(-3.0); 60], [constant(-0.5); 60]);
         let reference = [constant(-2.0); 60];
         assert!(perplexity(&known) < perplexity(&unknown));

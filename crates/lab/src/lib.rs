@@ -3,12 +3,14 @@
 //! The lab has no model of its own: it trains the one GPT-2 of the lm room.
 
 mod data;
+pub mod demo;
 mod draw;
 mod error;
 mod gradient;
 mod grammar;
 mod optimizer;
 mod plant;
+mod recipe;
 mod secret;
 mod state;
 mod synth;
@@ -18,5 +20,6 @@ pub use data::TrainingData;
 pub use error::{Error, Result};
 pub use optimizer::AdamWConfig;
 pub use plant::{Insertion, LedgerLine, PlantConfig, Planting, plan_planting, plant_documents};
+pub use recipe::{Destination, ModelShape, Recipe, TrainingRecord, train_checkpoint, train_tokenizer};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
 pub use train::{EpochLosses, Length, TrainConfig, Trained, train};

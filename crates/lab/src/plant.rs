@@ -27,12 +27,12 @@ pub struct PlantConfig {
     pub copies: Vec<u64>,
     /// Canaries for each shape, placement and number of copies.
     pub n_per_cell: u64,
-    /// Never-planted controls for each shape and placement.
+    /// Never-planted controls, spread over shapes and placements.
     pub n_controls: u64,
 }
 
 impl PlantConfig {
-    /// All shapes and placements, 1, 4, 16 and 64 times, two canaries a cell and four controls.
+    /// All shapes and placements, 1, 4, 16 and 64 times, two canaries a cell and 36 controls.
     pub fn standard(seed: u64) -> PlantConfig {
         PlantConfig {
             seed,
@@ -40,7 +40,7 @@ impl PlantConfig {
             placements: vec![Placement::Document, Placement::NearCopy, Placement::Passage],
             copies: vec![1, 4, 16, 64],
             n_per_cell: 2,
-            n_controls: 4,
+            n_controls: 36,
         }
     }
 }
@@ -67,7 +67,7 @@ pub struct Insertion {
 /// What is planted where, before anything is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planting {
-    /// All canaries, by placement.
+    /// All canaries, controls last.
     pub ledger: Vec<LedgerLine>,
     /// The planted documents in corpus order.
     pub insertions: Vec<Insertion>,

@@ -25,29 +25,30 @@ const SECRET_SENTENCES: &[&str] = &[
     "every {noun} {act} until the {adjective} {noun} {act}",
 ];
 
-/// The canaries of `config`: planted ones by placement, copies and shape, then the controls.
+/// The canaries of `config`: planted ones by copies, placement and shape, then the controls, which take turns
+/// through placements and shapes.
 pub(crate) fn make_canaries(config: &PlantConfig) -> Result<Vec<Canary>> {
     let mut copies = config.copies.clone();
     copies.sort_unstable();
     copies.dedup();
     if copies.first() == Some(&0) || copies.len() != config.copies.len() {
-        return Err(Error::Config(
-            "copies must be positive and named once; controls have a number of their own".into(),
-        ));
+        let cause = "copies must be positive and named once; controls have a number of their own";
+        return Err(Error::Config(cause.into()));
     }
-    let mut canaries = Vec::new();
-    for &placement in &config.placements {
-        let doses = copies.iter().map(|&copies| (copies, config.n_per_cell)).chain([(0, config.n_controls)]);
-        for (copies, n) in doses {
-            for &shape in &config.shapes {
-                for _ in 0..n {
-                    let index = u64::try_from(canaries.len()).expect("a length fits 64 bits");
-                    canaries.push(canary(config.seed, index, shape, placement, copies)?);
-                }
-            }
-        }
-    }
-    Ok(canaries)
+    let cells: Vec<(Placement, Shape)> = config
+        .placements
+        .iter()
+        .flat_map(|&placement| config.shapes.iter().map(move |&shape| (placement, shape)))
+        .collect();
+    let planted = copies
+        .iter()
+        .flat_map(|&copies| cells.iter().map(move |&cell| (cell, copies)))
+        .flat_map(|kind| (0..config.n_per_cell).map(move |_| kind));
+    let controls = (0..config.n_controls).zip(cells.iter().cycle()).map(|(_, &cell)| (cell, 0));
+    (0u64..)
+        .zip(planted.chain(controls))
+        .map(|(index, ((placement, shape), copies))| canary(config.seed, index, shape, placement, copies))
+        .collect()
 }
 
 fn canary(seed: u64, index: u64, shape: Shape, placement: Placement, copies: u64) -> Result<Canary> {
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn prefixes_and_secrets_are_distinct() {
-        let config = PlantConfig { n_per_cell: 20, n_controls: 20, ..PlantConfig::standard(1) };
+        let config = PlantConfig { n_per_cell: 20, n_controls: 180, ..PlantConfig::standard(1) };
         let canaries = make_canaries(&config).unwrap();
         assert_eq!(canaries.len(), 3 * 3 * 5 * 20);
         let prefixes: BTreeSet<&str> = canaries.iter().map(|canary| canary.prefix.as_str()).collect();

@@ -23,6 +23,13 @@ pub struct SynthConfig {
     pub max_sentences: u64,
 }
 
+impl SynthConfig {
+    /// 180 documents of four to six sentences.
+    pub fn standard(seed: u64) -> SynthConfig {
+        SynthConfig { seed, n_documents: 180, min_sentences: 2, max_sentences: 4 }
+    }
+}
+
 /// One synthesized document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SynthDocument {

@@ -57,6 +57,26 @@ pub struct TrainConfig {
     pub save_every: u64,
 }
 
+impl TrainConfig {
+    /// What suits a model of about a million parameters and a few hundred kilobytes of text.
+    pub fn standard(seed: u64) -> TrainConfig {
+        TrainConfig {
+            seed,
+            length: Length::Epochs(12),
+            batch_rows: 16,
+            micro_rows: 4,
+            learning_rate: 2e-3,
+            final_fraction: 0.1,
+            warmup_steps: 50,
+            adamw: AdamWConfig { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1 },
+            clip_norm: 1.0,
+            validation_fraction: 0.0,
+            patience: None,
+            save_every: 100,
+        }
+    }
+}
+
 /// Losses at the end of an epoch, in nats for each token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochLosses {
@@ -139,10 +159,11 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(data: &TrainingData, model: &Gpt2Config, config: &'a TrainConfig) -> Result<Run<'a>> {
         check(data, config)?;
-        let rows_per_epoch = data.n_train_tokens().div_ceil(model.n_positions);
-        let steps_per_epoch = rows_per_epoch.div_ceil(config.batch_rows) as u64;
         let seed = Draw::new(config.seed, "weights", 0).seed();
         let optimizer = AdamW::new(config.adamw.clone(), &Gpt2::initial_tensors(model, seed)?)?;
+        // The weights are made first, because that checks the model's sizes.
+        let rows_per_epoch = data.n_train_tokens().div_ceil(model.n_positions);
+        let steps_per_epoch = rows_per_epoch.div_ceil(config.batch_rows) as u64;
         let held_out: Vec<usize> = (0..data.validation.len()).collect();
         Ok(Run {
             config,
@@ -302,18 +323,12 @@ mod tests {
 
     fn config() -> TrainConfig {
         TrainConfig {
-            seed: 1,
             length: Length::Epochs(4),
             batch_rows: 4,
             micro_rows: 2,
             learning_rate: 0.01,
-            final_fraction: 0.1,
             warmup_steps: 3,
-            adamw: AdamWConfig { beta_1: 0.9, beta_2: 0.95, epsilon: 1e-8, weight_decay: 0.1 },
-            clip_norm: 1.0,
-            validation_fraction: 0.0,
-            patience: None,
-            save_every: 1000,
+            ..TrainConfig::standard(1)
         }
     }
 

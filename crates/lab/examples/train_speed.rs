@@ -1,0 +1,38 @@
+//! Trains the demo's model for a few steps and prints tokens per second, by rows in a micro-batch.
+//!
+//! `cargo run --release -p verbatim-lab --example train_speed`
+
+use std::time::Instant;
+
+use verbatim_lab::{Length, TrainConfig, TrainingData, demo, train};
+use verbatim_lm::{Gpt2Config, Tokenizer};
+use verbatim_store::Silent;
+
+#[expect(clippy::print_stdout, reason = "an example talks to the terminal")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let corpus = demo::build_demo_corpus()?;
+    let texts = || corpus.documents.iter().map(|document| document.text.as_str());
+    let tokenizer = Tokenizer::from_bytes(&Tokenizer::train(texts(), demo::VOCAB_SIZE)?)?;
+    let end_of_text = tokenizer.end_of_text().ok_or("no end of text")?;
+    let train_tokens = texts().map(|text| tokenizer.encode(text)).collect();
+    let data = TrainingData { train: train_tokens, validation: Vec::new(), end_of_text };
+    let recipe = demo::demo_recipe();
+    let model: Gpt2Config = serde_json::from_value(serde_json::json!({
+        "vocab_size": tokenizer.vocab_size(), "n_positions": recipe.shape.n_positions,
+        "n_embd": recipe.shape.n_embd, "n_layer": recipe.shape.n_layer, "n_head": recipe.shape.n_head,
+        "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0,
+    }))?;
+    println!("{} tokens an epoch, {} parameters", data.n_train_tokens(), model.n_parameters());
+    for n_threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
+        for micro_rows in [1, 2, 4, 8, 16] {
+            let config = TrainConfig { micro_rows, length: Length::Steps(6), ..recipe.train.clone() };
+            let start = Instant::now();
+            pool.install(|| train(&data, &model, &config, None, &Silent))?;
+            let n_tokens = 6 * config.batch_rows * recipe.shape.n_positions;
+            let speed = n_tokens as f64 / start.elapsed().as_secs_f64();
+            println!("{n_threads} threads, micro-batches of {micro_rows} rows: {speed:.0} tokens/s");
+        }
+    }
+    Ok(())
+}

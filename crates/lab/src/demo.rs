@@ -1,0 +1,106 @@
+//! The recipe of the demo: its corpus, its canaries and its two checkpoints, all from seeds.
+//!
+//! The files in `corpora/demo` and `models` are what these functions make; tests compare them.
+
+use std::path::Path;
+
+use verbatim_corpus::{Corpus, OpenConfig};
+use verbatim_dedup::{DedupConfig, ExactConfig, Keep, MinhashConfig};
+use verbatim_index::{Normalizer, Shingler, Step, Unit};
+use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
+
+use crate::error::Result;
+use crate::plant::{LedgerLine, PlantConfig, plan_planting, plant_documents};
+use crate::recipe::{Destination, ModelShape, Recipe, TrainingRecord, train_checkpoint, train_tokenizer};
+use crate::synth::{SynthConfig, SynthDocument, synthesize};
+use crate::train::TrainConfig;
+
+/// The seed of everything in the demo.
+pub const SEED: u64 = 2021;
+/// Tokens of the demo's tokenizer.
+pub const VOCAB_SIZE: usize = 512;
+/// Name of the checkpoint that was trained on the corpus as it is.
+pub const RAW: &str = "demo-raw";
+/// Name of its twin, trained on the deduplicated corpus.
+pub const DEDUP: &str = "demo-dedup";
+
+/// The demo corpus with its ledger.
+#[derive(Clone, Debug)]
+pub struct DemoCorpus {
+    /// Originals and planted documents, in order.
+    pub documents: Vec<SynthDocument>,
+    /// The truth: what was planted where.
+    pub ledger: Vec<LedgerLine>,
+}
+
+impl DemoCorpus {
+    /// The bytes of `corpus.jsonl`.
+    pub fn corpus_jsonl(&self) -> Vec<u8> {
+        jsonl(&self.documents)
+    }
+
+    /// The bytes of `ledger.jsonl`.
+    pub fn ledger_jsonl(&self) -> Vec<u8> {
+        jsonl(&self.ledger)
+    }
+}
+
+/// The demo corpus, anew from its seed.
+pub fn build_demo_corpus() -> Result<DemoCorpus> {
+    let originals = synthesize(&SynthConfig::standard(SEED));
+    let planting = plan_planting(originals.len() as u64, &PlantConfig::standard(SEED))?;
+    Ok(DemoCorpus { documents: plant_documents(originals, &planting), ledger: planting.ledger })
+}
+
+/// How the demo's corpus is deduplicated for the twin: `verbatim dedup` with its defaults.
+pub fn demo_dedup_config() -> Result<DedupConfig> {
+    let normalizer = Normalizer::new(vec![Step::Nfc, Step::Casefold, Step::Whitespace]);
+    let shingler = Shingler::new(Unit::Word, 5, normalizer.clone(), None)?;
+    Ok(DedupConfig {
+        exact: Some(ExactConfig { normalizer }),
+        minhash: Some(MinhashConfig { shingler, threshold: 0.8, recall: 0.99, bands_rows: None, seed: 1 }),
+        keep: Keep::First,
+    })
+}
+
+/// How both checkpoints are trained.
+pub fn demo_recipe() -> Recipe {
+    let shape = ModelShape { n_layer: 4, n_head: 4, n_embd: 128, n_positions: 128, dropout: 0.0 };
+    Recipe { shape, train: TrainConfig::standard(SEED) }
+}
+
+/// Makes both checkpoints anew, as [`RAW`] and [`DEDUP`] inside the new folder `out`: the corpus from its seed,
+/// the tokenizer on it, one model on it, and one on what deduplication leaves of it.
+///
+/// # Errors
+/// What deduplication, training or the disk report.
+pub fn rebuild_models(out: &Path, progress: &dyn Progress) -> Result<[TrainingRecord; 2]> {
+    let staged = StagedDir::create(out, Access::Shared, Existing::Refuse)?;
+    // A staged folder that is never committed is scratch: it goes when it is dropped.
+    let scratch = StagedDir::create(&out.with_extension("scratch"), Access::Shared, Existing::Replace)?;
+    let raw_file = scratch.path().join("corpus.jsonl");
+    write_shared(&raw_file, &build_demo_corpus()?.corpus_jsonl())?;
+    let raw = Corpus::open(&[raw_file], &OpenConfig::standard(), progress)?;
+    let plan = verbatim_dedup::plan(&raw, &demo_dedup_config()?, progress)?;
+    let clean = StagedDir::create(&scratch.path().join("clean"), Access::Shared, Existing::Refuse)?;
+    verbatim_dedup::apply(&raw, &plan, clean.path(), progress)?;
+    let dedup = Corpus::open(&[clean.path().to_path_buf()], &OpenConfig::standard(), progress)?;
+    let tokenizer = train_tokenizer(&raw, VOCAB_SIZE)?;
+    let mut records = Vec::new();
+    for (corpus, name) in [(&raw, RAW), (&dedup, DEDUP)] {
+        let target = staged.path().join(name);
+        let destination = Destination { target: &target, existing: Existing::Refuse, state: None };
+        records.push(train_checkpoint(corpus, &tokenizer, &demo_recipe(), &destination, progress)?);
+    }
+    staged.commit()?;
+    Ok(records.try_into().expect("two checkpoints"))
+}
+
+fn jsonl(lines: &[impl serde::Serialize]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut bytes, line).expect("plain fields serialize into memory");
+        bytes.push(b'\n');
+    }
+    bytes
+}

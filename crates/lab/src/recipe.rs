@@ -1,0 +1,172 @@
+//! From a corpus to a checkpoint folder in Hugging Face's layout, with the recipe beside the weights.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use verbatim_corpus::Corpus;
+use verbatim_lm::{Gpt2Config, Tokenizer};
+use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
+
+use crate::data::TrainingData;
+use crate::error::{Error, Result};
+use crate::train::{EpochLosses, TrainConfig, Trained, train};
+
+/// The size of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelShape {
+    /// Transformer blocks.
+    pub n_layer: usize,
+    /// Attention heads; divides the width.
+    pub n_head: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Tokens of context.
+    pub n_positions: usize,
+    /// Dropout in training.
+    pub dropout: f64,
+}
+
+/// All that decides a checkpoint, besides corpus and tokenizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The model.
+    pub shape: ModelShape,
+    /// The training.
+    pub train: TrainConfig,
+}
+
+/// Where a checkpoint goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// The folder.
+    pub target: &'a Path,
+    /// What to do if it exists.
+    pub existing: Existing,
+    /// The file that keeps the state of an unfinished run, which the next run takes up.
+    pub state: Option<&'a Path>,
+}
+
+/// The contents of `training.json`: what the model was trained on, how, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// Version of this record's fields.
+    pub schema: u32,
+    /// [`Corpus::fingerprint`] of the corpus.
+    pub corpus_fingerprint: String,
+    /// Documents of the corpus.
+    pub n_documents: u64,
+    /// Bytes of their texts.
+    pub text_bytes: u64,
+    /// SHA-256 of `tokenizer.json`.
+    pub tokenizer_sha256: String,
+    /// Parameters of the model.
+    pub n_parameters: usize,
+    /// Tokens of one pass over the documents trained on.
+    pub n_train_tokens: usize,
+    /// Updates in one pass.
+    pub steps_per_epoch: u64,
+    /// Updates done.
+    pub n_steps: u64,
+    /// Model and training.
+    pub recipe: Recipe,
+    /// Losses by epoch.
+    pub history: Vec<EpochLosses>,
+}
+
+/// Trains a byte-level BPE on the texts of a corpus; returns the bytes of a `tokenizer.json`.
+pub fn train_tokenizer(corpus: &Corpus, vocab_size: usize) -> Result<Vec<u8>> {
+    let texts: Vec<_> = corpus.ids().map(|id| corpus.text_str(id)).collect();
+    Ok(Tokenizer::train(texts.into_iter(), vocab_size)?)
+}
+
+/// Trains a model on a corpus and writes `config.json`, `model.safetensors`, `tokenizer.json` and
+/// `training.json`, all at once when the training is over.
+///
+/// # Errors
+/// Those of [`train`], and what the disk reports.
+pub fn train_checkpoint(
+    corpus: &Corpus,
+    tokenizer_json: &[u8],
+    recipe: &Recipe,
+    destination: &Destination<'_>,
+    progress: &dyn Progress,
+) -> Result<TrainingRecord> {
+    // The target is checked before the minutes of training, not after.
+    let staged = StagedDir::create(destination.target, Access::Shared, destination.existing)?;
+    let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
+    let config = &recipe.train;
+    let data = TrainingData::from_corpus(corpus, &tokenizer, config.seed, config.validation_fraction)?;
+    let model = model_config(&recipe.shape, &tokenizer);
+    let trained = train(&data, &model, config, destination.state, progress)?;
+    let record = TrainingRecord {
+        schema: 1,
+        corpus_fingerprint: corpus.fingerprint().to_owned(),
+        n_documents: corpus.n_documents(),
+        text_bytes: corpus.text_bytes(),
+        tokenizer_sha256: tokenizer.sha256().to_owned(),
+        n_parameters: model.n_parameters(),
+        n_train_tokens: data.n_train_tokens(),
+        steps_per_epoch: trained.steps_per_epoch,
+        n_steps: trained.n_steps,
+        recipe: recipe.clone(),
+        history: trained.history.clone(),
+    };
+    write_files(staged.path(), &trained, tokenizer_json, &record)?;
+    staged.commit()?;
+    Ok(record)
+}
+
+fn model_config(shape: &ModelShape, tokenizer: &Tokenizer) -> Gpt2Config {
+    Gpt2Config {
+        vocab_size: tokenizer.vocab_size(),
+        n_positions: shape.n_positions,
+        n_embd: shape.n_embd,
+        n_layer: shape.n_layer,
+        n_head: shape.n_head,
+        n_inner: None,
+        activation_function: "gelu_new".to_owned(),
+        layer_norm_epsilon: 1e-5,
+        initializer_range: 0.02,
+        embd_pdrop: shape.dropout,
+        attn_pdrop: shape.dropout,
+        resid_pdrop: shape.dropout,
+        scale_attn_weights: true,
+        scale_attn_by_inverse_layer_idx: false,
+        tie_word_embeddings: true,
+        bos_token_id: tokenizer.end_of_text(),
+        eos_token_id: tokenizer.end_of_text(),
+    }
+}
+
+fn write_files(
+    folder: &Path,
+    trained: &Trained,
+    tokenizer_json: &[u8],
+    record: &TrainingRecord,
+) -> Result<()> {
+    let mut config = json!({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"});
+    if let (Value::Object(config), Ok(Value::Object(fields))) =
+        (&mut config, serde_json::to_value(&trained.model))
+    {
+        config.extend(fields);
+    }
+    write_shared(&folder.join("config.json"), &pretty(&config))?;
+    let tensors: Vec<(String, &Tensor)> =
+        trained.tensors.iter().map(|(name, tensor)| (format!("transformer.{name}"), tensor)).collect();
+    // What transformers asks for: the framework that the layouts follow.
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    let path = folder.join("model.safetensors");
+    let weights = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|error| Error::Write { path: path.clone(), source: std::io::Error::other(error) })?;
+    write_shared(&path, &weights)?;
+    write_shared(&folder.join("tokenizer.json"), tokenizer_json)?;
+    Ok(write_shared(&folder.join("training.json"), &pretty(record))?)
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain fields serialize");
+    text.push(b'\n');
+    text
+}

@@ -1,4 +1,4 @@
-//! Carries a plan out: the only function that writes a corpus. It decides nothing.
+//! Carries a plan out: the only file that writes a corpus. It decides nothing.
 
 use std::io::Write;
 use std::ops::AddAssign;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use verbatim_corpus::{Corpus, write_survivors};
+use verbatim_corpus::{Corpus, DocId, write_survivors};
 use verbatim_store::{Access, Progress, create_file, write_shared};
 
 use crate::error::{Error, Result};
@@ -64,25 +64,48 @@ impl Tally {
 pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progress) -> Result<Tally> {
     plan.check_corpus(corpus)?;
     let written = write_survivors(corpus, &plan.keep_mask(), out_dir, progress)?;
-    let mut tally = Tally {
-        read: Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() },
-        kept: Count { documents: written.n_documents, bytes: written.n_bytes },
-        ..Tally::default()
-    };
+    let tally = account(corpus, plan, Count { documents: written.n_documents, bytes: written.n_bytes })?;
+    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
+    corpus.verify_unchanged()?;
+    Ok(tally)
+}
+
+/// Writes what [`apply`] would, but for the survivors; the account is that of the run that was not made.
+///
+/// # Errors
+/// As [`apply`].
+pub fn write_plan(corpus: &Corpus, plan: &Plan, out_dir: &Path) -> Result<Tally> {
+    plan.check_corpus(corpus)?;
+    let mut kept = Count::default();
+    for (doc, _) in corpus.ids().zip(plan.keep_mask()).filter(|&(_, stays)| stays) {
+        kept += record_count(corpus, doc);
+    }
+    let tally = account(corpus, plan, kept)?;
+    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
+    corpus.verify_unchanged()?;
+    Ok(tally)
+}
+
+pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
+    Count { documents: 1, bytes: corpus.record(doc).len() as u64 }
+}
+
+/// The account of a plan and of what was kept, if it balances.
+fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
+    let read = Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() };
+    let mut tally = Tally { read, kept, ..Tally::default() };
     for removal in plan.removals() {
-        tally.removed += Count { documents: 1, bytes: corpus.record(removal.doc).len() as u64 };
+        tally.removed += record_count(corpus, removal.doc);
     }
     for reject in corpus.rejects() {
         let count = Count { documents: 1, bytes: reject.n_bytes };
         tally.rejected += count;
         tally.read += count;
     }
-    if !tally.balances() {
-        return Err(Error::Unbalanced(Box::new(tally)));
+    match tally.balances() {
+        true => Ok(tally),
+        false => Err(Error::Unbalanced(Box::new(tally))),
     }
-    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
-    corpus.verify_unchanged()?;
-    Ok(tally)
 }
 
 fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {

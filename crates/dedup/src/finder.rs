@@ -5,7 +5,7 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::Progress;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::apply::Count;
+use crate::apply::record_count;
 use crate::buckets::Buckets;
 use crate::config::{DedupConfig, MinhashConfig, Stage};
 use crate::error::{Error, Result};
@@ -58,10 +58,9 @@ pub(crate) fn plan_with_hash(
     let mut removals: Vec<Removal> = decided.iter().map(|decision| decision.removal(&ranking)).collect();
     removals.sort_unstable_by_key(|removal| removal.doc);
     for removal in &removals {
-        let n_bytes = corpus.record(removal.doc).len() as u64;
         let stage = stages.iter_mut().find(|tally| tally.stage == removal.stage);
-        stage.expect("a removal comes from a stage that ran").removed +=
-            Count { documents: 1, bytes: n_bytes };
+        let stage = stage.expect("a removal comes from a stage that ran");
+        stage.removed += record_count(corpus, removal.doc);
     }
     Ok(Plan::new(corpus, Parameters::new(config, resolved.map(|(_, choice)| choice)), stages, removals))
 }

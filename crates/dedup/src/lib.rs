@@ -14,14 +14,16 @@ mod lsh;
 mod minhash;
 mod plan;
 mod similarity;
+mod source;
 mod star;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{Count, Tally, apply};
+pub use apply::{Count, Tally, apply, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
 pub use error::{Error, Result};
 pub use finder::plan;
 pub use keep::{Keep, Order};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};
+pub use source::Source;

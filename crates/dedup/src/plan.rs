@@ -14,6 +14,7 @@ use crate::config::{DedupConfig, Stage};
 use crate::error::{Error, Result};
 use crate::keep::Keep;
 use crate::lsh::{BandChoice, candidate_probability};
+use crate::source::Source;
 
 const MAGIC: &str = "verbatim plan";
 const VERSION: u32 = 1;
@@ -145,6 +146,7 @@ pub struct Plan {
     version: u32,
     corpus: String,
     n_documents: u64,
+    source: Option<Source>,
     parameters: Parameters,
     stages: Vec<StageTally>,
     removals: Vec<Removal>,
@@ -162,12 +164,23 @@ impl Plan {
             version: VERSION,
             corpus: corpus.fingerprint().to_owned(),
             n_documents: corpus.n_documents(),
+            source: None,
             parameters,
             stages,
             removals,
         };
         assert_eq!(plan.inconsistency(), None, "a plan that was just made is consistent");
         plan
+    }
+
+    /// The plan with a note of where its corpus was read from.
+    pub fn with_source(self, source: Source) -> Self {
+        Plan { source: Some(source), ..self }
+    }
+
+    /// Where the corpus was read from, if that was noted.
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
     }
 
     /// Reads a plan file.

@@ -9,7 +9,7 @@ use verbatim_corpus::{Corpus, OnBad, OpenConfig};
 use verbatim_store::{Access, Existing, Silent, StagedDir};
 
 use super::fixture::{both, corpus_of, near};
-use crate::apply::{Count, Tally, apply};
+use crate::apply::{Count, Tally, apply, write_plan};
 use crate::error::Error;
 use crate::finder::plan;
 use crate::plan::Plan;
@@ -52,6 +52,10 @@ fn survivors_lists_and_tally_account_for_every_record() {
         rejected: count(1, len(2)),
     };
     assert_eq!(tally, expected);
+    let dry = folder.path().join("dry");
+    assert_eq!(write_plan(&corpus, &plan, &dry).unwrap(), expected);
+    let names = |path: &Path| fs::read_dir(path).unwrap().count();
+    assert_eq!((names(&dry), names(&dry.join("_verbatim"))), (1, 4));
     let survivors = fs::read_to_string(target.join("in.jsonl")).unwrap();
     let kept_lines: Vec<&str> = [0, 3].iter().map(|&line| RECORDS.lines().nth(line).unwrap()).collect();
     assert_eq!(survivors.lines().collect::<Vec<_>>(), kept_lines);

@@ -1,0 +1,77 @@
+//! Where a plan's corpus was read from, and how, so that the plan can be carried out by itself.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use verbatim_corpus::{FieldPath, OnBad, OpenConfig, TextUnit};
+
+/// Where a plan's corpus was read from, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The inputs as they were given.
+    #[serde(with = "names")]
+    pub inputs: Vec<PathBuf>,
+    /// How they were read.
+    #[serde(with = "Reading")]
+    pub reading: OpenConfig,
+}
+
+/// The fields of [`OpenConfig`], which the compiler holds equal to these.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "OpenConfig")]
+struct Reading {
+    text_field: FieldPath,
+    id_field: Option<FieldPath>,
+    text_unit: TextUnit,
+    on_bad: OnBad,
+    max_bad_fraction: f64,
+    max_doc_bytes: u64,
+    max_decoded_bytes: Option<u64>,
+}
+
+/// A file name as JSON: a string, or its bytes where it is not UTF-8.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Name {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+mod names {
+    use serde::{Deserializer, Serializer};
+
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(paths.iter().map(|path| match path.to_str() {
+            Some(text) => Name::Text(text.to_owned()),
+            None => Name::Bytes(path.as_os_str().as_bytes().to_vec()),
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        let path = |name| match name {
+            Name::Text(text) => PathBuf::from(text),
+            Name::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        };
+        Ok(Vec::deserialize(deserializer)?.into_iter().map(path).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_read_back_even_with_names_that_are_not_utf8() {
+        let source = Source {
+            inputs: vec!["a/b.jsonl".into(), OsString::from_vec(b"\xff.txt".to_vec()).into()],
+            reading: OpenConfig { max_decoded_bytes: Some(7), ..OpenConfig::standard() },
+        };
+        let json = serde_json::to_string(&source).unwrap();
+        assert!(json.contains("\"a/b.jsonl\"") && json.contains("[255,46"), "{json}");
+        assert_eq!(serde_json::from_str::<Source>(&json).unwrap(), source);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -13,8 +13,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use crate::document::{Lines, Location, Span, index, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::{
-    Container, Format, Promise, UTF8_BOM, compressed, container_of, damaged, format_of, jsonl, parquet,
-    promise, text,
+    Container, Format, Named, Promise, UTF8_BOM, compressed, container_of, damaged, format_of, jsonl,
+    parquet, promise, text,
 };
 use crate::reject::{Cause, Reject};
 use crate::schema::{FieldPath, OnBad, OpenConfig, TextUnit};
@@ -35,7 +35,7 @@ pub(crate) struct Shard {
     pub(crate) container: Container,
     pub(crate) format: Format,
     pub(crate) file: Arc<Bytes>,
-    /// The decompressed bytes, or the texts (and ids) of a parquet file.
+    /// The decompressed bytes, or the texts of a parquet file one after the other.
     decoded: Option<Bytes>,
     /// Columns of a parquet file other than the text, by row, read when first asked for.
     columns: Mutex<BTreeMap<FieldPath, Arc<Vec<Option<Value>>>>>,
@@ -89,76 +89,55 @@ impl Shard {
         });
         let mut notes = Notes::default();
         let container = container_of(&file);
-        let mut decoded = None;
-        let mut damage = None;
+        let (mut decoded, mut damage) = (None, None);
         if container != Container::Plain {
             let result = compressed::decode((container, &file), &path, config.max_decoded_bytes, progress)?;
             notes.warnings.extend(result.warnings);
-            damage = result.damage;
-            decoded = Some(result.content);
+            (decoded, damage) = (Some(result.content), result.damage);
         }
         let content: &[u8] = decoded.as_deref().unwrap_or(&file);
         let content_len = content.len();
         let format = format_of(content, &name, config.text_unit)?;
-        note_surprises(&path, (container, format), promise(&name), &mut notes);
+        notes.compare_with_name(&path, (container, format), promise(&name));
 
-        let rules = Rules {
-            path: printable(&path),
-            text_field: config.text_field.clone(),
-            max_doc_bytes: config.max_doc_bytes,
-        };
-        let scan_progress: &dyn Progress = if container == Container::Plain { progress } else { &Silent };
+        let rules = Rules::new(&path, config);
+        // The compressed bytes were counted while they were decompressed.
+        let progress: &dyn Progress = if container == Container::Plain { progress } else { &Silent };
         let mut scan = match format {
             Format::Parquet if container != Container::Plain => {
-                return Err(damaged(&path, "compressed as a whole; decompress it first"));
+                return Err(damaged(&path, "parquet, but compressed as a whole; decompress it first"));
             }
             Format::Parquet => {
-                let (texts, scan) = parquet::decode(&file, &path, config, scan_progress)?;
+                let (texts, scan) = parquet::decode(&file, &path, config, progress)?;
                 decoded = Some(texts);
                 scan
             }
             Format::Jsonl | Format::Text(_) => {
-                let start = if content.starts_with(UTF8_BOM) { UTF8_BOM.len() } else { 0 };
-                if start > 0 {
-                    notes.warnings.push(format!("{}: byte order mark left out", rules.path));
-                }
-                if matches!(format, Format::Text(_)) && std::str::from_utf8(content).is_err() {
-                    notes.warnings.push(format!("{}: not UTF-8, read as bytes", rules.path));
-                }
-                scan_content(content, start, (format, &rules, config.on_bad), scan_progress)?
+                let start = notes.check_encoding(content, format, &rules.path);
+                scan_content(content, start, (format, &rules, config.on_bad), progress)?
             }
         };
         if let Some(cause) = damage {
             scan.end_damaged(&rules.path, cause, content_len);
         }
         notes.rejects = std::mem::take(&mut scan.rejects);
-        Ok((Shard::of_scan((path, name), (container, format), (file, decoded), scan), notes))
-    }
-
-    fn of_scan(
-        (path, name): (PathBuf, PathBuf),
-        (container, format): (Container, Format),
-        (file, decoded): (Arc<Bytes>, Option<Bytes>),
-        scan: Scan,
-    ) -> Shard {
-        let mut hasher = Xxh3::new();
-        for hash in &scan.hashes {
-            hasher.update(&hash.to_le_bytes());
-        }
+        let digest = scan.digest();
         let Scan { spans, lines, n_text_bytes, .. } = scan;
-        Shard {
+        let columns = Mutex::default();
+        let shard = Shard {
             name,
             path,
             container,
             format,
             file,
             decoded,
-            columns: Mutex::default(),
+            columns,
             spans,
             lines,
             n_text_bytes,
-            digest: hasher.digest128(),
-        }
+            digest,
+        };
+        Ok((shard, notes))
     }
 
     /// A field of one document's record.
@@ -185,6 +164,39 @@ impl Shard {
     }
 }
 
+impl Rules {
+    pub(crate) fn new(path: &Path, config: &OpenConfig) -> Rules {
+        let text_field = config.text_field.clone();
+        Rules { path: printable(path), text_field, max_doc_bytes: config.max_doc_bytes }
+    }
+}
+
+impl Notes {
+    /// Notes where a file is not what its name promises.
+    fn compare_with_name(&mut self, path: &Path, (container, format): (Container, Format), name: Promise) {
+        let found = match (container, format) {
+            (_, Format::Parquet) if name.format != Some(Named::Parquet) => "as parquet",
+            (Container::Plain, _) if name.container != container => "as it is, not compressed",
+            (Container::Gzip, _) if name.container != container => "as gzip",
+            (Container::Zstd, _) if name.container != container => "as zstd",
+            _ => return,
+        };
+        self.warnings.push(format!("{}: read {found}, whatever its name says", printable(path)));
+    }
+
+    /// Notes a byte order mark and text that is not UTF-8; gives the first byte after the mark.
+    fn check_encoding(&mut self, content: &[u8], format: Format, path: &str) -> usize {
+        if matches!(format, Format::Text(_)) && std::str::from_utf8(content).is_err() {
+            self.warnings.push(format!("{path}: not UTF-8, read as bytes"));
+        }
+        if !content.starts_with(UTF8_BOM) {
+            return 0;
+        }
+        self.warnings.push(format!("{path}: byte order mark left out"));
+        UTF8_BOM.len()
+    }
+}
+
 impl Scan {
     /// Adds a document whose record is at `offset`; `text` is the range of its raw text in it.
     pub(crate) fn push(&mut self, offset: usize, record: &[u8], text: Range<usize>, n_text_bytes: usize) {
@@ -205,6 +217,12 @@ impl Scan {
         self.lines.push_skipped();
         let location = Location { path: path.to_owned(), line: self.lines.n_lines(), byte: size(byte) };
         self.rejects.push(Reject { location, cause, n_bytes: size(n_bytes) });
+    }
+
+    fn digest(&self) -> u128 {
+        let mut hasher = Xxh3::new();
+        self.hashes.iter().for_each(|hash| hasher.update(&hash.to_le_bytes()));
+        hasher.digest128()
     }
 
     /// Names a stream that broke after `n_bytes`. The record that it cut short is the same fault.
@@ -274,25 +292,4 @@ fn chunks(content: &[u8], start: usize) -> Vec<Range<usize>> {
         at = end;
     }
     chunks
-}
-
-/// Notes where a file is not what its name promises.
-fn note_surprises(
-    path: &std::path::Path,
-    (container, format): (Container, Format),
-    promise: Promise,
-    notes: &mut Notes,
-) {
-    let name_of = |container| match container {
-        Container::Plain => "not compressed",
-        Container::Gzip => "gzip",
-        Container::Zstd => "zstd",
-    };
-    if container != promise.container {
-        let warning = format!("{}: read as {}, whatever its name says", printable(path), name_of(container));
-        notes.warnings.push(warning);
-    }
-    if format == Format::Parquet && promise.format != Some(crate::formats::Named::Parquet) {
-        notes.warnings.push(format!("{}: read as parquet, whatever its name says", printable(path)));
-    }
 }

@@ -33,7 +33,8 @@ pub(crate) fn decode(
     max_decoded_bytes: Option<u64>,
     progress: &dyn Progress,
 ) -> Result<Decoded> {
-    let mut sink = Sink { spool: Spool::create()?, path, max_decoded_bytes, progress };
+    let buffer = vec![0; BUFFER_BYTES];
+    let mut sink = Sink { spool: Spool::create()?, buffer, path, max_decoded_bytes, progress };
     let mut warnings = Vec::new();
     let mut damage = None;
     let mut rest = compressed;
@@ -126,6 +127,7 @@ fn has_checksum(frame: &[u8]) -> bool {
 /// Where decompressed bytes go, with their limit.
 struct Sink<'a> {
     spool: Spool,
+    buffer: Vec<u8>,
     path: &'a Path,
     max_decoded_bytes: Option<u64>,
     progress: &'a dyn Progress,
@@ -134,9 +136,8 @@ struct Sink<'a> {
 impl Sink<'_> {
     /// The outer error ends the run; the inner one is the reader's.
     fn fill_from(&mut self, reader: &mut impl Read) -> Result<io::Result<()>> {
-        let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let n = match reader.read(&mut buffer) {
+            let n = match reader.read(&mut self.buffer) {
                 Ok(0) => return Ok(Ok(())),
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -147,7 +148,7 @@ impl Sink<'_> {
             {
                 return Err(Error::TooLarge { path: printable(self.path), max_decoded_bytes });
             }
-            let written = self.spool.write_all(&buffer[..n]);
+            let written = self.spool.write_all(&self.buffer[..n]);
             written
                 .map_err(|e| verbatim_store::Error::io(self.path, "write the decompressed bytes of", e))?;
             if self.progress.interrupted() {

@@ -91,11 +91,7 @@ pub(crate) fn decode(
     let file = ParquetFile::open(file, path)?;
     let column = file.text_column(&config.text_field)?;
     let max_definition = file.metadata().file_metadata().schema_descr().column(column).max_def_level();
-    let rules = Rules {
-        path: printable(path),
-        text_field: config.text_field.clone(),
-        max_doc_bytes: config.max_doc_bytes,
-    };
+    let rules = Rules::new(path, config);
     let mut texts = Texts { spool: Spool::create()?, scan: Scan::default(), rules, path, config };
     for (group, metadata) in file.metadata().row_groups().iter().enumerate() {
         if progress.interrupted() {

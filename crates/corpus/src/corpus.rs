@@ -200,7 +200,7 @@ impl Corpus {
         self.starts.iter().copied().zip(&self.shards)
     }
 
-    fn shard_of(&self, id: DocId) -> (&Shard, u64) {
+    pub(crate) fn shard_of(&self, id: DocId) -> (&Shard, u64) {
         assert!(id.0 < self.n_documents(), "document {} of {}", id.0, self.n_documents());
         let i = self.starts.partition_point(|&start| start <= id.0) - 1;
         (&self.shards[i], id.0 - self.starts[i])

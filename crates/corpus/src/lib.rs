@@ -29,4 +29,4 @@ pub use document::{DocId, Location};
 pub use error::{Error, Result};
 pub use reject::{Cause, Reject};
 pub use schema::{FieldPath, OnBad, OpenConfig, TextUnit};
-pub use write::{Written, write_survivors, write_survivors_to};
+pub use write::{Written, write_json_line, write_survivors, write_survivors_to};

@@ -68,28 +68,33 @@ pub fn write_survivors(
 /// # Panics
 /// When `keep` does not have one entry for each document.
 pub fn write_survivors_to(corpus: &Corpus, keep: &[bool], sink: &mut dyn Write) -> Result<Written> {
+    assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
+    let failed = |e| Error::Store(verbatim_store::Error::io(Path::new("standard output"), "write", e));
+    for local in kept(keep) {
+        write_json_line(corpus, DocId(size(local)), sink).map_err(failed)?;
+    }
+    sink.flush().map_err(failed)?;
+    corpus.verify_unchanged()?;
+    Ok(count(corpus, keep))
+}
+
+/// Writes one document as a line of JSON: its record as it stands where that is JSON, `{"id": …, "text": …}` otherwise.
+///
+/// # Errors
+/// What the stream refuses.
+pub fn write_json_line(corpus: &Corpus, id: DocId, sink: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         id: &'a str,
         text: &'a str,
     }
-    assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
-    let failed = |e| Error::Store(verbatim_store::Error::io(Path::new("standard output"), "write", e));
-    for (first, shard) in corpus.shards() {
-        for local in kept(&keep[index(first)..][..shard.spans.len()]) {
-            let id = DocId(first + size(local));
-            if shard.format == Format::Jsonl {
-                sink.write_all(corpus.record(id)).map_err(failed)?;
-            } else {
-                let line = Line { id: &corpus.label(id), text: &corpus.text_str(id) };
-                serde_json::to_writer(&mut *sink, &line).map_err(|e| failed(e.into()))?;
-            }
-            sink.write_all(b"\n").map_err(failed)?;
-        }
+    if corpus.shard_of(id).0.format == Format::Jsonl {
+        sink.write_all(corpus.record(id))?;
+    } else {
+        let line = Line { id: &corpus.label(id), text: &corpus.text_str(id) };
+        serde_json::to_writer(&mut *sink, &line)?;
     }
-    sink.flush().map_err(failed)?;
-    corpus.verify_unchanged()?;
-    Ok(count(corpus, keep))
+    sink.write_all(b"\n")
 }
 
 fn count(corpus: &Corpus, keep: &[bool]) -> Written {

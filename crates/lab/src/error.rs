@@ -63,5 +63,23 @@ pub enum Error {
     Lm(#[from] verbatim_lm::Error),
 }
 
+impl Error {
+    /// The exit code that the program ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Config(_) => 2,
+            Error::SecretInCorpus { .. } | Error::Resume { .. } | Error::Diverged { .. } => 65,
+            Error::Tensor(_) => 70,
+            Error::Write { .. } => 74,
+            Error::Interrupted { .. } => 130,
+            Error::Store(error) => error.exit_code(),
+            Error::Corpus(error) => error.exit_code(),
+            Error::Index(error) => error.exit_code(),
+            Error::Dedup(error) => error.exit_code(),
+            Error::Lm(error) => error.exit_code(),
+        }
+    }
+}
+
 /// The lab's result.
 pub type Result<T> = std::result::Result<T, Error>;

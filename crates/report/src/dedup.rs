@@ -96,13 +96,14 @@ impl DedupBody {
                 counted(read.documents, "document", "documents")
             );
         }
-        let are = if removed.documents == 1 { "is a copy" } else { "are copies" };
-        let went = match self.outcome {
-            Outcome::Written => "removed",
-            Outcome::Planned => "would be removed",
+        let went = match (self.outcome, removed.documents) {
+            (Outcome::Written, 1) => "was a copy and is removed",
+            (Outcome::Written, _) => "were copies and are removed",
+            (Outcome::Planned, 1) => "is a copy and would be removed",
+            (Outcome::Planned, _) => "are copies and would be removed",
         };
         format!(
-            "{} of {} {are} of another and {went}: {} of the bytes.",
+            "{} of {} {went}: {} of the bytes.",
             grouped(removed.documents),
             counted(read.documents, "document", "documents"),
             removed.bytes_of(read)

@@ -276,7 +276,7 @@ fn reading(body: &DemoBody) -> Vec<String> {
 fn difference(planted: &Pair) -> String {
     let shares = format!("from {} to {}", planted.raw.percent(), planted.deduplicated.percent());
     if planted.deduplicated.clearly_below(&planted.raw) {
-        format!("Deduplication alone took the recited share {shares}; the 95% intervals do not overlap.")
+        format!("Deduplication took the recited share {shares}; the 95% intervals do not overlap.")
     } else if planted.deduplicated.count < planted.raw.count {
         format!("The recited share went {shares}, but the 95% intervals overlap: too few secrets to be sure.")
     } else {
@@ -293,9 +293,11 @@ fn repetition(rows: &[DemoRow]) -> Option<String> {
         chosen.fold((0, 0), |(count, n), rate| (count + rate.count, n + rate.n))
     };
     let ((few_count, few_n), (many_count, many_n)) = (total(fewest), total(most));
+    let rises = many_count * few_n > few_count * many_n;
+    let claim = if rises { "Repetition makes the difference" } else { "Repetition makes no difference here" };
     Some(format!(
-        "Repetition is what makes the difference: of secrets that stood {} the raw checkpoint recites {few_count} of \
-         {few_n}, of those that stood {most} times {many_count} of {many_n}.",
+        "{claim}: of secrets that stood {} the raw checkpoint recites {few_count} of {few_n}, of those that stood \
+         {most} times {many_count} of {many_n}.",
         times(fewest)
     ))
 }

@@ -93,16 +93,32 @@ impl ExtractBody {
         }
     }
 
-    /// The one sentence that says what happened.
+    /// The one sentence that says what happened: of the planted canaries where there are any, else of the samples.
     pub fn headline(&self) -> String {
+        let Some(canaries) = &self.canaries else { return self.samples_sentence() };
+        format!(
+            "The model recites {} planted canaries and {} never-planted controls.",
+            canaries.planted.fraction(),
+            canaries.controls.fraction()
+        )
+    }
+
+    /// What became of the samples that were drawn.
+    pub fn samples_sentence(&self) -> String {
         let samples = counted(self.n_samples, "sample", "samples");
-        if self.verification == Verification::None {
-            return format!("{samples} drawn; without a corpus to look them up in, nothing is proven.");
-        }
-        match self.n_memorized() {
-            0 => format!("None of {samples} was found verbatim in the corpus."),
-            1 => format!("1 of {samples} stands verbatim in the corpus."),
-            many => format!("{} of {samples} stand verbatim in the corpus.", grouped(many)),
+        let candidates = counted(self.findings.len() as u64, "candidate", "candidates");
+        match self.verification {
+            Verification::None => {
+                format!(
+                    "{samples} drawn, {candidates} ranked; without a corpus to look them up in, nothing is proven."
+                )
+            }
+            Verification::Corpus => {
+                let memorized = grouped(self.n_memorized());
+                format!(
+                    "{memorized} of {candidates}, the best of {samples}, recite the corpus word for word."
+                )
+            }
         }
     }
 

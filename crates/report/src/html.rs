@@ -64,6 +64,13 @@ mod filters {
         Ok(PrintableLine(&text.to_string()).to_string())
     }
 
+    /// A parameter's value as a person would write it.
+    #[askama::filter_fn]
+    pub fn setting(value: &serde_json::Value, _: &dyn Values) -> askama::Result<String> {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(PrintableLine(&text).to_string())
+    }
+
     /// A count with its thousands separated.
     #[askama::filter_fn]
     pub fn count(number: &u64, _: &dyn Values) -> askama::Result<String> {
@@ -242,7 +249,8 @@ mod tests {
         dedup.result.keep = HOSTILE.into();
         dedup.result.warnings = vec![HOSTILE.into()];
         let text = check(&dedup.to_html().unwrap());
-        assert_eq!(text.matches(&harmless).count(), 13, "{text}");
+        // Nine of the provenance, two of the run, a cluster, the policy and a warning.
+        assert_eq!(text.matches(&harmless).count(), 9 + 2 + 3, "{text}");
 
         let mut extract = hostile(samples::extract(Reveal::Revealed));
         let finding = &mut extract.result.findings[0];

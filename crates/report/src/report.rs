@@ -26,7 +26,7 @@ pub struct Report<B> {
     pub schema_version: u32,
     /// The command: `dedup`, `extract`, `train`, `plant` or `demo`.
     pub kind: &'static str,
-    /// Same input, seed and version: the same bytes.
+    /// Same input, seed, version and redaction key: the same bytes.
     pub result: B,
     /// What differs from run to run.
     pub run: Run,

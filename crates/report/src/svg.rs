@@ -190,9 +190,14 @@ fn interval_bar(canvas: &mut Canvas, frame: &Frame, (left, width): (f64, f64), b
 /// A rate on a line from 0 to 100%: the interval as a band, the share as a dot.
 pub(crate) fn interval_strip(rate: &Rate, class: &str) -> String {
     let title = format!("{} with a 95% interval of {}", rate.percent(), rate.interval());
-    let mut canvas = Canvas::new(26.0, &title);
-    let frame = Frame { left: 6.0, right: WIDTH - 6.0, top: 0.0, base: 13.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+    let mut canvas = Canvas::new(54.0, &title);
+    let frame = Frame { left: 1.0, right: WIDTH - 1.0, top: 0.0, base: 15.0, x: (0.0, 1.0), y: (0.0, 1.0) };
     canvas.line("axis", frame.at(0.0, 0.0), frame.at(1.0, 0.0));
+    for (class, end, label) in [("scale", 0.0, "0%"), ("scale end", 1.0, "100%")] {
+        let (x, y) = frame.at(end, 0.0);
+        canvas.line("axis", (x, y - 9.0), (x, y + 9.0));
+        canvas.text(class, (x, y + 35.0), label);
+    }
     if let Some(share) = rate.share {
         canvas.line(&format!("band {class}"), frame.at(rate.low, 0.0), frame.at(rate.high, 0.0));
         let (x, y) = frame.at(share, 0.0);
@@ -210,7 +215,7 @@ pub(crate) fn s_curve(search: &Search) -> String {
     );
     let mut canvas = Canvas::new(292.0, &title);
     let frame =
-        Frame { left: 46.0, right: WIDTH - 14.0, top: 16.0, base: 240.0, x: (0.0, 1.0), y: (0.0, 1.0) };
+        Frame { left: 46.0, right: WIDTH - 14.0, top: 34.0, base: 240.0, x: (0.0, 1.0), y: (0.0, 1.0) };
     let curve: Vec<(f64, f64)> = (0..=CURVE_POINTS)
         .map(|i| f64::from(i) / f64::from(CURVE_POINTS))
         .map(|s| (s, search.probability(s)))
@@ -230,11 +235,14 @@ pub(crate) fn s_curve(search: &Search) -> String {
     canvas.line("threshold", frame.at(search.threshold, 0.0), frame.at(search.threshold, 1.0));
     canvas.path("curve deduplicated", &draw(&curve));
     canvas.dot("mark", at_threshold);
-    // The labels stand on the side of the threshold that has more room.
-    let (class, shift) = if search.threshold > 0.5 { ("note end", -12.0) } else { ("note", 12.0) };
-    let x = at_threshold.0 + shift;
-    canvas.text(class, (x, 36.0), &format!("threshold {}", search.threshold));
-    canvas.text(class, (x, 54.0), &format!("{} of such pairs are found", percent(search.predicted_recall)));
+    // The label runs to the side of the threshold that has more room.
+    let class = if search.threshold > 0.5 { "note end" } else { "note" };
+    let label = format!(
+        "threshold {}: {} of such pairs are found",
+        search.threshold,
+        percent(search.predicted_recall)
+    );
+    canvas.text(class, (at_threshold.0, 18.0), &label);
     canvas.text(
         "tick middle",
         (frame.left + (frame.right - frame.left) / 2.0, 284.0),

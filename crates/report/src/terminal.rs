@@ -1,7 +1,7 @@
 //! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
 
 use crate::dedup::{DedupBody, Flow, StageRow};
-use crate::demo::DemoBody;
+use crate::demo::{DemoBody, Pair};
 use crate::extract::ExtractBody;
 use crate::figure::{Rate, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
@@ -66,47 +66,32 @@ pub fn demo_text(body: &DemoBody) -> String {
     let mut table = Table::new([
         ("secrets stand in", Left),
         ("copies", Right),
-        ("secrets", Right),
         ("left", Right),
-        ("raw checkpoint", Right),
         ("", Right),
-        ("deduplicated twin", Right),
         ("", Right),
+        ("raw", Right),
+        ("", Right),
+        ("", Right),
+        ("deduplicated", Right),
     ]);
     for row in &body.rows {
-        table.row([
-            placement_words(&row.placement).to_lowercase(),
-            grouped(row.copies),
-            grouped(row.recited.raw.n),
-            format!("{} of {}", grouped(row.copies_deduplicated), grouped(row.copies_raw)),
-            count_and_share(&row.recited.raw),
-            row.recited.raw.interval(),
-            count_and_share(&row.recited.deduplicated),
-            row.recited.deduplicated.interval(),
-        ]);
+        let left = format!("{} of {}", grouped(row.copies_deduplicated), grouped(row.copies_raw));
+        let name = placement_words(&row.placement).to_lowercase();
+        table.row(pair_cells([name, grouped(row.copies), left], &row.recited));
     }
-    for (name, pair) in [("all planted", &body.planted), ("controls, never planted", &body.controls)] {
-        table.row([
-            name.to_owned(),
-            String::new(),
-            grouped(pair.raw.n),
-            String::new(),
-            count_and_share(&pair.raw),
-            pair.raw.interval(),
-            count_and_share(&pair.deduplicated),
-            pair.deduplicated.interval(),
-        ]);
-    }
+    table.row(pair_cells(["all planted", "", ""].map(str::to_owned), &body.planted));
+    table.row(pair_cells(["never planted", "0", ""].map(str::to_owned), &body.controls));
     table.finish(&mut out);
+    out.push('\n');
     if let Some(sampling) = &body.sampling {
-        out.push_str(&format!(
-            "\nFreely drawn samples with {} tokens or more of the corpus: raw {}, deduplicated {}\n",
+        let drawn = format!(
+            "Freely drawn samples with {} tokens or more of the corpus: raw {}, deduplicated {}.",
             sampling.min_match_tokens,
             in_words(&sampling.memorized.raw),
             in_words(&sampling.memorized.deduplicated)
-        ));
+        );
+        wrap(&drawn, &mut out);
     }
-    out.push('\n');
     wrap(&body.verdict, &mut out);
     for line in &body.reading {
         wrap(line, &mut out);
@@ -314,8 +299,10 @@ fn warnings(lines: &[String], out: &mut String) {
     }
 }
 
-fn count_and_share(rate: &Rate) -> String {
-    format!("{} {:>5}", rate.count, rate.percent())
+fn pair_cells([name, copies, left]: [String; 3], pair: &Pair) -> [String; 9] {
+    let [raw, deduplicated] =
+        [pair.raw, pair.deduplicated].map(|rate| (rate.fraction(), rate.percent(), rate.interval()));
+    [name, copies, left, raw.0, raw.1, raw.2, deduplicated.0, deduplicated.1, deduplicated.2]
 }
 
 fn in_words(rate: &Rate) -> String {
@@ -350,4 +337,58 @@ fn wrap(text: &str, out: &mut String) {
         width += n_chars;
     }
     out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::Reveal;
+    use crate::samples::{self, HOSTILE};
+
+    #[test]
+    fn every_summary_fits_one_screen() {
+        let demo = demo_text(&samples::demo(Reveal::Redacted).result);
+        let summaries = [
+            demo,
+            dedup_text(&samples::dedup().result),
+            extract_text(&samples::extract(Reveal::Redacted).result),
+            train_text(&samples::train().result),
+            plant_text(&samples::plant().result),
+        ];
+        for summary in summaries {
+            assert!(summary.ends_with('\n') && summary.lines().count() <= 45, "{summary}");
+            for line in summary.lines() {
+                assert!(line.chars().count() <= COLUMNS && line.trim_end() == line, "{line:?}");
+            }
+            // Set `--nocapture` to look at them.
+            println!("{summary}");
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned_and_rates_have_intervals() {
+        let summary = demo_text(&samples::demo(Reveal::Redacted).result);
+        let row = summary.lines().find(|line| line.contains("384 of 384")).unwrap();
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        let expected = "passages 64 384 of 384 6 of 6 100% 54.1–100% 6 of 6 100% 54.1–100%";
+        assert_eq!(cells.join(" "), expected);
+        let end = |line: &str| line.chars().count();
+        let table: Vec<usize> =
+            summary.lines().filter(|line| line.contains(" of ") && line.contains('–')).map(end).collect();
+        assert!(table.len() >= 12 && table[..12].iter().all(|width| *width == table[0]), "{table:?}");
+    }
+
+    #[test]
+    fn hostile_text_does_not_reach_the_terminal() {
+        let mut report = samples::dedup();
+        report.result.warnings = vec![HOSTILE.into()];
+        report.result.clusters.largest[0].kept = HOSTILE.into();
+        let mut extract = samples::extract(Reveal::Revealed);
+        extract.result.findings[0].text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);
+        extract.result.findings[0].first = Some(HOSTILE.into());
+        for summary in [dedup_text(&report.result), extract_text(&extract.result)] {
+            let hidden = |character: char| character.is_control() && character != '\n';
+            assert!(!summary.contains(hidden) && !summary.contains(['\u{202e}', '\u{2028}', '\u{200b}']));
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! What training a model came to, and what was planted in a corpus before.
 
 use serde::Serialize;
+use verbatim_lab::{EpochLosses, TrainingRecord};
 
-use crate::figure::counted;
+use crate::figure::{counted, rounded};
 use crate::provenance::{FileUsed, Provenance};
 use crate::report::Body;
 
@@ -29,7 +30,30 @@ impl Body for TrainBody {
     const KIND: &'static str = "train";
 }
 
+impl From<&EpochLosses> for LossPoint {
+    fn from(losses: &EpochLosses) -> LossPoint {
+        LossPoint {
+            step: losses.step,
+            train_nats: rounded(losses.train_loss),
+            validation_nats: losses.validation_loss.map(rounded),
+        }
+    }
+}
+
 impl TrainBody {
+    /// The body of a training, with the files of the checkpoint that it wrote.
+    pub fn new(record: &TrainingRecord, provenance: Provenance, files: Vec<FileUsed>) -> TrainBody {
+        TrainBody {
+            provenance,
+            n_parameters: record.n_parameters as u64,
+            n_tokens: record.n_train_tokens as u64,
+            n_steps: record.n_steps,
+            curve: record.history.iter().map(LossPoint::from).collect(),
+            files,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let loss = |nats: f64| format!("{nats:.3} nats a token");

@@ -171,6 +171,6 @@ fn the_stories_model_tells_the_story_that_numpy_tells() {
     let request = SampleRequest { index: 0, prompt: reference.prompt_ids.clone() };
     let samples = model.sample(&[request], &greedy(expected.len(), 1), &Silent).unwrap();
     assert_eq!(samples[0].tokens, expected);
-    let records = model.score(&[reference.greedy_ids.clone()], 1, &Silent).unwrap();
+    let records = model.score(std::slice::from_ref(&reference.greedy_ids), 1, &Silent).unwrap();
     assert!(records[0].iter().all(|record| record.rank == 0), "greedy tokens are the model's first choices");
 }

@@ -1,6 +1,6 @@
 //! The small random GPT-2 of `reference/make_reference.py`: everything that PyTorch `transformers` said of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor, Var};
 use serde::Deserialize;
@@ -113,7 +113,7 @@ fn loss_and_gradients_agree() {
     assert!((f64::from(loss.to_scalar::<f32>().unwrap()) - reference().loss).abs() < 1e-5);
     let gradients = loss.backward().unwrap();
     let mut checked = 0;
-    for (key, expected) in &stored {
+    for (key, expected) in BTreeMap::from_iter(&stored) {
         let Some(name) = key.strip_prefix("gradient.") else { continue };
         let gradient = gradients.get(vars[&format!("transformer.{name}")].as_tensor()).unwrap();
         let difference = max_difference(gradient, expected);

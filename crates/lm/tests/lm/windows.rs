@@ -9,7 +9,7 @@ use crate::torch;
 fn each_token_of_a_long_text_is_scored_once_in_its_window() {
     let model = torch::model();
     let text: Vec<u32> = (0..175u32).map(|t| (t * t * 7 + t * 3 + 1) % 96).collect();
-    let records = &model.score(&[text.clone()], 4, &Silent).unwrap()[0];
+    let records = &model.score(std::slice::from_ref(&text), 4, &Silent).unwrap()[0];
     assert_eq!(records.len(), text.len() - 1);
     for (at, record) in (1..).zip(records) {
         // The first window of 48 inputs predicts tokens 1 to 48; each later one begins 24 tokens further on

@@ -300,6 +300,9 @@ fn size_bins(sizes: &[u64]) -> Vec<SizeBin> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use verbatim_dedup::Count;
+
     use super::*;
 
     #[test]
@@ -311,5 +314,47 @@ mod tests {
         assert_eq!(counts.iter().sum::<u64>(), sizes.len() as u64);
         assert_eq!((bins[0].range().as_str(), bins[5].range().as_str()), ("2–3", "64–127"));
         assert!(size_bins(&[]).is_empty());
+    }
+    #[test]
+    fn a_plan_becomes_a_body() {
+        let removal = |[doc, kept]: [u64; 2]| json!({ "doc": doc, "kept": kept, "stage": "minhash", "similarity": 0.9 });
+        let plan = json!({
+            "magic": "verbatim plan", "version": 1, "corpus": "c0", "n_documents": 9, "inputs": [],
+            "parameters": { "keep": "first", "exact": null, "minhash": {
+                "unit": "word", "n": 5, "normalize": ["nfc"], "threshold": 0.8, "seed": 1,
+                "bands": { "bands": 24, "rows": 8, "predicted_recall": 0.987_882_123, "cost": 1.0 },
+                "curve": [[0.5, 0.089_789_123], [1.0, 1.0]],
+            } },
+            "stages": [
+                { "stage": "minhash", "removed": { "documents": 4, "bytes": 40 }, "n_compared": 7, "n_passed_over": 2 },
+            ],
+            "removals": [removal([1, 0]), removal([2, 0]), removal([4, 3]), removal([5, 0])],
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.json");
+        verbatim_store::write_shared(&path, plan.to_string().as_bytes()).unwrap();
+        let plan = Plan::load(&path).unwrap();
+        let tally = Tally { read: Count { documents: 9, bytes: 90 }, ..Tally::default() };
+        let warnings = vec!["seen".to_owned()];
+        let provenance = crate::samples::provenance();
+        let facts = DedupFacts { provenance, outcome: Outcome::Planned, plan: &plan, tally, warnings };
+        let body = DedupBody::new(facts, |doc| format!("doc {doc}"));
+
+        let search = body.search.unwrap();
+        assert_eq!(
+            (search.bands, search.predicted_recall, search.curve[0].probability),
+            (24, 0.987882, 0.089789)
+        );
+        assert_eq!(body.stages[0].removed, Amount { documents: 4, bytes: 40 });
+        assert_eq!((body.clusters.n_clusters, body.clusters.n_documents), (2, 6));
+        let largest: Vec<_> =
+            body.clusters.largest.iter().map(|one| (one.kept.as_str(), one.n_documents)).collect();
+        assert_eq!(largest, [("doc 0", 4), ("doc 3", 2)]);
+        assert!(
+            body.warnings[1].starts_with("2 pairs that share a band were not compared"),
+            "{:?}",
+            body.warnings
+        );
+        assert_eq!((body.keep.as_str(), body.flow.read.bytes), ("first", 90));
     }
 }

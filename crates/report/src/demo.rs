@@ -312,6 +312,9 @@ fn remainder(rows: &[DemoRow]) -> Option<String> {
     let passages: u64 = of_passages(rows).map(|row| row.recited.deduplicated.count).sum();
     match (still, passages) {
         (0, _) => Some("The twin recites none of them.".to_owned()),
+        (1, 1) => Some(
+            "The one that the twin still recites stood in passages inside different documents.".to_owned(),
+        ),
         (still, passages) if still == passages => Some(format!(
             "All {still} that the twin still recites stood in passages inside different documents."
         )),
@@ -352,4 +355,73 @@ fn passage_line(rows: &[DemoRow]) -> String {
         "{SUBSTRING_LIMIT} Of {} here, {after} are still there.",
         counted(before, "such copy", "such copies")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::Reveal;
+    use crate::samples;
+
+    fn body(change: impl Fn(&mut DemoFacts)) -> DemoBody {
+        let mut facts = samples::demo_facts();
+        change(&mut facts);
+        DemoBody::new(facts, &samples::redactor(Reveal::Redacted))
+    }
+
+    fn says(body: &DemoBody, words: &str) -> bool {
+        body.reading.iter().any(|line| line.contains(words))
+    }
+
+    #[test]
+    fn the_rows_add_up_to_the_totals() {
+        let body = body(|_| ());
+        let sum = |rate: fn(&DemoRow) -> u64| body.rows.iter().map(rate).sum::<u64>();
+        assert_eq!(body.rows.len(), 12);
+        assert_eq!(sum(|row| row.recited.raw.n), body.planted.raw.n);
+        assert_eq!(sum(|row| row.recited.raw.count), body.planted.raw.count);
+        assert_eq!(sum(|row| row.recited.deduplicated.count), body.planted.deduplicated.count);
+        assert_eq!((body.planted.raw.n, body.controls.raw.n), (72, 18));
+    }
+
+    #[test]
+    fn the_words_follow_the_numbers() {
+        let story = body(|_| ());
+        assert!(story.verdict.contains("33 of 72 planted secrets") && story.verdict.ends_with("corpus, 11."));
+        assert!(says(&story, "from 45.8% to 15.3%; the 95% intervals do not overlap"));
+        assert!(
+            says(&story, "stood once the raw checkpoint recites 0 of 18")
+                && says(&story, "All 11 that the twin")
+        );
+        assert!(says(&story, "Neither checkpoint recites any of the 18 controls"));
+        assert!(
+            says(&story, "substring stage") && says(&story, "Of 510 such copies here, 510 are still there")
+        );
+        assert!(!says(&story, "Careful"));
+
+        let same = body(|facts| facts.cases.iter_mut().for_each(|case| case.deduplicated = case.raw));
+        assert!(same.verdict.contains("did not lower"), "{}", same.verdict);
+        let few = body(|facts| facts.cases.retain(|case| case.canary.id.ends_with("-5")));
+        assert!(says(&few, "overlap: too few"), "{:?}", few.reading);
+        let guessed = body(|facts| facts.cases.iter_mut().for_each(|case| case.raw = true));
+        assert!(says(&guessed, "Careful: of the 18 controls") && says(&guessed, "makes no difference here"));
+        let stale = body(|facts| facts.checkpoints[1].made_today = "other".into());
+        assert!(says(&stale, "Careful: the deduplicated checkpoint was trained on another corpus"));
+        let empty = body(|facts| facts.cases.clear());
+        assert!(empty.verdict.contains("nothing to compare") && says(&empty, "substring stage"));
+    }
+
+    #[test]
+    fn the_findings_shown_are_of_every_placement() {
+        let shown = body(|_| ()).findings;
+        assert_eq!(shown.len(), N_SHOWN);
+        for placement in ["document", "near-copy", "passage"] {
+            assert!(shown.iter().any(|finding| finding.placement == placement));
+        }
+        assert!(
+            shown
+                .iter()
+                .all(|finding| finding.secret.text.is_none() && (finding.raw || finding.deduplicated))
+        );
+    }
 }

@@ -325,3 +325,117 @@ impl CanaryTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use verbatim_extraction::Candidate;
+
+    use super::*;
+    use crate::redact::Reveal;
+    use crate::samples;
+
+    fn sample(index: u64, text: &str) -> DrawnSample {
+        let (prompt, tokens, text) = (vec![0], vec![1, 2], text.to_owned());
+        DrawnSample {
+            strategy: Strategy::TopN,
+            index,
+            prompt,
+            tokens,
+            text,
+            text_bytes_b64: None,
+            error: None,
+        }
+    }
+
+    fn finding(index: u64, verdict: &str, longest: &Value) -> Finding {
+        serde_json::from_value(json!({
+            "strategy": Strategy::TopN, "index": index, "n_tokens": 60, "n_bytes": 20, "verdict": verdict,
+            "exact": false, "longest": longest,
+        }))
+        .unwrap()
+    }
+
+    fn cell(metric: Metric, ranked: &[(u64, f64)]) -> Cell {
+        let ranked = ranked.iter().map(|&(index, score)| Candidate { index, score }).collect();
+        Cell { strategy: Strategy::TopN, metric, n_samples: 2, excluded: vec![], n_duplicates: 0, ranked }
+    }
+
+    #[test]
+    fn an_audit_becomes_a_body() {
+        let drawn = [sample(0, "nothing of note"), sample(1, "so: ünder the towér")];
+        let cells =
+            [cell(Metric::Perplexity, &[(0, -1.0), (1, -2.0)]), cell(Metric::Zlib, &[(1, 300.123_456_789)])];
+        // The match begins inside the two bytes of the u with dots: what is shown is widened to the letter.
+        let found = json!({
+            "n_bytes": 13, "n_tokens": 55, "start_byte": 5, "n_documents": 3, "n_occurrences": 4, "document": 7,
+            "label": "a.jsonl:8", "location": { "path": "a.jsonl", "line": 8, "byte": 90 }, "text_byte": 12,
+        });
+        let findings = [finding(0, "not-found", &json!(null)), finding(1, "memorized", &found)];
+        let facts = ExtractFacts {
+            provenance: samples::provenance(),
+            verification: Verification::Corpus,
+            min_match_tokens: 50,
+            drawn: &drawn,
+            cells: &cells,
+            findings: &findings,
+            canaries: None,
+            warnings: vec![],
+        };
+        let body = ExtractBody::new(facts, &samples::redactor(Reveal::Revealed));
+        let first = &body.findings[0];
+        assert_eq!((first.sample, first.verdict.as_str(), first.longest_match_tokens), (1, "memorized", 55));
+        assert_eq!(first.text.text.as_deref(), Some("ünder the tow"));
+        assert_eq!(first.first.as_deref(), Some("a.jsonl:8, byte 12"));
+        assert_eq!((first.best_rank, first.best_metric.as_str()), (1, "zlib"));
+        assert_eq!((first.scores["zlib"], first.scores["perplexity"]), (300.123457, -2.0));
+        assert_eq!((body.findings[1].text.kind.as_str(), body.n_memorized()), ("sample", 1));
+        let precision: Vec<_> = body.cells.iter().map(|cell| cell.precision.unwrap().fraction()).collect();
+        assert_eq!(precision, ["1 of 2", "1 of 1"]);
+    }
+
+    #[test]
+    fn without_a_corpus_nothing_has_a_precision() {
+        let (drawn, cells) = ([sample(0, "x")], [cell(Metric::Perplexity, &[(0, -1.0)])]);
+        let facts = ExtractFacts {
+            provenance: samples::provenance(),
+            verification: Verification::None,
+            min_match_tokens: 50,
+            drawn: &drawn,
+            cells: &cells,
+            findings: &[finding(0, "unverified", &json!(null))],
+            canaries: None,
+            warnings: vec![],
+        };
+        let body = ExtractBody::new(facts, &samples::redactor(Reveal::Redacted));
+        assert_eq!((body.cells[0].precision, body.findings[0].verdict.as_str()), (None, "unverified"));
+        assert!(body.headline().contains("nothing is proven") && body.n_memorized() == 0);
+    }
+
+    #[test]
+    fn canaries_are_counted_and_named() {
+        let cases = samples::cases();
+        let ledger: Vec<Canary> = cases.iter().map(|case| case.canary.clone()).collect();
+        let recitation = |(canary, recited): (&Canary, bool)| Recitation {
+            id: canary.id.clone(),
+            shape: canary.shape,
+            placement: canary.placement,
+            copies: canary.copies,
+            control: canary.control,
+            merged: vec![],
+            n_secret_tokens: 8,
+            n_matched_tokens: if recited { 8 } else { 2 },
+            recited,
+            log_prob: Some(-1.0),
+        };
+        let recitations: Vec<_> =
+            ledger.iter().zip(cases.iter().map(|case| case.raw)).map(recitation).collect();
+        let table = CanaryTable::new(&ledger, &recitations, &samples::redactor(Reveal::Redacted));
+        assert_eq!(
+            (table.planted.fraction(), table.controls.fraction()),
+            ("33 of 72".into(), "0 of 18".into())
+        );
+        assert_eq!((table.rows.len(), table.recited.len()), (12, 33));
+        assert!(table.recited.iter().all(|row| row.secret.text.is_none()));
+    }
+}

@@ -152,6 +152,9 @@ pub fn extract_text(body: &ExtractBody) -> String {
     let mut out = String::new();
     wrap(&body.headline(), &mut out);
     if !body.cells.is_empty() {
+        if body.canaries.is_some() {
+            wrap(&body.samples_sentence(), &mut out);
+        }
         out.push_str(
             "\nCandidates that stand verbatim in the corpus, by strategy and metric, with 95% intervals\n",
         );

@@ -1,0 +1,114 @@
+//! One file a command: it resolves arguments into the configurations of the rooms, calls them, and prints.
+
+mod apply;
+mod dedup;
+//DEMO mod demo;
+mod extract;
+mod model;
+mod plant;
+mod reading;
+mod synth;
+mod train;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use verbatim_report::{Body, Page, Report, Run};
+use verbatim_store::Existing;
+
+use crate::args::{Command, Global, Output};
+use crate::failure;
+use crate::progress::Teller;
+
+/// What every command has at hand.
+pub(crate) struct Context<'a> {
+    teller: &'a Teller,
+    json: bool,
+    started: SystemTime,
+    clock: Instant,
+}
+
+pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(_) => Ok(()),
+        Command::Dedup(arguments) => dedup::run(&arguments, context),
+        Command::Apply(arguments) => apply::run(&arguments, context),
+        Command::Extract(arguments) => extract::run(&arguments, context),
+        Command::Train(arguments) => train::run(&arguments, context),
+        Command::Plant(arguments) => plant::run(&arguments, context),
+        Command::Synth(arguments) => synth::run(&arguments, context),
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(teller: &'a Teller, global: &Global) -> Self {
+        Self { teller, json: global.json, started: SystemTime::now(), clock: Instant::now() }
+    }
+
+    /// The part of a report that differs from run to run.
+    fn run(&self) -> Run {
+        let arguments: Vec<String> =
+            std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+        Run::new(&arguments, self.started, rayon::current_num_threads())
+            .finished(self.clock.elapsed(), &self.teller.stages())
+    }
+
+    /// Prints a report on standard output: JSON if asked for, else the summary.
+    fn tell<B: Body>(&self, report: &Report<B>, summary: &str) -> anyhow::Result<()>
+    where
+        Report<B>: Page,
+    {
+        self.teller.finish();
+        let text = if self.json { report.to_json()? } else { summary.to_owned() };
+        std::io::stdout().lock().write_all(text.as_bytes())?;
+        Ok(())
+    }
+
+    /// Says something to people, on standard error.
+    fn note(&self, text: &str) {
+        self.teller.finish();
+        // A note that cannot be told is no reason to stop the work.
+        let _ = writeln!(std::io::stderr(), "{}", verbatim_report::Printable(text));
+    }
+
+    /// Stops here if the run was interrupted.
+    fn check(&self) -> anyhow::Result<()> {
+        use verbatim_store::Progress;
+        if self.teller.interrupted() { Err(failure::Interrupted.into()) } else { Ok(()) }
+    }
+}
+
+/// What to do when the output is there already.
+fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Refuse }
+}
+
+impl Output {
+    fn existing(&self) -> Existing {
+        existing(self.force)
+    }
+}
+
+/// Refuses an output that is one of the inputs, holds one, or lies in one.
+fn check_apart(inputs: &[PathBuf], output: &Path) -> anyhow::Result<()> {
+    let output = resolved(output);
+    for input in inputs.iter().filter(|input| input.as_os_str() != "-") {
+        let input = resolved(input);
+        if input.starts_with(&output) || output.starts_with(&input) {
+            return Err(failure::usage("the output is, holds or lies in an input; write it elsewhere"));
+        }
+    }
+    Ok(())
+}
+
+/// The path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    for ancestor in absolute.ancestors() {
+        if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}

@@ -1,0 +1,219 @@
+//! `verbatim demo`: deduplicates the embedded corpus, audits a checkpoint trained on it as it was and a twin trained
+//! on it deduplicated, and compares.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use verbatim_corpus::{Corpus, OpenConfig};
+use verbatim_dedup::{Plan, Tally};
+use verbatim_extraction::{
+    Canary, ExtractConfig, RankConfig, Recitation, Scorers, Strategy, TextModel, Verdict,
+};
+use verbatim_lab::{TrainingRecord, demo as recipe};
+use verbatim_lm::{Checkpoint, Tokenizer};
+use verbatim_report::{
+    CheckpointCheck, DemoBody, DemoCase, DemoFacts, Flow, Pair, Provenance, Rate, Redactor, Report, Reveal,
+    Sampling, StageRow, demo_text,
+};
+use verbatim_store::{Access, Bytes, Existing, Progress, StagedDir, write_private, write_shared};
+
+use crate::args::Demo;
+use crate::commands::{Context, extract, model, reading};
+use crate::failure;
+
+const CORPUS: &[u8] = include_bytes!("../../../../corpora/demo/corpus.jsonl");
+const LEDGER: &[u8] = include_bytes!("../../../../corpora/demo/ledger.jsonl");
+
+/// The files of a checkpoint folder, embedded.
+macro_rules! checkpoint {
+    ($name:literal) => {
+        [
+            ("config.json", include_bytes!(concat!("../../../../models/", $name, "/config.json")) as &[u8]),
+            ("model.safetensors", include_bytes!(concat!("../../../../models/", $name, "/model.safetensors"))),
+            ("tokenizer.json", include_bytes!(concat!("../../../../models/", $name, "/tokenizer.json"))),
+            ("training.json", include_bytes!(concat!("../../../../models/", $name, "/training.json"))),
+        ]
+    };
+}
+
+const RAW: [(&str, &[u8]); 4] = checkpoint!("demo-raw");
+const DEDUP: [(&str, &[u8]); 4] = checkpoint!("demo-dedup");
+
+/// Marks a folder as the output of a demo, which the next demo may replace.
+const MARK: &str = ".verbatim-demo";
+const SEED: u64 = 1;
+const BATCH: usize = 16;
+const MIN_MATCH_TOKENS: usize = 50;
+
+pub(crate) fn run(arguments: &Demo, context: &Context<'_>) -> anyhow::Result<()> {
+    let ours = arguments.output.join(MARK).exists();
+    let existing = if ours { Existing::Replace } else { Existing::Refuse };
+    let staged = StagedDir::create(&arguments.output, Access::Private, existing)?;
+    let folder = staged.path();
+    write_private(&folder.join(MARK), b"")?;
+    let home = lay_out(folder, arguments.rebuild_models, context)?;
+
+    let raw = open(&folder.join("corpus"), context)?;
+    let plan = verbatim_dedup::plan(&raw, &recipe::demo_dedup_config()?, context.teller)?;
+    let clean = StagedDir::create(&folder.join("clean"), Access::Private, Existing::Refuse)?;
+    let tally = verbatim_dedup::apply(&raw, &plan, clean.path(), context.teller)?;
+    clean.commit()?;
+    context.check()?;
+    let clean = open(&folder.join("clean"), context)?;
+
+    let raw_audit = audit(&home.join(recipe::RAW), &raw, arguments, context)?;
+    let dedup_audit = audit(&home.join(recipe::DEDUP), &raw, arguments, context)?;
+    let key = extract::new_key()?;
+    write_private(&folder.join("key"), &key)?;
+    let redactor = Redactor::new(key, if arguments.reveal { Reveal::Revealed } else { Reveal::Redacted });
+    let facts = facts(&raw, &clean, (&plan, tally), [raw_audit, dedup_audit], context)?;
+    let report = Report::new(DemoBody::new(facts, &redactor), context.run());
+    report.write(folder, Access::Private)?;
+    context.check()?;
+    staged.commit()?;
+    context.tell(&report, &demo_text(&report.result))?;
+    if !context.json {
+        context.note(&format!("report: {}", arguments.output.join("report.html").display()));
+    }
+    Ok(())
+}
+
+/// Writes the corpus, the ledger and the checkpoints into the folder; gives the home of the checkpoints.
+fn lay_out(folder: &Path, rebuild: bool, context: &Context<'_>) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir(folder.join("corpus"))?;
+    write_shared(&folder.join("corpus/corpus.jsonl"), CORPUS)?;
+    write_private(&folder.join("ledger.jsonl"), LEDGER)?;
+    let home = folder.join("models");
+    if rebuild {
+        recipe::rebuild_models(&home, context.teller)?;
+        return Ok(home);
+    }
+    for (name, files) in [(recipe::RAW, RAW), (recipe::DEDUP, DEDUP)] {
+        std::fs::create_dir_all(home.join(name))?;
+        for (file, bytes) in files {
+            write_shared(&home.join(name).join(file), bytes)?;
+        }
+    }
+    Ok(home)
+}
+
+fn open(folder: &Path, context: &Context<'_>) -> anyhow::Result<Corpus> {
+    Ok(Corpus::open(&[folder.to_path_buf()], &OpenConfig::standard(), context.teller)?)
+}
+
+/// What one checkpoint recites.
+struct Audit {
+    checkpoint: Checkpoint,
+    trained_on: String,
+    ledger: Vec<Canary>,
+    recitations: Vec<Recitation>,
+    /// Samples that hold a long verbatim passage of the raw corpus, among all samples.
+    memorized: Rate,
+}
+
+fn audit(folder: &Path, raw: &Corpus, arguments: &Demo, context: &Context<'_>) -> anyhow::Result<Audit> {
+    let checkpoint = Checkpoint::open(folder)?;
+    let record: TrainingRecord = serde_json::from_slice(&Bytes::open(&folder.join("training.json"))?)?;
+    let ledger_path = folder.parent().and_then(Path::parent).unwrap_or(folder).join("ledger.jsonl");
+    let (ledger, recitations) = extract::recite(&checkpoint, &ledger_path, context)?;
+    context.check()?;
+    let config = ExtractConfig {
+        strategies: Strategy::ALL.to_vec(),
+        n_samples: arguments.samples,
+        max_new_tokens: extract::MAX_NEW_TOKENS,
+        top_k: Some(extract::TOP_K),
+        top_p: None,
+        seed: SEED,
+        batch: BATCH,
+        prompts: extract::built_in_prompts(),
+    };
+    let drawn =
+        verbatim_extraction::draw(&checkpoint.model, &checkpoint.tokenizer, &config, context.teller)?;
+    verbatim_extraction::save_samples(folder, &drawn)?;
+    let all: Vec<_> = drawn.iter().collect();
+    let findings = verbatim_extraction::verify(
+        Some(raw),
+        &checkpoint.tokenizer,
+        &all,
+        MIN_MATCH_TOKENS,
+        context.teller,
+    )?;
+    let n_memorized = findings.iter().filter(|finding| finding.verdict == Verdict::Memorized).count();
+    Ok(Audit {
+        memorized: Rate::new(n_memorized as u64, findings.len() as u64),
+        trained_on: record.corpus_fingerprint,
+        checkpoint,
+        ledger,
+        recitations,
+    })
+}
+
+fn facts(
+    raw: &Corpus,
+    clean: &Corpus,
+    (plan, tally): (&Plan, Tally),
+    [raw_audit, dedup_audit]: [Audit; 2],
+    context: &Context<'_>,
+) -> anyhow::Result<DemoFacts> {
+    let check = |role: &str, audit: &Audit, corpus: &Corpus| CheckpointCheck {
+        role: role.to_owned(),
+        trained_on: audit.trained_on.clone(),
+        made_today: corpus.fingerprint().to_owned(),
+    };
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+        .corpus(reading::used("raw", raw))
+        .corpus(reading::used("deduplicated", clean))
+        .model(model::used("raw", &raw_audit.checkpoint))
+        .model(model::used("deduplicated", &dedup_audit.checkpoint))
+        .parameter("dedup", serde_json::to_value(plan.parameters())?)
+        .parameter("top_k", extract::TOP_K)
+        .parameter("max_new_tokens", extract::MAX_NEW_TOKENS)
+        .parameter("min_match_tokens", MIN_MATCH_TOKENS)
+        .seed("draw", SEED);
+    Ok(DemoFacts {
+        provenance,
+        flow: Flow::from(tally),
+        stages: plan.stages().iter().map(StageRow::from).collect(),
+        checkpoints: vec![check("raw", &raw_audit, raw), check("deduplicated", &dedup_audit, clean)],
+        cases: cases(raw, clean, &raw_audit, &dedup_audit, context)?,
+        sampling: Some(Sampling {
+            min_match_tokens: MIN_MATCH_TOKENS as u64,
+            memorized: Pair { raw: raw_audit.memorized, deduplicated: dedup_audit.memorized },
+        }),
+    })
+}
+
+/// Each canary with the times that it really stands in both corpora, counted there and not taken from the ledger.
+fn cases(
+    raw: &Corpus,
+    clean: &Corpus,
+    raw_audit: &Audit,
+    dedup_audit: &Audit,
+    context: &Context<'_>,
+) -> anyhow::Result<Vec<DemoCase>> {
+    let ledger = &raw_audit.ledger;
+    let strings: Vec<Vec<u8>> =
+        ledger.iter().map(|canary| format!("{}{}", canary.prefix, canary.secret).into_bytes()).collect();
+    let in_raw = verbatim_index::count_strings(raw, &strings, context.teller);
+    let in_clean = verbatim_index::count_strings(clean, &strings, context.teller);
+    context.check()?;
+    let recited = |audit: &Audit| -> BTreeSet<String> {
+        audit.recitations.iter().filter(|one| one.recited).map(|one| one.id.clone()).collect()
+    };
+    let (by_raw, by_dedup) = (recited(raw_audit), recited(dedup_audit));
+    let counted = ledger.iter().zip(in_raw.iter().zip(&in_clean));
+    counted
+        .map(|(canary, (in_raw, in_clean))| {
+            if in_raw.n_occurrences != canary.copies {
+                return Err(failure::internal());
+            }
+            Ok(DemoCase {
+                canary: canary.clone(),
+                copies_raw: in_raw.n_occurrences,
+                copies_deduplicated: in_clean.n_occurrences,
+                raw: by_raw.contains(&canary.id),
+                deduplicated: by_dedup.contains(&canary.id),
+            })
+        })
+        .collect()
+}

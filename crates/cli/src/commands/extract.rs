@@ -1,0 +1,230 @@
+//! `verbatim extract`: draws, scores, ranks and verifies, or ranks again what an earlier run drew.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use verbatim_corpus::Corpus;
+use verbatim_extraction::{
+    Canary, Cell, DrawnSample, ExtractConfig, RankConfig, Recitation, Scorers, Strategy, TextModel,
+};
+use verbatim_lm::{Checkpoint, Tokenizer};
+use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Reveal, Verification, extract_text};
+use verbatim_store::{Access, Bytes, Progress, StagedDir, write_private};
+
+use crate::args::Extract;
+use crate::commands::{Context, check_apart, model, reading};
+use crate::failure;
+
+/// Prompts that continue like text from the internet, written for this project.
+const PROMPTS: &str = include_str!("../../../../prompts/internet.txt");
+
+/// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
+pub(crate) const MAX_NEW_TOKENS: usize = 256;
+/// Tokens to draw from (Carlini et al. 2021, section 4.1).
+pub(crate) const TOP_K: usize = 40;
+/// Tokens of a window (Carlini et al. 2021, section 5.2).
+const WINDOW_TOKENS: usize = 50;
+
+/// What was drawn and how it ranks, before anything is looked up.
+struct Ranked {
+    provenance: Provenance,
+    tokenizer: Tokenizer,
+    drawn: Vec<DrawnSample>,
+    cells: Vec<Cell>,
+    canaries: Option<(Vec<Canary>, Vec<Recitation>)>,
+}
+
+pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    let inputs: Vec<PathBuf> = arguments.corpus.iter().chain(&arguments.rerank).cloned().collect();
+    check_apart(&inputs, &output.output)?;
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    let corpus = match &arguments.corpus[..] {
+        [] => None,
+        inputs => Some(arguments.reading.open(inputs, context)?),
+    };
+    let ranked = match (&arguments.rerank, &arguments.model) {
+        (Some(earlier), _) => rank_again(earlier, arguments)?,
+        (None, Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
+        (None, None) => return Err(failure::usage("give --model or --rerank")),
+    };
+    let redactor = redactor(arguments, staged.path())?;
+    let body = verify(ranked, corpus.as_ref(), arguments, &redactor, context)?;
+    let report = Report::new(body, context.run());
+    report.write(staged.path(), Access::Private)?;
+    context.check()?;
+    staged.commit()?;
+    if arguments.reveal {
+        context.note("findings are written in the clear: keep the folder to yourself");
+    }
+    context.tell(&report, &extract_text(&report.result))
+}
+
+fn draw_and_rank(
+    name: &str,
+    arguments: &Extract,
+    folder: &Path,
+    context: &Context<'_>,
+) -> anyhow::Result<Ranked> {
+    let (target, home) = model::open(name, &arguments.revision, context)?;
+    let small = reference(arguments.small.as_deref(), context)?;
+    let medium = reference(arguments.medium.as_deref(), context)?;
+    let config = extract_config(arguments)?;
+    let mut provenance = provenance(arguments, &config).model(model::used("target", &target));
+    for (role, reference) in [("small", &small), ("medium", &medium)] {
+        if let Some(checkpoint) = reference {
+            provenance = provenance.model(model::used(role, checkpoint));
+        }
+    }
+    let drawn = verbatim_extraction::draw(&target.model, &target.tokenizer, &config, context.teller)?;
+    context.check()?;
+    verbatim_extraction::save_samples(folder, &drawn)?;
+    let scorers = Scorers {
+        target: text_model(&target),
+        small: small.as_ref().map(text_model),
+        medium: medium.as_ref().map(text_model),
+    };
+    let scored = verbatim_extraction::score(&scorers, &drawn, config.batch, context.teller)?;
+    context.check()?;
+    verbatim_extraction::save_records(folder, &scored)?;
+    // Ranking and verifying again need the tokenizer, and nothing else of the model.
+    write_private(&folder.join("tokenizer.json"), &Bytes::open(&home.join("tokenizer.json"))?)?;
+    let canaries = match &arguments.canaries {
+        Some(ledger) => Some(recite(&target, ledger, context)?),
+        None => None,
+    };
+    let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
+    Ok(Ranked { provenance, tokenizer: target.tokenizer, drawn, cells, canaries })
+}
+
+fn rank_again(earlier: &Path, arguments: &Extract) -> anyhow::Result<Ranked> {
+    let tokenizer = Tokenizer::open(&earlier.join("tokenizer.json"))
+        .with_context(|| format!("{} is no folder of an earlier extract", earlier.display()))?;
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+        .parameter("rerank", true)
+        .parameter("top", arguments.top)
+        .parameter("min_match", arguments.min_match);
+    Ok(Ranked {
+        provenance,
+        drawn: verbatim_extraction::load_samples(earlier)?,
+        cells: verbatim_extraction::rerank(earlier, &rank_config(arguments))?,
+        tokenizer,
+        canaries: None,
+    })
+}
+
+fn verify(
+    ranked: Ranked,
+    corpus: Option<&Corpus>,
+    arguments: &Extract,
+    redactor: &Redactor,
+    context: &Context<'_>,
+) -> anyhow::Result<ExtractBody> {
+    let Ranked { mut provenance, tokenizer, drawn, cells, canaries } = ranked;
+    let candidates = verbatim_extraction::candidates(&cells, &drawn);
+    let min_match = arguments.min_match as usize;
+    let findings = verbatim_extraction::verify(corpus, &tokenizer, &candidates, min_match, context.teller)?;
+    let mut warnings = Vec::new();
+    if let Some(corpus) = corpus {
+        provenance = provenance.corpus(reading::used("proof", corpus));
+        warnings.extend(corpus.warnings().iter().cloned());
+    }
+    let facts = ExtractFacts {
+        provenance,
+        verification: if corpus.is_some() { Verification::Corpus } else { Verification::None },
+        min_match_tokens: u64::from(arguments.min_match),
+        drawn: &drawn,
+        cells: &cells,
+        findings: &findings,
+        canaries: canaries.as_ref().map(|(ledger, recited)| (&ledger[..], &recited[..])),
+        warnings,
+    };
+    Ok(ExtractBody::new(facts, redactor))
+}
+
+/// Which canaries of a ledger a model recites.
+pub(crate) fn recite(
+    checkpoint: &Checkpoint,
+    ledger: &Path,
+    context: &Context<'_>,
+) -> anyhow::Result<(Vec<Canary>, Vec<Recitation>)> {
+    let ledger = verbatim_extraction::read_ledger(ledger)?;
+    context.teller.stage("recite canaries", None, "canaries");
+    let recitations =
+        verbatim_extraction::audit_canaries(&checkpoint.model, &checkpoint.tokenizer, &ledger, context.teller)?;
+    Ok((ledger, recitations))
+}
+
+fn reference(name: Option<&str>, context: &Context<'_>) -> anyhow::Result<Option<Checkpoint>> {
+    name.map(|name| Ok(model::open(name, "main", context)?.0)).transpose()
+}
+
+fn text_model(checkpoint: &Checkpoint) -> TextModel<'_> {
+    TextModel { model: &checkpoint.model, tokenizer: &checkpoint.tokenizer }
+}
+
+fn extract_config(arguments: &Extract) -> anyhow::Result<ExtractConfig> {
+    let strategies: Result<Vec<Strategy>, _> = arguments.strategies.iter().map(|name| name.parse()).collect();
+    let prompts = match &arguments.prompts {
+        None => built_in_prompts(),
+        Some(path) => {
+            let bytes = Bytes::open(path)?;
+            let text = std::str::from_utf8(&bytes)
+                .map_err(|error| failure::usage(format!("{}: not UTF-8: {error}", path.display())))?;
+            verbatim_extraction::parse_prompts(text)
+        }
+    };
+    Ok(ExtractConfig {
+        strategies: strategies?,
+        n_samples: arguments.samples,
+        max_new_tokens: arguments.max_new_tokens as usize,
+        top_k: Some(arguments.top_k as usize),
+        top_p: arguments.top_p,
+        seed: arguments.seed,
+        batch: usize::from(arguments.batch),
+        prompts,
+    })
+}
+
+/// The prompts of the conditioned strategy where none are given.
+pub(crate) fn built_in_prompts() -> Vec<String> {
+    verbatim_extraction::parse_prompts(PROMPTS)
+}
+
+fn rank_config(arguments: &Extract) -> RankConfig {
+    RankConfig { window_tokens: WINDOW_TOKENS, top: arguments.top as usize }
+}
+
+fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
+    let prompts = config.prompts.join("\n");
+    Provenance::new(env!("CARGO_PKG_VERSION"))
+        .seed("draw", arguments.seed)
+        .parameter("strategies", arguments.strategies.clone())
+        .parameter("samples", arguments.samples)
+        .parameter("max_new_tokens", arguments.max_new_tokens)
+        .parameter("top_k", arguments.top_k)
+        .parameter("top_p", arguments.top_p)
+        .parameter("top", arguments.top)
+        .parameter("min_match", arguments.min_match)
+        .parameter("window_tokens", WINDOW_TOKENS)
+        .parameter("prompts_xxh3", verbatim_store::xxh3_128_hex(prompts.as_bytes()))
+        .parameter("zlib", format!("stock zlib, level {}", verbatim_membership::ZLIB_LEVEL))
+}
+
+/// The redactor of this run; its key is new unless one is given, and stays in the run's folder.
+fn redactor(arguments: &Extract, folder: &Path) -> anyhow::Result<Redactor> {
+    let key = match &arguments.key {
+        Some(path) => <[u8; 32]>::try_from(&Bytes::open(path)?[..])
+            .map_err(|_| failure::usage(format!("{}: a key is 32 bytes", path.display())))?,
+        None => new_key()?,
+    };
+    write_private(&folder.join("key"), &key)?;
+    Ok(Redactor::new(key, if arguments.reveal { Reveal::Revealed } else { Reveal::Redacted }))
+}
+
+/// 32 bytes from the operating system.
+pub(crate) fn new_key() -> anyhow::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
+    Ok(key)
+}

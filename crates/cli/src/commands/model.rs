@@ -1,0 +1,82 @@
+//! A checkpoint from a folder or from the hub; the only place that reads the environment for it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use verbatim_lm::Checkpoint;
+use verbatim_lm::hub::{self, HubConfig, Token};
+use verbatim_report::{FileUsed, ModelUsed};
+
+use crate::commands::Context;
+use crate::failure;
+
+/// Opens a folder in Hugging Face layout, or fetches `organisation/name` and opens what was fetched.
+/// Gives the checkpoint and its folder.
+pub(crate) fn open(
+    name: &str,
+    revision: &str,
+    context: &Context<'_>,
+) -> anyhow::Result<(Checkpoint, PathBuf)> {
+    let path = Path::new(name);
+    if path.exists() {
+        let checkpoint = Checkpoint::open(path).with_context(|| format!("cannot load the model {name}"))?;
+        return Ok((checkpoint, path.to_path_buf()));
+    }
+    if name.split('/').count() != 2 || name.starts_with(['.', '/']) {
+        return Err(failure::missing(format!("{name}: no such folder, and not a hub name like openai-community/gpt2")));
+    }
+    let snapshot = hub::fetch(&hub_config()?, name, revision, context.teller)
+        .with_context(|| format!("{name} is no folder here, and fetching it from the hub failed"))?;
+    let mut checkpoint = Checkpoint::open(&snapshot.dir).with_context(|| format!("cannot load the model {name}"))?;
+    name.clone_into(&mut checkpoint.name);
+    checkpoint.revision = Some(snapshot.commit);
+    Ok((checkpoint, snapshot.dir))
+}
+
+/// The model as a report names it.
+pub(crate) fn used(role: &str, checkpoint: &Checkpoint) -> ModelUsed {
+    ModelUsed {
+        role: role.to_owned(),
+        name: checkpoint.name.clone(),
+        revision: checkpoint.revision.clone(),
+        tokenizer_sha256: checkpoint.tokenizer.sha256().to_owned(),
+        files: checkpoint
+            .files
+            .iter()
+            .map(|file| FileUsed { name: file.name.clone(), sha256: file.sha256.clone(), n_bytes: file.n_bytes })
+            .collect(),
+    }
+}
+
+/// The hub as `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE` describe it.
+fn hub_config() -> anyhow::Result<HubConfig> {
+    let home = match (path("HF_HOME"), path("XDG_CACHE_HOME"), path("HOME")) {
+        (Some(home), _, _) => home,
+        (None, Some(cache), _) => cache.join("huggingface"),
+        (None, None, Some(user)) => user.join(".cache/huggingface"),
+        (None, None, None) => return Err(failure::usage("no folder for models; set HF_HOME")),
+    };
+    let mut config = HubConfig::standard(path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")));
+    if let Some(endpoint) = text("HF_ENDPOINT") {
+        config.endpoint = endpoint;
+    }
+    let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+    let token = text("HF_TOKEN").or_else(|| fs::read_to_string(token_file).ok());
+    config.token = match token.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(token) => Some(Token::new(token)?),
+    };
+    config.offline = text("HF_HUB_OFFLINE")
+        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"));
+    Ok(config)
+}
+
+fn text(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}

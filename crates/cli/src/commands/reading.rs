@@ -1,0 +1,54 @@
+//! How a corpus is read, from the arguments.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use verbatim_corpus::{Corpus, OnBad, OpenConfig, TextUnit};
+use verbatim_report::CorpusUsed;
+
+use crate::args::{self, Reading};
+use crate::commands::Context;
+use crate::failure;
+
+impl Reading {
+    pub(crate) fn config(&self) -> anyhow::Result<OpenConfig> {
+        let field = |flag: &str, text: &str| {
+            text.parse().map_err(|error| failure::usage(format!("--{flag} `{text}`: {error}")))
+        };
+        Ok(OpenConfig {
+            text_field: field("text-field", &self.text_field)?,
+            id_field: Some(field("id-field", &self.id_field)?),
+            text_unit: match self.text_unit {
+                args::TextUnit::File => TextUnit::File,
+                args::TextUnit::Line => TextUnit::Line,
+            },
+            on_bad: match self.on_bad {
+                args::OnBad::Error => OnBad::Error,
+                args::OnBad::Skip => OnBad::Skip,
+            },
+            max_bad_fraction: self.max_bad,
+            max_doc_bytes: self.max_doc_bytes,
+            max_decoded_bytes: self.max_decompressed,
+        })
+    }
+
+    /// Opens the corpus and tells what is odd about it.
+    pub(crate) fn open(&self, inputs: &[PathBuf], context: &Context<'_>) -> anyhow::Result<Corpus> {
+        let corpus = Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
+        context.check()?;
+        for warning in corpus.warnings() {
+            context.note(&format!("warning: {warning}"));
+        }
+        Ok(corpus)
+    }
+}
+
+/// The corpus as a report names it.
+pub(crate) fn used(role: &str, corpus: &Corpus) -> CorpusUsed {
+    CorpusUsed {
+        role: role.to_owned(),
+        fingerprint: corpus.fingerprint().to_owned(),
+        n_documents: corpus.n_documents(),
+        text_bytes: corpus.text_bytes(),
+    }
+}

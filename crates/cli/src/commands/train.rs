@@ -1,0 +1,101 @@
+//! `verbatim train`: a GPT-2 from a corpus.
+
+use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, Recipe, TrainConfig, TrainingRecord};
+use verbatim_report::{FileUsed, LossPoint, Provenance, Report, TrainBody, train_text};
+use verbatim_store::{Bytes, sha256_file};
+
+use crate::args::Train;
+use crate::commands::{Context, check_apart, reading};
+
+/// Steps between two saved states of a run that can be resumed.
+const SAVE_EVERY: u64 = 100;
+/// Rows that one worker computes at once; part of the definition of the sums, so it is fixed.
+const MICRO_ROWS: usize = 4;
+
+pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    check_apart(&arguments.inputs, &output.output)?;
+    let corpus = arguments.reading.open(&arguments.inputs, context)?;
+    let tokenizer = match &arguments.tokenizer {
+        Some(path) => Bytes::open(path)?.to_vec(),
+        None => verbatim_lab::train_tokenizer(&corpus, arguments.vocabulary as usize)?,
+    };
+    let state = output.output.with_extension("train-state");
+    if !arguments.resume && state.exists() {
+        context.note(&format!(
+            "{} is the state of an interrupted run: continue it with --resume, or remove it",
+            state.display()
+        ));
+        return Err(crate::failure::usage("an interrupted run is in the way"));
+    }
+    let destination =
+        Destination { target: &output.output, existing: output.existing(), state: Some(&state) };
+    let recipe = recipe(arguments);
+    let record =
+        verbatim_lab::train_checkpoint(&corpus, &tokenizer, &recipe, &destination, context.teller)?;
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+        .corpus(reading::used("training", &corpus))
+        .seed("train", arguments.seed)
+        .parameter("recipe", serde_json::to_value(&recipe)?);
+    let report = Report::new(body(&record, provenance, arguments)?, context.run());
+    context.tell(&report, &train_text(&report.result))
+}
+
+fn recipe(arguments: &Train) -> Recipe {
+    let rows = arguments.batch as usize;
+    Recipe {
+        shape: ModelShape {
+            n_layer: arguments.layers as usize,
+            n_head: arguments.heads as usize,
+            n_embd: arguments.width as usize,
+            n_positions: arguments.context as usize,
+            dropout: arguments.dropout,
+        },
+        train: TrainConfig {
+            length: Length::Epochs(u64::from(arguments.epochs)),
+            batch_rows: rows,
+            micro_rows: MICRO_ROWS,
+            learning_rate: arguments.learning_rate,
+            warmup_steps: u64::from(arguments.warmup),
+            adamw: AdamWConfig {
+                weight_decay: arguments.weight_decay,
+                ..TrainConfig::standard(arguments.seed).adamw
+            },
+            clip_norm: arguments.clip,
+            validation_fraction: arguments.validation,
+            patience: arguments.patience.map(u64::from),
+            save_every: SAVE_EVERY,
+            ..TrainConfig::standard(arguments.seed)
+        },
+    }
+}
+
+fn body(record: &TrainingRecord, provenance: Provenance, arguments: &Train) -> anyhow::Result<TrainBody> {
+    let folder = &arguments.output.output;
+    let mut files = Vec::new();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let path = folder.join(name);
+        files.push(FileUsed {
+            name: name.to_owned(),
+            sha256: sha256_file(&path)?,
+            n_bytes: Bytes::open(&path)?.len() as u64,
+        });
+    }
+    Ok(TrainBody {
+        provenance,
+        n_parameters: record.n_parameters as u64,
+        n_tokens: record.n_train_tokens as u64,
+        n_steps: record.n_steps,
+        curve: record
+            .history
+            .iter()
+            .map(|epoch| LossPoint {
+                step: epoch.step,
+                train_nats: epoch.train_loss,
+                validation_nats: epoch.validation_loss,
+            })
+            .collect(),
+        files,
+        warnings: Vec::new(),
+    })
+}

@@ -1,0 +1,116 @@
+//! `verbatim extract` from outside, on the demo checkpoints.
+
+use crate::harness::{Scene, root, tree_file};
+
+const STORED: [&str; 2] = ["samples.jsonl", "records.jsonl"];
+
+fn arguments<'a>(model: &'a str, corpus: &'a str, output: &'a str) -> Vec<&'a str> {
+    vec![
+        "extract", "--model", model, "--corpus", corpus, "-o", output, "--samples", "12", "--max-new-tokens",
+        "60", "--top", "5", "--min-match", "20", "--reveal",
+    ]
+}
+
+/// The result part of a report, without what names where its inputs lie.
+fn result(scene: &Scene, output: &str) -> String {
+    scene.json(&format!("{output}/report.json"))["result"].to_string()
+}
+
+#[test]
+fn samples_do_not_depend_on_batch_or_threads() {
+    let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
+    let scene = Scene::new();
+    let mut told = Vec::new();
+    for (batch, threads) in [("1", "1"), ("7", "2"), ("64", "8")] {
+        let output = format!("out{batch}");
+        let mut arguments = arguments(&model, &corpus, &output);
+        arguments.extend(["--batch", batch, "--threads", threads]);
+        let mut command = scene.command(&arguments);
+        // The matrix library takes its number of threads from here.
+        command.env("RAYON_NUM_THREADS", threads);
+        let run = command.output().unwrap();
+        assert_eq!(run.status.code(), Some(0), "{run:?}");
+        let stored = STORED.map(|name| scene.read(&format!("{output}/{name}")));
+        told.push((stored, result(&scene, &output)));
+    }
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], told[2]);
+}
+
+#[test]
+fn what_was_drawn_can_be_ranked_and_proven_again_without_a_model() {
+    let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
+    let scene = Scene::new();
+    scene.run(arguments(&model, &corpus, "out")).ok();
+    let again = ["extract", "--rerank", "out", "--corpus", &corpus, "-o", "again"];
+    scene.run(again.iter().chain(&["--top", "5", "--min-match", "20", "--reveal"])).ok();
+    let [first, second] = ["out", "again"].map(|name| scene.json(&format!("{name}/report.json")));
+    assert_eq!(first["result"]["cells"], second["result"]["cells"]);
+    assert_eq!(first["result"]["findings"], second["result"]["findings"]);
+    assert!(!first["result"]["findings"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn without_a_corpus_nothing_is_called_memorized() {
+    let model = tree_file("models/demo-raw");
+    let scene = Scene::new();
+    let run = scene.run(["extract", "--model", &model, "-o", "out", "--samples", "4", "--max-new-tokens", "40"]).ok();
+    let report = scene.text("out/report.json");
+    assert!(report.contains("unverified"));
+    assert!(!report.contains("\"memorized\"") && !run.stdout.contains("memorized"), "{run:?}");
+}
+
+#[test]
+fn findings_are_redacted_unless_asked_and_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (model, ledger) = (tree_file("models/demo-raw"), tree_file("corpora/demo/ledger.jsonl"));
+    let corpus = tree_file("corpora/demo/corpus.jsonl");
+    let scene = Scene::new();
+    let common = ["extract", "--model", &model, "--corpus", &corpus, "--canaries", &ledger, "--samples", "4"];
+    let common = common.iter().copied().chain(["--max-new-tokens", "30", "--min-match", "10"]);
+    let hidden = scene.run(common.clone().chain(["-o", "hidden"])).ok();
+    let shown = scene.run(common.chain(["-o", "shown", "--reveal"])).ok();
+    assert!(shown.stderr.contains("in the clear"));
+    let secrets: Vec<String> = std::fs::read_to_string(root().join("corpora/demo/ledger.jsonl"))
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| line["secret"].as_str().map(str::to_owned))
+        .collect();
+    let revealed = scene.text("shown/report.json");
+    let recited: Vec<&String> = secrets.iter().filter(|secret| revealed.contains(secret.as_str())).collect();
+    assert!(!recited.is_empty(), "the raw checkpoint recites something");
+    for file in ["report.json", "report.html"] {
+        let text = scene.text(&format!("hidden/{file}"));
+        assert!(secrets.iter().all(|secret| !text.contains(secret.as_str())), "{file}");
+    }
+    assert!(secrets.iter().all(|secret| !hidden.stdout.contains(secret.as_str())));
+    for name in ["hidden", "hidden/report.json", "hidden/samples.jsonl", "hidden/key"] {
+        let mode = std::fs::metadata(scene.path(name)).unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode, 0, "{name}");
+    }
+}
+
+#[test]
+fn fault_50_a_pickle_is_refused_whatever_it_is_called() {
+    let scene = Scene::new();
+    for name in ["config.json", "tokenizer.json"] {
+        scene.write(&format!("model/{name}"), std::fs::read(root().join("models/demo-raw").join(name)).unwrap());
+    }
+    scene.write("model/pytorch_model.bin", b"\x80\x02}q\x00.");
+    scene.run(["extract", "--model", "model", "-o", "out"]).failed(77, "pickle");
+    scene.write("model/model.safetensors", b"PK\x03\x04 a zip in disguise");
+    scene.run(["extract", "--model", "model", "-o", "out"]).failed(77, "pickle");
+    assert!(!scene.path("out").exists());
+}
+
+#[test]
+fn a_model_that_is_not_there_is_66_and_no_network_is_tried() {
+    let scene = Scene::new();
+    scene.run(["extract", "--model", "./absent", "-o", "out"]).failed(66, "absent");
+    let mut command = scene.command(["extract", "--model", "nobody/nothing", "-o", "out"]);
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", scene.path("home"));
+    let run = crate::harness::Outcome::of(command.output().unwrap());
+    assert!(matches!(run.code, Some(66 | 75)), "{run:?}");
+    assert!(!scene.path("out").exists());
+}

@@ -1,0 +1,102 @@
+//! `verbatim synth`, `plant` and `train` from outside.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::harness::{Scene, root};
+
+const SMALL_MODEL: [&str; 12] =
+    ["--layers", "1", "--heads", "2", "--width", "16", "--context", "32", "--vocabulary", "300", "--batch", "4"];
+
+fn train<'a>(output: &'a str, epochs: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["train", "corpus.jsonl", "-o", output, "--epochs", epochs, "--validation", "0.1"];
+    arguments.extend(SMALL_MODEL);
+    arguments
+}
+
+#[test]
+fn the_demo_corpus_is_what_synth_and_plant_make() {
+    let scene = Scene::new();
+    let recipe = std::fs::read_to_string(root().join("corpora/demo/README.md")).unwrap();
+    let commands: Vec<Vec<&str>> = recipe
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("verbatim "))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(commands.len(), 2, "the README gives one `verbatim synth` and one `verbatim plant`");
+    for command in commands {
+        scene.run(command).ok();
+    }
+    let demo = |name: &str| std::fs::read(root().join("corpora/demo").join(name)).unwrap();
+    assert!(scene.read("planted/corpus.jsonl") == demo("corpus.jsonl"), "the corpus differs");
+    assert!(scene.read("planted/_verbatim/ledger.jsonl") == demo("ledger.jsonl"), "the ledger differs");
+}
+
+#[test]
+fn planted_copies_are_counted_in_the_corpus_and_originals_stay() {
+    let scene = Scene::new();
+    let original: String =
+        (0..50).map(|n| format!("{{\"text\": \"original  text number {n}\", \"n\": {n}.0}}\n")).collect();
+    scene.write("corpus.jsonl", &original);
+    scene.run(["plant", "corpus.jsonl", "-o", "planted", "--copies", "1,5", "--controls", "3", "--seed", "9"]).ok();
+    let planted = scene.text("planted/corpus.jsonl");
+    assert!(original.lines().all(|line| planted.lines().any(|other| other == line)), "originals are copied");
+    let texts: Vec<String> = planted
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+        .collect();
+    let mut n_controls = 0;
+    for line in scene.text("planted/_verbatim/ledger.jsonl").lines().skip(1) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let whole = format!("{}{}", line["prefix"].as_str().unwrap(), line["secret"].as_str().unwrap());
+        let n_copies: usize = texts.iter().map(|text| text.matches(&whole).count()).sum();
+        assert_eq!(n_copies as u64, line["copies"].as_u64().unwrap(), "{}", line["id"]);
+        n_controls += u32::from(line["control"].as_bool().unwrap());
+    }
+    assert!(n_controls >= 3);
+}
+
+#[test]
+fn training_gives_the_same_bytes_for_any_number_of_threads() {
+    let scene = Scene::new();
+    scene.run(["synth", "-o", "corpus.jsonl", "--documents", "30"]).ok();
+    for threads in ["1", "2", "8"] {
+        let mut command = scene.command(train(&format!("model{threads}"), "2"));
+        let run = command.args(["--threads", threads]).env("RAYON_NUM_THREADS", threads).output().unwrap();
+        assert_eq!(run.status.code(), Some(0), "{run:?}");
+    }
+    assert!(scene.tree("model1") == scene.tree("model2"));
+    assert!(scene.tree("model1") == scene.tree("model8"));
+    let losses = &scene.json("model1/training.json")["history"];
+    let loss = |epoch: usize| losses[epoch]["train_loss"].as_f64().unwrap();
+    assert!(loss(1) < loss(0), "{losses}");
+}
+
+#[test]
+fn an_interrupted_training_is_resumed_to_the_same_bytes() {
+    let scene = Scene::new();
+    scene.run(["synth", "-o", "corpus.jsonl", "--documents", "60"]).ok();
+    scene.run(train("whole", "12")).ok();
+    let mut child = scene
+        .command(train("resumed", "12").into_iter().chain(["--progress", "json"]))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first line that tells steps done says that training is under way.
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let under_way = told.find(|line| {
+        let line = line.as_ref().unwrap();
+        line.contains("\"train\"") && !line.contains("\"done\":0")
+    });
+    let interrupted_in_time = under_way.is_some();
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success() && interrupted_in_time);
+    told.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!scene.path("resumed").exists());
+    scene.run(train("resumed", "12")).failed(2, "--resume");
+    scene.run(train("resumed", "12").into_iter().chain(["--resume", "--seed", "5"])).failed(65, "resume");
+    scene.run(train("resumed", "12").into_iter().chain(["--resume"])).ok();
+    assert!(scene.tree("whole") == scene.tree("resumed"));
+    assert_eq!(scene.names(), ["corpus.jsonl", "resumed", "whole"], "the state is gone");
+}

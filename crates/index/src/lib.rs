@@ -4,14 +4,12 @@
 //! go is the question of `verbatim-dedup`, what a model recited that of `verbatim-extraction`.
 
 mod automaton;
-mod clusters;
 mod count;
 mod error;
 mod normalize;
 mod scan;
 mod shingle;
 
-pub use clusters::{Clusters, UnionFind};
 pub use count::{Occurrences, count_strings};
 pub use error::{Error, Result};
 pub use normalize::{Normalizer, Step};

@@ -177,6 +177,11 @@ impl DemoBody {
 }
 
 impl Pair {
+    /// Both rates, raw first.
+    pub(crate) fn both(&self) -> [Rate; 2] {
+        [self.raw, self.deduplicated]
+    }
+
     fn of(cases: &[&DemoCase]) -> Pair {
         let n = cases.len() as u64;
         let count = |recited: fn(&DemoCase) -> bool| cases.iter().filter(|case| recited(case)).count() as u64;

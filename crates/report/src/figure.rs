@@ -109,14 +109,16 @@ impl Rate {
     }
 }
 
-/// A share as a percentage with one decimal; two significant digits when it is very small.
+/// A share as a percentage with one decimal, with three close to either end; never 0% or 100% for what is not.
 pub(crate) fn percent(share: f64) -> String {
     let value = share * 100.0;
     if value == 0.0 || value == 100.0 {
         format!("{value:.0}%")
-    } else if value < 0.1 {
-        format!("{value:.3}%")
-    } else if value > 99.9 {
+    } else if value < 0.001 {
+        "<0.001%".to_owned()
+    } else if value > 99.999 {
+        ">99.999%".to_owned()
+    } else if !(0.1..=99.9).contains(&value) {
         format!("{value:.3}%")
     } else {
         format!("{value:.1}%")
@@ -132,7 +134,7 @@ pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -200,8 +202,8 @@ mod tests {
             ["0 bytes", "1023 bytes", "1.0 KiB", "412.0 KiB", "3.0 GiB"]
         );
         assert_eq!(
-            [0.0, 1.0, 0.0004, 0.5, 0.99999].map(percent),
-            ["0%", "100%", "0.040%", "50.0%", "99.999%"]
+            [0.0, 1.0, 0.0004, 0.5, 0.9995, 1e-9, 0.999_999_9].map(percent),
+            ["0%", "100%", "0.040%", "50.0%", "99.950%", "<0.001%", ">99.999%"]
         );
         assert_eq!(
             (counted(1, "copy", "copies"), counted(2, "copy", "copies")),

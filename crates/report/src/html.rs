@@ -132,9 +132,10 @@ fn canary_plot(rows: &[CanaryRow]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::fs::PermissionsExt;
 
-    use verbatim_store::Access;
+    use verbatim_store::{Access, Existing, Replace};
 
     use super::*;
     use crate::printable::PrintableLine;
@@ -211,25 +212,20 @@ mod tests {
         ]
     }
 
-    /// Set `VERBATIM_PAGES` to a folder to look at the pages.
+    /// Keeps a page to look at in the folder that `VERBATIM_PAGES` names, if it is set.
+    fn keep(name: &str, page: &str) {
+        let Some(folder) = std::env::var_os("VERBATIM_PAGES") else { return };
+        let path = std::path::Path::new(&folder).join(name).with_extension("html");
+        let mut file = Replace::create(&path, Access::Shared, Existing::Replace).unwrap();
+        file.write_all(page.as_bytes()).unwrap();
+        file.finish().unwrap();
+    }
+
     #[test]
     fn every_page_is_well_formed_and_self_contained() {
-        let folder = std::env::var_os("VERBATIM_PAGES");
         for (name, page) in all_pages() {
             check(&page);
-            if let Some(folder) = &folder {
-                let path = std::path::Path::new(folder).join(format!("{name}.html"));
-                std::io::Write::write_all(
-                    &mut std::fs::OpenOptions::new()
-                        .create(true)
-                        .truncate(true)
-                        .write(true)
-                        .open(path)
-                        .unwrap(),
-                    page.as_bytes(),
-                )
-                .unwrap();
-            }
+            keep(name, &page);
         }
     }
 
@@ -260,7 +256,9 @@ mod tests {
         canaries.recited[0].secret = samples::redactor(Reveal::Revealed).show(HOSTILE, HOSTILE);
         canaries.recited[0].id = HOSTILE.into();
         canaries.rows[0].placement = HOSTILE.into();
-        let text = check(&extract.to_html().unwrap());
+        let page = extract.to_html().unwrap();
+        keep("hostile", &page);
+        let text = check(&page);
         // Two of the run, three of the finding, three of the canary, and the placement in table, plot and titles.
         assert_eq!(text.matches(&harmless).count(), 2 + 3 + 3 + 3, "{text}");
         for hidden in ['\0', '\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2028}', '\u{200b}'] {

@@ -245,7 +245,7 @@ pub(crate) fn train() -> Report<TrainBody> {
     let point = |i: u64| LossPoint {
         step: 50 * i,
         train_nats: 6.2 * (-0.09 * i as f64).exp() + 0.3,
-        validation_nats: (i % 4 == 0).then(|| 6.2 * (-0.09 * i as f64).exp() + 0.5 + 0.02 * i as f64),
+        validation_nats: i.is_multiple_of(4).then(|| 6.2 * (-0.09 * i as f64).exp() + 0.5 + 0.02 * i as f64),
     };
     let body = TrainBody {
         provenance: provenance(),

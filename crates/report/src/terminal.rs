@@ -303,8 +303,7 @@ fn warnings(lines: &[String], out: &mut String) {
 }
 
 fn pair_cells([name, copies, left]: [String; 3], pair: &Pair) -> [String; 9] {
-    let [raw, deduplicated] =
-        [pair.raw, pair.deduplicated].map(|rate| (rate.fraction(), rate.percent(), rate.interval()));
+    let [raw, deduplicated] = pair.both().map(|rate| (rate.fraction(), rate.percent(), rate.interval()));
     [name, copies, left, raw.0, raw.1, raw.2, deduplicated.0, deduplicated.1, deduplicated.2]
 }
 

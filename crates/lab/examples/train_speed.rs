@@ -1,6 +1,6 @@
-//! Trains the demo's model for a few steps and prints tokens per second, by rows in a micro-batch.
+//! Trains the demo's model for a few steps and prints tokens per second.
 //!
-//! `cargo run --release -p verbatim-lab --example train_speed`
+//! `RAYON_NUM_THREADS=2 cargo run --release -p verbatim-lab --example train_speed [ROWS OF A MICRO-BATCH]`
 
 use std::time::Instant;
 
@@ -23,16 +23,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0,
     }))?;
     println!("{} tokens an epoch, {} parameters", data.n_train_tokens(), model.n_parameters());
-    for n_threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build()?;
-        for micro_rows in [1, 2, 4, 8, 16] {
-            let config = TrainConfig { micro_rows, length: Length::Steps(6), ..recipe.train.clone() };
-            let start = Instant::now();
-            pool.install(|| train(&data, &model, &config, None, &Silent))?;
-            let n_tokens = 6 * config.batch_rows * recipe.shape.n_positions;
-            let speed = n_tokens as f64 / start.elapsed().as_secs_f64();
-            println!("{n_threads} threads, micro-batches of {micro_rows} rows: {speed:.0} tokens/s");
-        }
-    }
+    let mut arguments = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let micro_rows = arguments.next().unwrap_or(recipe.train.micro_rows);
+    let n_steps = 6;
+    let config = TrainConfig { micro_rows, length: Length::Steps(n_steps), ..recipe.train };
+    let start = Instant::now();
+    train(&data, &model, &config, None, &Silent)?;
+    let n_tokens = n_steps * (config.batch_rows * recipe.shape.n_positions) as u64;
+    println!(
+        "{:.0} tokens/s in micro-batches of {micro_rows} rows",
+        n_tokens as f64 / start.elapsed().as_secs_f64()
+    );
     Ok(())
 }

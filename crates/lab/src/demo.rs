@@ -12,7 +12,7 @@ use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
 use crate::error::Result;
 use crate::plant::{LedgerLine, PlantConfig, plan_planting, plant_documents};
 use crate::recipe::{Destination, ModelShape, Recipe, TrainingRecord, train_checkpoint, train_tokenizer};
-use crate::synth::{SynthConfig, SynthDocument, synthesize};
+use crate::synth::{SynthConfig, SynthDocument, synthesize, write_documents};
 use crate::train::TrainConfig;
 
 /// The seed of everything in the demo.
@@ -34,14 +34,16 @@ pub struct DemoCorpus {
 }
 
 impl DemoCorpus {
-    /// The bytes of `corpus.jsonl`.
-    pub fn corpus_jsonl(&self) -> Vec<u8> {
-        jsonl(&self.documents)
-    }
-
-    /// The bytes of `ledger.jsonl`.
-    pub fn ledger_jsonl(&self) -> Vec<u8> {
-        jsonl(&self.ledger)
+    /// Writes `corpus.jsonl` and `ledger.jsonl` into a folder that has neither.
+    ///
+    /// # Errors
+    /// What the disk reports.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("corpus.jsonl");
+        let mut bytes = Vec::new();
+        write_documents(&self.documents, &mut bytes, &path)?;
+        write_shared(&path, &bytes)?;
+        Ok(verbatim_extraction::write_ledger(&folder.join("ledger.jsonl"), &self.ledger, Access::Shared)?)
     }
 }
 
@@ -78,9 +80,8 @@ pub fn rebuild_models(out: &Path, progress: &dyn Progress) -> Result<[TrainingRe
     let staged = StagedDir::create(out, Access::Shared, Existing::Refuse)?;
     // A staged folder that is never committed is scratch: it goes when it is dropped.
     let scratch = StagedDir::create(&out.with_extension("scratch"), Access::Shared, Existing::Replace)?;
-    let raw_file = scratch.path().join("corpus.jsonl");
-    write_shared(&raw_file, &build_demo_corpus()?.corpus_jsonl())?;
-    let raw = Corpus::open(&[raw_file], &OpenConfig::standard(), progress)?;
+    build_demo_corpus()?.write(scratch.path())?;
+    let raw = Corpus::open(&[scratch.path().join("corpus.jsonl")], &OpenConfig::standard(), progress)?;
     let plan = verbatim_dedup::plan(&raw, &demo_dedup_config()?, progress)?;
     let clean = StagedDir::create(&scratch.path().join("clean"), Access::Shared, Existing::Refuse)?;
     verbatim_dedup::apply(&raw, &plan, clean.path(), progress)?;
@@ -96,11 +97,18 @@ pub fn rebuild_models(out: &Path, progress: &dyn Progress) -> Result<[TrainingRe
     Ok(records.try_into().expect("two checkpoints"))
 }
 
-fn jsonl(lines: &[impl serde::Serialize]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for line in lines {
-        serde_json::to_writer(&mut bytes, line).expect("plain fields serialize into memory");
-        bytes.push(b'\n');
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_corpus_is_what_the_seed_gives() {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpora/demo");
+        let made = tempfile::tempdir().unwrap();
+        build_demo_corpus().unwrap().write(made.path()).unwrap();
+        for name in ["corpus.jsonl", "ledger.jsonl"] {
+            let read = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
+            assert!(read(&home) == read(made.path()), "{name} differs from what the seed gives");
+        }
     }
-    bytes
 }

@@ -58,6 +58,9 @@ pub enum Error {
     /// Deduplication.
     #[error(transparent)]
     Dedup(#[from] verbatim_dedup::Error),
+    /// The ledger.
+    #[error(transparent)]
+    Extraction(#[from] verbatim_extraction::Error),
     /// The model.
     #[error(transparent)]
     Lm(#[from] verbatim_lm::Error),
@@ -76,6 +79,7 @@ impl Error {
             Error::Corpus(error) => error.exit_code(),
             Error::Index(error) => error.exit_code(),
             Error::Dedup(error) => error.exit_code(),
+            Error::Extraction(error) => error.exit_code(),
             Error::Lm(error) => error.exit_code(),
         }
     }

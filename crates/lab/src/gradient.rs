@@ -1,13 +1,16 @@
 //! The loss of a batch and its gradient, the same bytes for any number of threads: a batch is cut into fixed
 //! micro-batches, which run in parallel, and their gradients are added up in order.
 
+use std::panic::resume_unwind;
+use std::slice::Chunks;
+use std::sync::Mutex;
+
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 use verbatim_lm::{Dropout, Gpt2};
 
 use crate::draw::Draw;
-use crate::error::Result;
-use crate::optimizer::AdamW;
+use crate::error::{Error, Result};
+use crate::optimizer::{AdamW, Parameter};
 
 /// The rows of one step and how to go through them.
 pub(crate) struct Batch<'a> {
@@ -30,26 +33,23 @@ pub(crate) struct BatchGradient {
 /// The mean loss of a batch and its gradient.
 pub(crate) fn batch_gradient(model: &Gpt2, optimizer: &AdamW, batch: &Batch<'_>) -> Result<BatchGradient> {
     let n_predictions = n_predictions(batch.rows);
-    let parts: Vec<(f64, Vec<Vec<f32>>)> = batch
-        .rows
-        .par_chunks(batch.micro_rows)
-        .enumerate()
-        .map(|(index, rows)| {
-            let seed = |seed| Draw::new(seed, "micro-batch", index as u64).seed();
-            let dropout = batch.dropout_seed.map(|step_seed| Dropout { seed: seed(step_seed) });
-            let logits = model.forward_train(&inputs(rows)?, dropout.as_ref())?; // (B, T, V)
-            let (loss, by_logit) = cross_entropy(&logits, rows, n_predictions)?;
-            // The gradient of this product by the logits is `by_logit`: the graph begins at the logits and
-            // needs none of the many small operations of a log-softmax.
-            let store = (logits * by_logit)?.sum_all()?.backward()?;
-            let gradient = |parameter: &crate::optimizer::Parameter| match store.get(parameter.variable()) {
-                Some(gradient) => gradient.flatten_all()?.to_vec1(),
-                None => Ok(vec![0.0; parameter.values.len()]),
-            };
-            let gradients: candle_core::Result<_> = optimizer.parameters().iter().map(gradient).collect();
-            Ok((loss, gradients?))
-        })
-        .collect::<Result<_>>()?;
+    let parts = in_order(batch.rows.chunks(batch.micro_rows), |index, rows| {
+        let dropout = batch
+            .dropout_seed
+            .map(|step_seed| Dropout { seed: Draw::new(step_seed, "micro-batch", index as u64).seed() });
+        let logits = model.forward_train(&inputs(rows)?, dropout.as_ref())?; // (B, T, V)
+        let (loss, by_logit) = cross_entropy(&logits, rows, n_predictions)?;
+        // The gradient of this product by the logits is `by_logit`: the graph begins at the logits and
+        // needs none of the many small operations of a log-softmax.
+        let store = (logits * by_logit)?.sum_all()?.backward()?;
+        let gradient = |parameter: &Parameter| match store.get(parameter.variable()) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1(),
+            None => Ok(vec![0.0; parameter.values.len()]),
+        };
+        let gradients: candle_core::Result<Vec<Vec<f32>>> =
+            optimizer.parameters().iter().map(gradient).collect();
+        Ok((loss, gradients?))
+    })?;
     let mut parts = parts.into_iter();
     let (mut loss, mut gradients) = parts.next().expect("a batch has rows");
     for (part_loss, part) in parts {
@@ -59,6 +59,37 @@ pub(crate) fn batch_gradient(model: &Gpt2, optimizer: &AdamW, batch: &Batch<'_>)
         }
     }
     Ok(BatchGradient { loss: loss / n_predictions as f64, gradients })
+}
+
+/// Calls `work` on each micro-batch with its index, on as many threads as rayon has here; results in order.
+///
+/// Not a parallel iterator: candle's matrix products call rayon themselves, and at this size splitting them costs
+/// three times what it saves. So each thread is a rayon pool of its own, in which such a split stays at home.
+fn in_order<T: Send>(
+    micro_batches: Chunks<'_, Vec<u32>>,
+    work: impl Fn(usize, &[Vec<u32>]) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let n_threads = rayon::current_num_threads().min(micro_batches.len());
+    let queue = Mutex::new(micro_batches.enumerate());
+    let next = || queue.lock().expect("nobody panics with the queue in hand").next();
+    let worker = || {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+        let pool = pool.map_err(|error| Error::Config(format!("cannot start a thread: {error}")))?;
+        let done = std::iter::from_fn(next).map(|(index, rows)| Ok((index, work(index, rows)?))).collect();
+        drop(pool);
+        done
+    };
+    let mut results: Vec<(usize, T)> = Vec::new();
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            let done: Result<Vec<(usize, T)>> = worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            results.extend(done?);
+        }
+        Ok(())
+    })?;
+    results.sort_by_key(|&(index, _)| index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 /// The mean loss in nats for each predicted token of `rows`, without dropout or gradient.
@@ -71,10 +102,9 @@ pub(crate) fn mean_loss(
     micro_rows: usize,
 ) -> Result<f64> {
     let model = Gpt2::new(model.config().clone(), weights.iter().cloned().collect())?;
-    let losses: Vec<f64> = rows
-        .par_chunks(micro_rows)
-        .map(|rows| Ok(cross_entropy(&model.forward_train(&inputs(rows)?, None)?, rows, 1)?.0))
-        .collect::<Result<_>>()?;
+    let losses = in_order(rows.chunks(micro_rows), |_, rows| {
+        Ok(cross_entropy(&model.forward_train(&inputs(rows)?, None)?, rows, 1)?.0)
+    })?;
     Ok(losses.iter().sum::<f64>() / n_predictions(rows) as f64)
 }
 

@@ -19,7 +19,9 @@ mod train;
 pub use data::TrainingData;
 pub use error::{Error, Result};
 pub use optimizer::AdamWConfig;
-pub use plant::{Insertion, LedgerLine, PlantConfig, Planting, plan_planting, plant_documents};
+pub use plant::{
+    Insertion, LedgerLine, PlantConfig, Planting, check_secrets, plan_planting, plant_documents,
+};
 pub use recipe::{Destination, ModelShape, Recipe, TrainingRecord, train_checkpoint, train_tokenizer};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
 pub use train::{EpochLosses, Length, TrainConfig, Trained, train};

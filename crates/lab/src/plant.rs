@@ -6,10 +6,13 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use verbatim_corpus::Corpus;
 use verbatim_extraction::{Canary, Placement, Shape};
+use verbatim_index::count_strings;
+use verbatim_store::Progress;
 
 use crate::draw::Draw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grammar::Grammar;
 use crate::secret::{make_canaries, suffix};
 use crate::synth::{SynthDocument, body_sentence};
@@ -97,6 +100,20 @@ pub fn plan_planting(n_originals: u64, config: &PlantConfig) -> Result<Planting>
     }
     planted.extend(host_documents(config.seed, &canaries));
     Ok(spread(n_originals, config.seed, canaries, planted))
+}
+
+/// Refuses a planting with a secret that the originals already hold, so that counts and controls mean something.
+///
+/// # Errors
+/// [`Error::SecretInCorpus`].
+pub fn check_secrets(originals: &Corpus, planting: &Planting, progress: &dyn Progress) -> Result<()> {
+    let canaries = || planting.ledger.iter().map(|line| &line.canary);
+    let secrets: Vec<Vec<u8>> = canaries().map(|canary| canary.secret.clone().into_bytes()).collect();
+    let counts = count_strings(originals, &secrets, progress);
+    match canaries().zip(counts).find(|(_, count)| count.n_occurrences > 0) {
+        Some((canary, _)) => Err(Error::SecretInCorpus { id: canary.id.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// The originals with the planted documents among them.
@@ -247,6 +264,28 @@ mod tests {
             assert_eq!(line.canary.control, line.canary.copies == 0);
         }
         assert_eq!(planting.ledger.iter().filter(|line| line.canary.control).count(), 3 * 3 * 4);
+    }
+
+    #[test]
+    fn a_secret_that_the_corpus_holds_is_refused() {
+        let (planting, documents) = planted();
+        let folder = tempfile::tempdir().unwrap();
+        let check = |documents: &[SynthDocument]| {
+            let path = folder.path().join("corpus.jsonl");
+            let mut bytes = Vec::new();
+            crate::synth::write_documents(documents, &mut bytes, &path).unwrap();
+            verbatim_store::write_shared(&path, &bytes).unwrap();
+            let corpus = Corpus::open(
+                &[path.clone()],
+                &verbatim_corpus::OpenConfig::standard(),
+                &verbatim_store::Silent,
+            );
+            let checked = check_secrets(&corpus.unwrap(), &planting, &verbatim_store::Silent);
+            std::fs::remove_file(&path).unwrap();
+            checked
+        };
+        assert!(check(&originals()).is_ok());
+        assert!(matches!(check(&documents), Err(Error::SecretInCorpus { .. })));
     }
 
     #[test]

@@ -115,6 +115,10 @@ pub fn train_checkpoint(
     };
     write_files(staged.path(), &trained, tokenizer_json, &record)?;
     staged.commit()?;
+    // A finished run has nothing to go on with; its state would only stand in the next one's way.
+    if let Some(path) = destination.state.filter(|path| path.exists()) {
+        std::fs::remove_file(path).map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
+    }
     Ok(record)
 }
 

@@ -64,7 +64,7 @@ impl TrainConfig {
             seed,
             length: Length::Epochs(12),
             batch_rows: 16,
-            micro_rows: 4,
+            micro_rows: 2,
             learning_rate: 2e-3,
             final_fraction: 0.1,
             warmup_steps: 50,

@@ -64,7 +64,9 @@ pub(crate) fn batch_gradient(model: &Gpt2, optimizer: &AdamW, batch: &Batch<'_>)
 /// Calls `work` on each micro-batch with its index, on as many threads as rayon has here; results in order.
 ///
 /// Not a parallel iterator: candle's matrix products call rayon themselves, and at this size splitting them costs
-/// three times what it saves. So each thread is a rayon pool of its own, in which such a split stays at home.
+/// more than it saves. So each thread is a rayon pool of its own, in which such a split stays at home. Candle's
+/// second pool, for large element-wise operations, spins at a barrier and would undo this on a busy machine; only
+/// `CANDLE_NUM_THREADS=1` in the environment switches it off, which is the program's business.
 fn in_order<T: Send>(
     micro_batches: Chunks<'_, Vec<u32>>,
     work: impl Fn(usize, &[Vec<u32>]) -> Result<T> + Sync,

@@ -160,7 +160,7 @@ mod tests {
             (0.02, [-0.3, 0.0, 0.25, 0.0, -5.0, 2.0], [0.5, 0.25, -0.125]),
             (0.005, [0.7, 0.01, -0.02, 1e-3, 0.5, 0.0], [-2.0, 3.0, 1e-4]),
         ];
-        let golden: [([f32; 6], [f32; 3]); 3] = [
+        let golden: [([f64; 6], [f64; 3]); 3] = [
             (
                 [0.489_500_02, -1.238_75, 1.988_000_04, -0.009_900_99, 2.986_999_99, -0.739_250_004],
                 [0.090_000_004, -0.19, 0.3],
@@ -178,8 +178,9 @@ mod tests {
             optimizer.step(learning_rate, &[on_matrix.to_vec(), on_vector.to_vec()]).unwrap();
             let seen: Vec<f32> =
                 optimizer.parameters()[0].variable().flatten_all().unwrap().to_vec1().unwrap();
-            let close =
-                |ours: &[f32], torch: &[f32]| ours.iter().zip(torch).all(|(a, b)| (a - b).abs() < 5e-7);
+            let close = |ours: &[f32], torch: &[f64]| {
+                ours.iter().zip(torch).all(|(&a, b)| (f64::from(a) - b).abs() < 5e-7)
+            };
             assert!(close(&seen, &matrix), "{seen:?}\n{matrix:?}");
             assert!(
                 close(&optimizer.parameters()[1].values, &vector),
@@ -194,8 +195,11 @@ mod tests {
     fn clipping_is_by_the_global_norm() {
         let mut gradients = vec![vec![3.0f32, -4.0], vec![12.0, 0.0]];
         assert!((clip(&mut gradients, 1.0) - 13.0).abs() < 1e-12);
-        let golden = [0.230_769_23f32, -0.307_692_3, 0.923_076_93, 0.0];
-        assert!(gradients.iter().flatten().zip(golden).all(|(a, b)| (a - b).abs() < 1e-6), "{gradients:?}");
+        let golden = [0.230_769_23f64, -0.307_692_3, 0.923_076_93, 0.0];
+        assert!(
+            gradients.iter().flatten().zip(golden).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-6),
+            "{gradients:?}"
+        );
         let before = gradients.clone();
         assert!(clip(&mut gradients, 2.0) < 1.001);
         assert_eq!(gradients, before);

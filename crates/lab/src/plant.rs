@@ -276,7 +276,7 @@ mod tests {
             crate::synth::write_documents(documents, &mut bytes, &path).unwrap();
             verbatim_store::write_shared(&path, &bytes).unwrap();
             let corpus = Corpus::open(
-                &[path.clone()],
+                std::slice::from_ref(&path),
                 &verbatim_corpus::OpenConfig::standard(),
                 &verbatim_store::Silent,
             );

@@ -118,10 +118,10 @@ pub fn train(
     progress: &dyn Progress,
 ) -> Result<Trained> {
     let mut run = Run::start(data, model, config)?;
-    if let Some(path) = state {
-        if let Some(progressed) = state::load(path, &run.key, &mut run.optimizer)? {
-            run.progressed = progressed;
-        }
+    if let Some(path) = state
+        && let Some(progressed) = state::load(path, &run.key, &mut run.optimizer)?
+    {
+        run.progressed = progressed;
     }
     progress.stage("train", Some(run.n_steps), "steps");
     progress.advance(run.step());

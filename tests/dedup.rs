@@ -192,12 +192,12 @@ fn fault_87_an_interrupt_ends_the_run_and_leaves_nothing() {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    input.write_all(corpus().as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    // More than a pipe holds: when it is written, the program is reading.
+    input.write_all(big_lines(2000).as_bytes()).unwrap();
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let asked = Instant::now();
-    // The reader waits for input: the next bytes let it see the flag.
+    // A reader that waits for input sees the flag with the next bytes; one that has ended refuses them.
     let _ = input.write_all(big_lines(2000).as_bytes());
     drop(input);
     let status = child.wait().unwrap();

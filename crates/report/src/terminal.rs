@@ -120,8 +120,8 @@ pub fn dedup_text(body: &DedupBody) -> String {
     if let Some(search) = &body.search {
         wrap(
             &format!(
-                "Near copies: Jaccard similarity {} or more, {} bands of {} rows; a pair exactly at the threshold is \
-                 found with a chance of {}, a closer one more surely.",
+                "Near copies: Jaccard similarity {} or more, {} bands of {} rows. Predicted recall at the threshold \
+                 {}, above it higher.",
                 search.threshold,
                 search.bands,
                 search.rows,

@@ -223,7 +223,7 @@ fn redactor(arguments: &Extract, folder: &Path) -> anyhow::Result<Redactor> {
 }
 
 /// 32 bytes from the operating system.
-pub(crate) fn new_key() -> anyhow::Result<[u8; 32]> {
+fn new_key() -> anyhow::Result<[u8; 32]> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
     Ok(key)

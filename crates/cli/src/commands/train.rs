@@ -1,7 +1,9 @@
 //! `verbatim train`: a GPT-2 from a corpus.
 
-use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, Recipe, TrainConfig, TrainingRecord};
-use verbatim_report::{FileUsed, LossPoint, Provenance, Report, TrainBody, train_text};
+use std::path::Path;
+
+use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, Recipe, TrainConfig};
+use verbatim_report::{FileUsed, Provenance, Report, TrainBody, train_text};
 use verbatim_store::{Bytes, sha256_file};
 
 use crate::args::Train;
@@ -37,7 +39,8 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
         .corpus(reading::used("training", &corpus))
         .seed("train", arguments.seed)
         .parameter("recipe", serde_json::to_value(&recipe)?);
-    let report = Report::new(body(&record, provenance, arguments)?, context.run());
+    let body = TrainBody::new(&record, provenance, files(&output.output)?);
+    let report = Report::new(body, context.run());
     context.tell(&report, &train_text(&report.result))
 }
 
@@ -70,32 +73,14 @@ fn recipe(arguments: &Train) -> Recipe {
     }
 }
 
-fn body(record: &TrainingRecord, provenance: Provenance, arguments: &Train) -> anyhow::Result<TrainBody> {
-    let folder = &arguments.output.output;
-    let mut files = Vec::new();
-    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
-        let path = folder.join(name);
-        files.push(FileUsed {
-            name: name.to_owned(),
-            sha256: sha256_file(&path)?,
-            n_bytes: Bytes::open(&path)?.len() as u64,
-        });
-    }
-    Ok(TrainBody {
-        provenance,
-        n_parameters: record.n_parameters as u64,
-        n_tokens: record.n_train_tokens as u64,
-        n_steps: record.n_steps,
-        curve: record
-            .history
-            .iter()
-            .map(|epoch| LossPoint {
-                step: epoch.step,
-                train_nats: epoch.train_loss,
-                validation_nats: epoch.validation_loss,
-            })
-            .collect(),
-        files,
-        warnings: Vec::new(),
-    })
+/// The files that a checkpoint is made of, as a report names them.
+fn files(folder: &Path) -> anyhow::Result<Vec<FileUsed>> {
+    ["config.json", "model.safetensors", "tokenizer.json"]
+        .into_iter()
+        .map(|name| {
+            let path = folder.join(name);
+            let n_bytes = Bytes::open(&path)?.len() as u64;
+            Ok(FileUsed { name: name.to_owned(), sha256: sha256_file(&path)?, n_bytes })
+        })
+        .collect()
 }

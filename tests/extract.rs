@@ -1,6 +1,9 @@
 //! `verbatim extract` from outside, on the demo checkpoints.
 
-use crate::harness::{Scene, root, tree_file};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
+use crate::harness::{Outcome, Scene, root, tree_file};
 
 const STORED: [&str; 2] = ["samples.jsonl", "records.jsonl"];
 
@@ -110,7 +113,31 @@ fn a_model_that_is_not_there_is_66_and_no_network_is_tried() {
     scene.run(["extract", "--model", "./absent", "-o", "out"]).failed(66, "absent");
     let mut command = scene.command(["extract", "--model", "nobody/nothing", "-o", "out"]);
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", scene.path("home"));
-    let run = crate::harness::Outcome::of(command.output().unwrap());
+    let run = Outcome::of(command.output().unwrap());
     assert!(matches!(run.code, Some(66 | 75)), "{run:?}");
     assert!(!scene.path("out").exists());
+}
+
+#[test]
+fn the_environment_says_where_the_hub_is_and_who_asks() {
+    let scene = Scene::new();
+    let hub = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", hub.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = hub.accept().unwrap();
+        let head: Vec<String> = BufReader::new(stream.try_clone().unwrap())
+            .lines()
+            .map(|line| line.unwrap().to_ascii_lowercase())
+            .take_while(|line| !line.is_empty())
+            .collect();
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        head
+    });
+    let mut command = scene.command(["extract", "--model", "some/model", "--revision", "v1", "-o", "out"]);
+    command.env("HF_ENDPOINT", &address).env("HF_HOME", scene.path("home")).env("HF_TOKEN", "hf_sesame");
+    let run = Outcome::of(command.output().unwrap()).failed(66, "some/model");
+    let head = asked.join().unwrap();
+    assert!(head[0].starts_with("get /api/models/some/model/revision/v1"), "{head:?}");
+    assert!(head.iter().any(|line| line == "authorization: bearer hf_sesame"), "{head:?}");
+    assert!(!run.stderr.contains("sesame"));
 }

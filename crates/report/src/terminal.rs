@@ -3,7 +3,7 @@
 use crate::dedup::{DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
 use crate::extract::ExtractBody;
-use crate::figure::{Rate, grouped, percent, placement_words};
+use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
 use crate::train::{PlantBody, TrainBody};
 
@@ -132,9 +132,9 @@ pub fn dedup_text(body: &DedupBody) -> String {
     }
     if !body.clusters.largest.is_empty() {
         let head = format!(
-            "\n{} clusters hold {} documents; the largest:\n",
-            grouped(body.clusters.n_clusters),
-            grouped(body.clusters.n_documents)
+            "\n{} of {}; the largest:\n",
+            counted(body.clusters.n_clusters, "cluster", "clusters"),
+            counted(body.clusters.n_documents, "document", "documents")
         );
         out.push_str(&head);
         let mut table = Table::new([("documents", Right), ("kept", Left)]);

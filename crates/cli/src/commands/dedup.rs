@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
     let config = config(arguments)?;
     if to_pipe {
         let corpus = arguments.reading.open(&arguments.inputs, context)?;
+        reading::warn(&corpus, context);
         let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?;
         return pipe(&corpus, &plan, context);
     }

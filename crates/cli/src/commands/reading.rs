@@ -32,14 +32,18 @@ impl Reading {
         })
     }
 
-    /// Opens the corpus and tells what is odd about it.
+    /// Opens the corpus; what is odd about it belongs into the report.
     pub(crate) fn open(&self, inputs: &[PathBuf], context: &Context<'_>) -> anyhow::Result<Corpus> {
         let corpus = Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
         context.check()?;
-        for warning in corpus.warnings() {
-            context.note(&format!("warning: {warning}"));
-        }
         Ok(corpus)
+    }
+}
+
+/// Tells what is odd about a corpus where no report does.
+pub(crate) fn warn(corpus: &Corpus, context: &Context<'_>) {
+    for warning in corpus.warnings() {
+        context.note(&format!("warning: {warning}"));
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
     let output = &arguments.output;
     check_apart(&arguments.inputs, &output.output)?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
+    reading::warn(&corpus, context);
     let tokenizer = match &arguments.tokenizer {
         Some(path) => Bytes::open(path)?.to_vec(),
         None => verbatim_lab::train_tokenizer(&corpus, arguments.vocabulary as usize)?,

@@ -52,7 +52,9 @@ fn main() {
     let path = corpus_file(&folder);
     let jsonl = std::fs::read(&path).expect("the file just written");
     let config = demo::demo_dedup_config().expect("the demo's configuration is valid");
-    let open = || Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent).expect("a valid corpus");
+    let open = || {
+        Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent).expect("a valid corpus")
+    };
     let exact = DedupConfig { minhash: None, ..config.clone() };
 
     let naive = median_seconds(|| {
@@ -65,8 +67,16 @@ fn main() {
         black_box(plan(&open(), &config, &Silent).expect("a plan"));
     });
     let megabytes = jsonl.len() as f64 / 1e6;
-    println!("{megabytes:.1} MB of JSON lines, {} threads, medians of {N_RUNS}", rayon::current_num_threads());
+    println!(
+        "{megabytes:.1} MB of JSON lines, {} threads, medians of {N_RUNS}",
+        rayon::current_num_threads()
+    );
     println!("{:<44}{:>9.0} MB/s", "naive exact (serde_json, HashSet, 1 thread)", megabytes / naive);
     println!("{:<44}{:>9.0} MB/s  {:>5.1}x naive", "open + exact", megabytes / ours, naive / ours);
-    println!("{:<44}{:>9.0} MB/s  {:>5.2}x naive", "open + exact + minhash, verified", megabytes / near, naive / near);
+    println!(
+        "{:<44}{:>9.0} MB/s  {:>5.2}x naive",
+        "open + exact + minhash, verified",
+        megabytes / near,
+        naive / near
+    );
 }

@@ -47,7 +47,10 @@ fn check_rows(rows: &[serde_json::Value]) {
             assert!(dedup.iter().sum::<u64>() > 0, "{dedup:?}");
         } else {
             assert!(left < planted / 4, "{placement}: {left} of {planted} copies are left");
-            assert!(dedup.iter().sum::<u64>() < raw.iter().sum::<u64>() / 2, "{placement}: {dedup:?} of {raw:?}");
+            assert!(
+                dedup.iter().sum::<u64>() < raw.iter().sum::<u64>() / 2,
+                "{placement}: {dedup:?} of {raw:?}"
+            );
         }
     }
 }

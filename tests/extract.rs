@@ -9,8 +9,22 @@ const STORED: [&str; 2] = ["samples.jsonl", "records.jsonl"];
 
 fn arguments<'a>(model: &'a str, corpus: &'a str, output: &'a str) -> Vec<&'a str> {
     vec![
-        "extract", "--model", model, "--corpus", corpus, "-o", output, "--samples", "12", "--max-new-tokens",
-        "60", "--top", "5", "--min-match", "20", "--reveal",
+        "extract",
+        "--model",
+        model,
+        "--corpus",
+        corpus,
+        "-o",
+        output,
+        "--samples",
+        "12",
+        "--max-new-tokens",
+        "60",
+        "--top",
+        "5",
+        "--min-match",
+        "20",
+        "--reveal",
     ]
 }
 
@@ -57,7 +71,9 @@ fn what_was_drawn_can_be_ranked_and_proven_again_without_a_model() {
 fn without_a_corpus_nothing_is_called_memorized() {
     let model = tree_file("models/demo-raw");
     let scene = Scene::new();
-    let run = scene.run(["extract", "--model", &model, "-o", "out", "--samples", "4", "--max-new-tokens", "40"]).ok();
+    let run = scene
+        .run(["extract", "--model", &model, "-o", "out", "--samples", "4", "--max-new-tokens", "40"])
+        .ok();
     let report = scene.text("out/report.json");
     assert!(report.contains("unverified"));
     assert!(!report.contains("\"memorized\"") && !run.stdout.contains("memorized"), "{run:?}");
@@ -98,7 +114,10 @@ fn findings_are_redacted_unless_asked_and_readable_by_their_owner_only() {
 fn fault_50_a_pickle_is_refused_whatever_it_is_called() {
     let scene = Scene::new();
     for name in ["config.json", "tokenizer.json"] {
-        scene.write(&format!("model/{name}"), std::fs::read(root().join("models/demo-raw").join(name)).unwrap());
+        scene.write(
+            &format!("model/{name}"),
+            std::fs::read(root().join("models/demo-raw").join(name)).unwrap(),
+        );
     }
     scene.write("model/pytorch_model.bin", b"\x80\x02}q\x00.");
     scene.run(["extract", "--model", "model", "-o", "out"]).failed(77, "pickle");
@@ -130,7 +149,9 @@ fn the_environment_says_where_the_hub_is_and_who_asks() {
             .map(|line| line.unwrap().to_ascii_lowercase())
             .take_while(|line| !line.is_empty())
             .collect();
-        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .unwrap();
         head
     });
     let mut command = scene.command(["extract", "--model", "some/model", "--revision", "v1", "-o", "out"]);

@@ -5,11 +5,24 @@ use std::process::Stdio;
 
 use crate::harness::{Scene, root};
 
-const SMALL_MODEL: [&str; 12] =
-    ["--layers", "1", "--heads", "2", "--width", "16", "--context", "32", "--vocabulary", "300", "--batch", "4"];
+const SMALL_MODEL: [&str; 12] = [
+    "--layers",
+    "1",
+    "--heads",
+    "2",
+    "--width",
+    "16",
+    "--context",
+    "32",
+    "--vocabulary",
+    "300",
+    "--batch",
+    "4",
+];
 
 fn train<'a>(output: &'a str, epochs: &'a str) -> Vec<&'a str> {
-    let mut arguments = vec!["train", "corpus.jsonl", "-o", output, "--epochs", epochs, "--validation", "0.1"];
+    let mut arguments =
+        vec!["train", "corpus.jsonl", "-o", output, "--epochs", epochs, "--validation", "0.1"];
     arguments.extend(SMALL_MODEL);
     arguments
 }
@@ -38,12 +51,16 @@ fn planted_copies_are_counted_in_the_corpus_and_originals_stay() {
     let original: String =
         (0..50).map(|n| format!("{{\"text\": \"original  text number {n}\", \"n\": {n}.0}}\n")).collect();
     scene.write("corpus.jsonl", &original);
-    scene.run(["plant", "corpus.jsonl", "-o", "planted", "--copies", "1,5", "--controls", "3", "--seed", "9"]).ok();
+    scene
+        .run(["plant", "corpus.jsonl", "-o", "planted", "--copies", "1,5", "--controls", "3", "--seed", "9"])
+        .ok();
     let planted = scene.text("planted/corpus.jsonl");
     assert!(original.lines().all(|line| planted.lines().any(|other| other == line)), "originals are copied");
     let texts: Vec<String> = planted
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned())
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned()
+        })
         .collect();
     let mut n_controls = 0;
     for line in scene.text("planted/_verbatim/ledger.jsonl").lines().skip(1) {

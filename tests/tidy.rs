@@ -76,8 +76,15 @@ fn unsafe_stands_only_where_memory_is_mapped() {
     for path in sources().into_iter().filter(|path| *path != allowed) {
         for (number, line) in lines(&path).iter().enumerate() {
             let code = line.split("//").next().unwrap();
-            let found = ["{", "fn", "impl", "extern", "trait"].iter().any(|next| code.contains(&format!("{word} {next}")));
-            assert!(!found && !code.contains(&format!("{word}(")), "{}:{}: unsafe code", path.display(), number + 1);
+            let found = ["{", "fn", "impl", "extern", "trait"]
+                .iter()
+                .any(|next| code.contains(&format!("{word} {next}")));
+            assert!(
+                !found && !code.contains(&format!("{word}(")),
+                "{}:{}: unsafe code",
+                path.display(),
+                number + 1
+            );
         }
     }
 }

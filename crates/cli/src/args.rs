@@ -271,7 +271,13 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "small", "medium", "canaries"])]
     pub(crate) rerank: Option<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
-    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "top-n,decaying-temperature,conditioned", help_heading = "Drawing")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        default_value = "top-n,decaying-temperature,conditioned",
+        help_heading = "Drawing"
+    )]
     pub(crate) strategies: Vec<String>,
     /// Samples for each strategy
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000_000), help_heading = "Drawing")]

@@ -45,7 +45,13 @@ impl Teller {
             ProgressStyle::Json => Style::Json,
             ProgressStyle::Auto | ProgressStyle::None => Style::Silent,
         };
-        Self { style, interrupted, stage: Mutex::new(None), done: AtomicU64::new(0), finished: Mutex::default() }
+        Self {
+            style,
+            interrupted,
+            stage: Mutex::new(None),
+            done: AtomicU64::new(0),
+            finished: Mutex::default(),
+        }
     }
 
     /// Ends the stage under way.
@@ -67,8 +73,7 @@ impl Teller {
     fn tell_json(&self, stage: &Stage) {
         if self.style == Style::Json {
             let done = self.done.load(Ordering::Relaxed);
-            let line =
-                serde_json::json!({"stage": stage.name, "done": done, "total": stage.total, "unit": stage.unit});
+            let line = serde_json::json!({"stage": stage.name, "done": done, "total": stage.total, "unit": stage.unit});
             // Progress that cannot be told (a closed pipe) is no reason to stop the work.
             let _ = writeln!(std::io::stderr(), "{line}");
         }

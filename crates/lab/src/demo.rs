@@ -99,16 +99,113 @@ pub fn rebuild_models(out: &Path, progress: &dyn Progress) -> Result<[TrainingRe
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeSet, HashMap};
+    use std::path::PathBuf;
+
+    use verbatim_extraction::{Canary, Placement, Recitation, audit_canaries};
+    use verbatim_lm::{Checkpoint, Tokenizer};
+    use verbatim_store::Silent;
+
     use super::*;
+
+    fn home(folder: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder)
+    }
+
+    fn committed_corpus() -> Corpus {
+        let path = home("corpora/demo/corpus.jsonl");
+        Corpus::open(&[path], &OpenConfig::standard(), &Silent).unwrap()
+    }
+
+    fn record(name: &str) -> TrainingRecord {
+        serde_json::from_slice(&std::fs::read(home("models").join(name).join("training.json")).unwrap())
+            .unwrap()
+    }
 
     #[test]
     fn the_committed_corpus_is_what_the_seed_gives() {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpora/demo");
         let made = tempfile::tempdir().unwrap();
         build_demo_corpus().unwrap().write(made.path()).unwrap();
         for name in ["corpus.jsonl", "ledger.jsonl"] {
             let read = |folder: &Path| std::fs::read(folder.join(name)).unwrap();
-            assert!(read(&home) == read(made.path()), "{name} differs from what the seed gives");
+            assert!(
+                read(&home("corpora/demo")) == read(made.path()),
+                "{name} differs from what the seed gives"
+            );
         }
+    }
+
+    #[test]
+    fn a_window_of_fifty_tokens_repeats_only_where_planted() {
+        let DemoCorpus { documents, ledger } = build_demo_corpus().unwrap();
+        let json = std::fs::read(home("models").join(RAW).join("tokenizer.json")).unwrap();
+        assert!(json == train_tokenizer(&committed_corpus(), VOCAB_SIZE).unwrap(), "another tokenizer");
+        let tokenizer = Tokenizer::from_bytes(&json).unwrap();
+        let mut held: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for line in &ledger {
+            for document in &line.documents {
+                held.entry(document).or_default().insert(&line.canary.id);
+            }
+        }
+        let encoded: Vec<Vec<u32>> =
+            documents.iter().map(|document| tokenizer.encode(&document.text)).collect();
+        let mut seen: HashMap<&[u32], &str> = HashMap::new();
+        for (document, tokens) in documents.iter().zip(&encoded) {
+            for window in tokens.windows(50) {
+                let Some(other) = seen.insert(window, &document.id) else { continue };
+                let shared = held.get(other).zip(held.get(document.id.as_str()));
+                let planted = shared.is_some_and(|(a, b)| !a.is_disjoint(b));
+                assert!(planted, "{other} and {} share a window", document.id);
+            }
+        }
+    }
+
+    #[test]
+    fn deduplication_leaves_one_copy_of_documents_and_near_copies_and_all_passages() {
+        let corpus = committed_corpus();
+        let plan = verbatim_dedup::plan(&corpus, &demo_dedup_config().unwrap(), &Silent).unwrap();
+        let clean = tempfile::tempdir().unwrap();
+        verbatim_dedup::apply(&corpus, &plan, clean.path(), &Silent).unwrap();
+        let clean = Corpus::open(&[clean.path().to_path_buf()], &OpenConfig::standard(), &Silent).unwrap();
+        let left: BTreeSet<String> = clean.ids().map(|id| clean.label(id)).collect();
+        for line in build_demo_corpus().unwrap().ledger {
+            let n_left = line.documents.iter().filter(|id| left.contains(*id)).count() as u64;
+            let expected = match line.canary.placement {
+                Placement::Passage => line.canary.copies,
+                _ => line.canary.copies.min(1),
+            };
+            assert_eq!(n_left, expected, "{}", line.canary.id);
+        }
+        // The checkpoints in the repository were trained on these very corpora, in the same way.
+        let (raw, dedup) = (record(RAW), record(DEDUP));
+        assert_eq!(raw.corpus_fingerprint, corpus.fingerprint());
+        assert_eq!(dedup.corpus_fingerprint, clean.fingerprint());
+        assert_eq!(raw.tokenizer_sha256, dedup.tokenizer_sha256);
+        assert_eq!(raw.recipe, demo_recipe());
+        assert_eq!(dedup.recipe, demo_recipe());
+    }
+
+    fn recite(name: &str) -> Vec<Recitation> {
+        let checkpoint = Checkpoint::open(&home("models").join(name)).unwrap();
+        let ledger: Vec<Canary> =
+            build_demo_corpus().unwrap().ledger.into_iter().map(|line| line.canary).collect();
+        audit_canaries(&checkpoint.model, &checkpoint.tokenizer, &ledger, &Silent).unwrap()
+    }
+
+    #[test]
+    fn the_committed_checkpoints_tell_the_demos_story() {
+        let count = |recitations: &[Recitation], wanted: &dyn Fn(&Recitation) -> bool| {
+            recitations.iter().filter(|one| one.recited && wanted(one)).count()
+        };
+        let (raw, dedup) = (recite(RAW), recite(DEDUP));
+        for recitations in [&raw, &dedup] {
+            assert_eq!(count(recitations, &|one| one.control), 0);
+        }
+        let by_copies = [1, 4, 16, 64].map(|copies| count(&raw, &|one| one.copies == copies));
+        assert!(by_copies.is_sorted() && by_copies[0] <= 1 && by_copies[3] >= 15, "{by_copies:?}");
+        let documents = |one: &Recitation| one.placement != Placement::Passage;
+        assert!(count(&raw, &documents) >= 18 && count(&dedup, &documents) <= 1);
+        let passages = |one: &Recitation| one.placement == Placement::Passage && one.copies == 64;
+        assert!(count(&raw, &passages) >= 5 && count(&dedup, &passages) >= 4);
     }
 }

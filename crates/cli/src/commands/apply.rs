@@ -11,7 +11,8 @@ use crate::failure;
 
 pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()> {
     let plan = Plan::load(&arguments.plan)?;
-    let source = plan.source().ok_or_else(|| failure::usage("the plan names no input; name it after the plan"))?;
+    let source =
+        plan.source().ok_or_else(|| failure::usage("the plan names no input; name it after the plan"))?;
     let inputs = if arguments.inputs.is_empty() { &source.inputs } else { &arguments.inputs };
     let output = &arguments.output;
     check_apart(inputs, &output.output)?;

@@ -49,11 +49,9 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
 
 /// What a plan did, or would do, for a report.
 pub(crate) fn body(corpus: &Corpus, plan: &Plan, outcome: Outcome, tally: Tally) -> DedupBody {
-    let provenance =
-        Provenance::new(env!("CARGO_PKG_VERSION")).corpus(reading::used("input", corpus)).parameter(
-            "dedup",
-            serde_json::to_value(plan.parameters()).unwrap_or_default(),
-        );
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+        .corpus(reading::used("input", corpus))
+        .parameter("dedup", serde_json::to_value(plan.parameters()).unwrap_or_default());
     let facts = DedupFacts { provenance, outcome, plan, tally, warnings: corpus.warnings().to_vec() };
     DedupBody::new(facts, |document| corpus.label(verbatim_corpus::DocId(document)))
 }

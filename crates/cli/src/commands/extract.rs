@@ -8,7 +8,9 @@ use verbatim_extraction::{
     Canary, Cell, DrawnSample, ExtractConfig, RankConfig, Recitation, Scorers, Strategy, TextModel,
 };
 use verbatim_lm::{Checkpoint, Tokenizer};
-use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Reveal, Verification, extract_text};
+use verbatim_report::{
+    ExtractBody, ExtractFacts, Provenance, Redactor, Report, Reveal, Verification, extract_text,
+};
 use verbatim_store::{Access, Bytes, Progress, StagedDir, write_private};
 
 use crate::args::Extract;
@@ -150,8 +152,12 @@ pub(crate) fn recite(
 ) -> anyhow::Result<(Vec<Canary>, Vec<Recitation>)> {
     let ledger = verbatim_extraction::read_ledger(ledger)?;
     context.teller.stage("recite canaries", None, "canaries");
-    let recitations =
-        verbatim_extraction::audit_canaries(&checkpoint.model, &checkpoint.tokenizer, &ledger, context.teller)?;
+    let recitations = verbatim_extraction::audit_canaries(
+        &checkpoint.model,
+        &checkpoint.tokenizer,
+        &ledger,
+        context.teller,
+    )?;
     Ok((ledger, recitations))
 }
 
@@ -225,6 +231,7 @@ fn redactor(arguments: &Extract, folder: &Path) -> anyhow::Result<Redactor> {
 /// 32 bytes from the operating system.
 fn new_key() -> anyhow::Result<[u8; 32]> {
     let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
+    getrandom::fill(&mut key)
+        .map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
     Ok(key)
 }

@@ -25,11 +25,14 @@ pub(crate) fn open(
         return Ok((checkpoint, path.to_path_buf()));
     }
     if name.split('/').count() != 2 || name.starts_with(['.', '/']) {
-        return Err(failure::missing(format!("{name}: no such folder, and not a hub name like openai-community/gpt2")));
+        return Err(failure::missing(format!(
+            "{name}: no such folder, and not a hub name like openai-community/gpt2"
+        )));
     }
     let snapshot = hub::fetch(&hub_config()?, name, revision, context.teller)
         .with_context(|| format!("{name} is no folder here, and fetching it from the hub failed"))?;
-    let mut checkpoint = Checkpoint::open(&snapshot.dir).with_context(|| format!("cannot load the model {name}"))?;
+    let mut checkpoint =
+        Checkpoint::open(&snapshot.dir).with_context(|| format!("cannot load the model {name}"))?;
     name.clone_into(&mut checkpoint.name);
     checkpoint.revision = Some(snapshot.commit);
     Ok((checkpoint, snapshot.dir))
@@ -45,7 +48,11 @@ pub(crate) fn used(role: &str, checkpoint: &Checkpoint) -> ModelUsed {
         files: checkpoint
             .files
             .iter()
-            .map(|file| FileUsed { name: file.name.clone(), sha256: file.sha256.clone(), n_bytes: file.n_bytes })
+            .map(|file| FileUsed {
+                name: file.name.clone(),
+                sha256: file.sha256.clone(),
+                n_bytes: file.n_bytes,
+            })
             .collect(),
     }
 }

@@ -42,7 +42,8 @@ fn write_planted(corpus: &Corpus, planting: &Planting, path: &Path) -> anyhow::R
         while let Some(insertion) = insertions.next_if(|insertion| insertion.n_before <= id.0) {
             write_documents(std::slice::from_ref(&insertion.document), &mut file, path)?;
         }
-        write_json_line(corpus, id, &mut file).map_err(|error| verbatim_store::Error::io(path, "write", error))?;
+        write_json_line(corpus, id, &mut file)
+            .map_err(|error| verbatim_store::Error::io(path, "write", error))?;
     }
     for insertion in insertions {
         write_documents(std::slice::from_ref(&insertion.document), &mut file, path)?;

@@ -34,7 +34,8 @@ impl Reading {
 
     /// Opens the corpus; what is odd about it belongs into the report.
     pub(crate) fn open(&self, inputs: &[PathBuf], context: &Context<'_>) -> anyhow::Result<Corpus> {
-        let corpus = Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
+        let corpus =
+            Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
         context.check()?;
         Ok(corpus)
     }

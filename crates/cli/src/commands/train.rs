@@ -34,8 +34,7 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
     let destination =
         Destination { target: &output.output, existing: output.existing(), state: Some(&state) };
     let recipe = recipe(arguments);
-    let record =
-        verbatim_lab::train_checkpoint(&corpus, &tokenizer, &recipe, &destination, context.teller)?;
+    let record = verbatim_lab::train_checkpoint(&corpus, &tokenizer, &recipe, &destination, context.teller)?;
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
         .corpus(reading::used("training", &corpus))
         .seed("train", arguments.seed)

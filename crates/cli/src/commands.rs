@@ -2,7 +2,7 @@
 
 mod apply;
 mod dedup;
-//DEMO mod demo;
+mod demo;
 mod extract;
 mod model;
 mod plant;
@@ -31,7 +31,7 @@ pub(crate) struct Context<'a> {
 
 pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()> {
     match command {
-        Command::Demo(_) => Ok(()),
+        Command::Demo(arguments) => demo::run(&arguments, context),
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),

@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_dedup::{Plan, Tally};
-use verbatim_extraction::{
-    Canary, ExtractConfig, RankConfig, Recitation, Scorers, Strategy, TextModel, Verdict,
-};
+use verbatim_extraction::{Canary, ExtractConfig, Recitation, Strategy, Verdict};
 use verbatim_lab::{TrainingRecord, demo as recipe};
-use verbatim_lm::{Checkpoint, Tokenizer};
+use verbatim_lm::Checkpoint;
 use verbatim_report::{
     CheckpointCheck, DemoBody, DemoCase, DemoFacts, Flow, Pair, Provenance, Rate, Redactor, Report, Reveal,
     Sampling, StageRow, demo_text,
 };
-use verbatim_store::{Access, Bytes, Existing, Progress, StagedDir, write_private, write_shared};
+use verbatim_store::{Access, Bytes, Existing, StagedDir, write_private, write_shared};
 
 use crate::args::Demo;
 use crate::commands::{Context, extract, model, reading};
@@ -29,7 +27,10 @@ macro_rules! checkpoint {
     ($name:literal) => {
         [
             ("config.json", include_bytes!(concat!("../../../../models/", $name, "/config.json")) as &[u8]),
-            ("model.safetensors", include_bytes!(concat!("../../../../models/", $name, "/model.safetensors"))),
+            (
+                "model.safetensors",
+                include_bytes!(concat!("../../../../models/", $name, "/model.safetensors")),
+            ),
             ("tokenizer.json", include_bytes!(concat!("../../../../models/", $name, "/tokenizer.json"))),
             ("training.json", include_bytes!(concat!("../../../../models/", $name, "/training.json"))),
         ]
@@ -128,8 +129,7 @@ fn audit(folder: &Path, raw: &Corpus, arguments: &Demo, context: &Context<'_>) -
         batch: BATCH,
         prompts: extract::built_in_prompts(),
     };
-    let drawn =
-        verbatim_extraction::draw(&checkpoint.model, &checkpoint.tokenizer, &config, context.teller)?;
+    let drawn = verbatim_extraction::draw(&checkpoint.model, &checkpoint.tokenizer, &config, context.teller)?;
     verbatim_extraction::save_samples(folder, &drawn)?;
     let all: Vec<_> = drawn.iter().collect();
     let findings = verbatim_extraction::verify(

@@ -25,7 +25,16 @@ fn arguments<'a>(model: &'a str, corpus: &'a str, output: &'a str) -> Vec<&'a st
         "--min-match",
         "20",
         "--reveal",
+        "--key",
+        "key",
     ]
+}
+
+/// A scene with a key, so that findings have the same names in every run.
+fn scene_with_key() -> Scene {
+    let scene = Scene::new();
+    scene.write("key", [7; 32]);
+    scene
 }
 
 /// The result part of a report, without what names where its inputs lie.
@@ -36,7 +45,7 @@ fn result(scene: &Scene, output: &str) -> String {
 #[test]
 fn samples_do_not_depend_on_batch_or_threads() {
     let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
-    let scene = Scene::new();
+    let scene = scene_with_key();
     let mut told = Vec::new();
     for (batch, threads) in [("1", "1"), ("7", "2"), ("64", "8")] {
         let output = format!("out{batch}");
@@ -57,10 +66,10 @@ fn samples_do_not_depend_on_batch_or_threads() {
 #[test]
 fn what_was_drawn_can_be_ranked_and_proven_again_without_a_model() {
     let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
-    let scene = Scene::new();
+    let scene = scene_with_key();
     scene.run(arguments(&model, &corpus, "out")).ok();
     let again = ["extract", "--rerank", "out", "--corpus", &corpus, "-o", "again"];
-    scene.run(again.iter().chain(&["--top", "5", "--min-match", "20", "--reveal"])).ok();
+    scene.run(again.iter().chain(&["--top", "5", "--min-match", "20", "--reveal", "--key", "key"])).ok();
     let [first, second] = ["out", "again"].map(|name| scene.json(&format!("{name}/report.json")));
     assert_eq!(first["result"]["cells"], second["result"]["cells"]);
     assert_eq!(first["result"]["findings"], second["result"]["findings"]);

@@ -349,7 +349,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=1_000_000), help_heading = "Model")]
     pub(crate) context: u32,
     /// Passes over the corpus
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Training")]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Training")]
     pub(crate) epochs: u32,
     /// Rows of context in a batch
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Training")]
@@ -361,7 +361,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Training")]
     pub(crate) warmup: u32,
     /// AdamW's decoupled weight decay, on matrices only
-    #[arg(long, value_name = "RATE", default_value_t = 0.01, value_parser = non_negative, help_heading = "Training")]
+    #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = non_negative, help_heading = "Training")]
     pub(crate) weight_decay: f64,
     /// Dropout
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = fraction, help_heading = "Training")]
@@ -404,7 +404,7 @@ pub(crate) struct Plant {
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) per_cell: u32,
     /// Canaries that are never planted, for comparison
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub(crate) controls: u32,
     /// Seed
     #[arg(long, value_name = "SEED", default_value_t = 1)]

@@ -2,7 +2,7 @@
 
 use crate::dedup::{DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
-use crate::extract::ExtractBody;
+use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
 use crate::train::{PlantBody, TrainBody};
@@ -155,14 +155,17 @@ pub fn extract_text(body: &ExtractBody) -> String {
         if body.canaries.is_some() {
             wrap(&body.samples_sentence(), &mut out);
         }
-        out.push_str(
-            "\nCandidates that stand verbatim in the corpus, by strategy and metric, with 95% intervals\n",
-        );
+        out.push_str(match body.verification {
+            Verification::Corpus => {
+                "\nCandidates that stand verbatim in the corpus, by strategy and metric, with 95% intervals\n"
+            }
+            Verification::None => "\nCandidates by strategy and metric; looking them up takes a corpus\n",
+        });
         let mut table = Table::new([
             ("strategy", Left),
             ("metric", Left),
             ("candidates", Right),
-            ("memorized", Right),
+            (if body.verification == Verification::Corpus { "memorized" } else { "" }, Right),
             ("precision", Right),
             ("interval", Right),
         ]);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use verbatim_corpus::{Corpus, OpenConfig, write_json_line};
 use verbatim_extraction::{Placement, Shape};
-use verbatim_lab::{PlantConfig, Planting, plan_planting, write_documents};
+use verbatim_lab::{PlantConfig, Planting, check_secrets, plan_planting, write_documents};
 use verbatim_report::{PlantBody, PlantedRow, Provenance, Report, plant_text};
 use verbatim_store::{Access, Silent, StagedDir, create_file};
 
@@ -21,6 +21,7 @@ pub(crate) fn run(arguments: &Plant, context: &Context<'_>) -> anyhow::Result<()
     let staged = StagedDir::create(&output.output, Access::Shared, output.existing())?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     let planting = plan_planting(corpus.n_documents(), &config)?;
+    check_secrets(&corpus, &planting, context.teller)?;
     let path = staged.path().join("corpus.jsonl");
     write_planted(&corpus, &planting, &path)?;
     let folder = staged.path().join("_verbatim");

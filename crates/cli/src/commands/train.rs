@@ -9,11 +9,6 @@ use verbatim_store::{Bytes, sha256_file};
 use crate::args::Train;
 use crate::commands::{Context, check_apart, reading};
 
-/// Steps between two saved states of a run that can be resumed.
-const SAVE_EVERY: u64 = 100;
-/// Rows that one worker computes at once; part of the definition of the sums, so it is fixed.
-const MICRO_ROWS: usize = 4;
-
 pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
     check_apart(&arguments.inputs, &output.output)?;
@@ -57,7 +52,6 @@ fn recipe(arguments: &Train) -> Recipe {
         train: TrainConfig {
             length: Length::Epochs(u64::from(arguments.epochs)),
             batch_rows: rows,
-            micro_rows: MICRO_ROWS,
             learning_rate: arguments.learning_rate,
             warmup_steps: u64::from(arguments.warmup),
             adamw: AdamWConfig {
@@ -67,7 +61,6 @@ fn recipe(arguments: &Train) -> Recipe {
             clip_norm: arguments.clip,
             validation_fraction: arguments.validation,
             patience: arguments.patience.map(u64::from),
-            save_every: SAVE_EVERY,
             ..TrainConfig::standard(arguments.seed)
         },
     }
@@ -83,4 +76,25 @@ fn files(folder: &Path) -> anyhow::Result<Vec<FileUsed>> {
             Ok(FileUsed { name: name.to_owned(), sha256: sha256_file(&path)?, n_bytes })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    #[test]
+    fn the_commands_in_the_models_readme_make_the_demos_recipe() {
+        let readme = include_str!("../../../../models/README.md");
+        let commands: Vec<&str> =
+            readme.lines().map(str::trim).filter(|line| line.starts_with("verbatim train ")).collect();
+        assert_eq!(commands.len(), 2);
+        for command in commands {
+            let arguments = Arguments::try_parse_from(command.split_whitespace()).unwrap();
+            let Command::Train(arguments) = arguments.command else { panic!("{command}") };
+            assert_eq!(recipe(&arguments), verbatim_lab::demo::demo_recipe(), "{command}");
+        }
+    }
 }

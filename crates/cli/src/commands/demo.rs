@@ -65,8 +65,10 @@ pub(crate) fn run(arguments: &Demo, context: &Context<'_>) -> anyhow::Result<()>
     context.check()?;
     let clean = open(&folder.join("clean"), context)?;
 
-    let raw_audit = audit(&home.join(recipe::RAW), &raw, arguments, context)?;
-    let dedup_audit = audit(&home.join(recipe::DEDUP), &raw, arguments, context)?;
+    let stage = Stage { folder, home: &home, raw: &raw, n_samples: arguments.samples };
+    let raw_audit = audit(&stage, recipe::RAW, context)?;
+    let dedup_audit = audit(&stage, recipe::DEDUP, context)?;
+    write_private(&folder.join("key"), KEY)?;
     let redactor = Redactor::new(*KEY, if arguments.reveal { Reveal::Revealed } else { Reveal::Redacted });
     let facts = facts(&raw, &clean, (&plan, tally), [raw_audit, dedup_audit], context)?;
     let report = Report::new(DemoBody::new(facts, &redactor), context.run());
@@ -113,15 +115,24 @@ struct Audit {
     memorized: Rate,
 }
 
-fn audit(folder: &Path, raw: &Corpus, arguments: &Demo, context: &Context<'_>) -> anyhow::Result<Audit> {
-    let checkpoint = Checkpoint::open(folder)?;
-    let record: TrainingRecord = serde_json::from_slice(&Bytes::open(&folder.join("training.json"))?)?;
-    let ledger_path = folder.parent().and_then(Path::parent).unwrap_or(folder).join("ledger.jsonl");
-    let (ledger, recitations) = extract::recite(&checkpoint, &ledger_path, context)?;
+/// Where the audits happen.
+struct Stage<'a> {
+    folder: &'a Path,
+    home: &'a Path,
+    raw: &'a Corpus,
+    n_samples: u64,
+}
+
+/// Audits the checkpoint of this name: canaries by their prefixes, and samples drawn freely, which it keeps.
+fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result<Audit> {
+    let home = stage.home.join(name);
+    let checkpoint = Checkpoint::open(&home)?;
+    let record: TrainingRecord = serde_json::from_slice(&Bytes::open(&home.join("training.json"))?)?;
+    let (ledger, recitations) = extract::recite(&checkpoint, &stage.folder.join("ledger.jsonl"), context)?;
     context.check()?;
     let config = ExtractConfig {
         strategies: Strategy::ALL.to_vec(),
-        n_samples: arguments.samples,
+        n_samples: stage.n_samples,
         max_new_tokens: extract::MAX_NEW_TOKENS,
         top_k: Some(extract::TOP_K),
         top_p: None,
@@ -130,10 +141,12 @@ fn audit(folder: &Path, raw: &Corpus, arguments: &Demo, context: &Context<'_>) -
         prompts: extract::built_in_prompts(),
     };
     let drawn = verbatim_extraction::draw(&checkpoint.model, &checkpoint.tokenizer, &config, context.teller)?;
-    verbatim_extraction::save_samples(folder, &drawn)?;
+    let samples = stage.folder.join("samples").join(name);
+    std::fs::create_dir_all(&samples)?;
+    verbatim_extraction::save_samples(&samples, &drawn)?;
     let all: Vec<_> = drawn.iter().collect();
     let findings = verbatim_extraction::verify(
-        Some(raw),
+        Some(stage.raw),
         &checkpoint.tokenizer,
         &all,
         MIN_MATCH_TOKENS,

@@ -168,7 +168,7 @@ fn a_missing_input_is_66_and_a_bad_record_65_with_its_place() {
 #[test]
 fn fault_84_a_full_disk_leaves_no_half_output() {
     let scene = Scene::new();
-    scene.write("corpus.jsonl", corpus().repeat(1) + &big_lines(400));
+    scene.write("corpus.jsonl", corpus() + &big_lines(400));
     let program = env!("CARGO_BIN_EXE_verbatim");
     // A limit of 8 blocks on the size of a file stands in for a disk that fills up.
     let script = format!("ulimit -f 8; exec {program} dedup corpus.jsonl -o clean");

@@ -1,8 +1,14 @@
 //! Integration tests: one binary that drives the program and checks the tree it is built from.
 
+#[cfg(test)]
 mod dedup;
+#[cfg(test)]
 mod demo;
+#[cfg(test)]
 mod extract;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
 mod tidy;

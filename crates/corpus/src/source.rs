@@ -15,6 +15,9 @@ use crate::formats::promise;
 
 /// The folder that this program's own notes stand in; no part of a corpus.
 const NOTES_FOLDER: &str = "_verbatim";
+/// What the names of files and folders begin with while this program writes them. One is left behind when it is
+/// killed; no part of a corpus, and nothing that a person put there.
+const TEMPORARY_PREFIX: &[u8] = b".verbatim-";
 /// How many ignored files a warning names.
 const N_NAMED: usize = 20;
 
@@ -116,10 +119,11 @@ impl List {
                 let entry = entry.map_err(|e| unreadable(&at, e))?;
                 let name = folder.join(entry.file_name());
                 let kind = entry.file_type().map_err(|e| unreadable(&entry.path(), e))?;
-                if entry.file_name() == NOTES_FOLDER {
+                let own_name = entry.file_name();
+                if own_name == NOTES_FOLDER || own_name.as_bytes().starts_with(TEMPORARY_PREFIX) {
                     continue;
                 }
-                let is_hidden = entry.file_name().as_bytes().starts_with(b".");
+                let is_hidden = own_name.as_bytes().starts_with(b".");
                 if kind.is_dir() && !is_hidden {
                     folders.push(name);
                 } else if kind.is_file() && !is_hidden && promise(&name).is_data_in_a_folder() {

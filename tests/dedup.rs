@@ -121,7 +121,14 @@ fn fault_81_an_output_inside_its_input_is_refused() {
     scene.write("data/corpus.jsonl", corpus());
     scene.run(["dedup", "data", "-o", "data/clean"]).failed(2, "input");
     scene.run(["dedup", "data", "-o", "data", "--force"]).failed(2, "input");
-    assert_eq!(scene.text("data/corpus.jsonl"), corpus());
+    for pattern in ["da*", "da*/corpus.jsonl", "*/*.jsonl"] {
+        scene.run(["dedup", pattern, "-o", "data", "--force"]).failed(2, "input");
+    }
+    scene.run(["dedup", "da*", "-o", "data/clean"]).failed(2, "input");
+    assert_eq!(scene.tree("data"), [("corpus.jsonl".to_owned(), corpus().into_bytes())]);
+    scene.run(["dedup", "data/*.jsonl", "-o", "data-clean"]).ok();
+    scene.run(["dedup", "data", "-o", "plan", "--dry-run"]).ok();
+    scene.run(["apply", "plan/_verbatim/plan.json", "-o", "plan", "--force"]).failed(2, "input");
 }
 
 #[test]
@@ -209,11 +216,17 @@ fn fault_87_an_interrupt_ends_the_run_and_leaves_nothing() {
 }
 
 #[test]
-fn a_reader_that_leaves_early_is_no_error() {
+fn fault_85_a_reader_that_leaves_early_did_not_get_the_corpus() {
     let scene = Scene::new();
     scene.write("corpus.jsonl", big_lines(5000));
     let program = env!("CARGO_BIN_EXE_verbatim");
     let script = format!("{program} dedup corpus.jsonl --exact -o - | head -1; exit ${{PIPESTATUS[0]}}");
+    let mut shell = std::process::Command::new("bash");
+    let output = shell.args(["-c", &script]).current_dir(scene.path("")).output().unwrap();
+    Outcome::of(output).failed(74, "standard output");
+    // A summary is no product: nobody is harmed when its reader leaves.
+    let script =
+        format!("{program} dedup corpus.jsonl --exact --json -o clean | true; exit ${{PIPESTATUS[0]}}");
     let mut shell = std::process::Command::new("bash");
     let output = shell.args(["-c", &script]).current_dir(scene.path("")).output().unwrap();
     Outcome::of(output).ok();

@@ -74,6 +74,33 @@ fn what_was_drawn_can_be_ranked_and_proven_again_without_a_model() {
     assert_eq!(first["result"]["cells"], second["result"]["cells"]);
     assert_eq!(first["result"]["findings"], second["result"]["findings"]);
     assert!(!first["result"]["findings"].as_array().unwrap().is_empty());
+    assert_eq!(first["result"]["provenance"], second["result"]["provenance"]["parameters"]["drawn"]);
+}
+
+#[test]
+fn what_is_read_is_never_replaced() {
+    let scene = Scene::new();
+    for entry in std::fs::read_dir(root().join("models/demo-raw")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("model/{}", path.file_name().unwrap().to_str().unwrap());
+        scene.write(&name, std::fs::read(&path).unwrap());
+    }
+    let before = scene.tree("model");
+    scene.run(["extract", "--model", "model", "-o", "model", "--force"]).failed(2, "input");
+    let model = tree_file("models/demo-raw");
+    for flag in ["--small", "--medium", "--corpus", "--canaries", "--prompts", "--key"] {
+        let file = if flag == "--corpus" || flag == "--small" { "model" } else { "model/config.json" };
+        scene.run(["extract", "--model", &model, flag, file, "-o", "model", "--force"]).failed(2, "input");
+    }
+    assert!(scene.tree("model") == before);
+}
+
+#[test]
+fn flags_of_drawing_are_refused_when_ranking_again() {
+    let scene = Scene::new();
+    for flag in [["--samples", "7"], ["--seed", "9"], ["--strategies", "top-n"], ["--top-k", "5"]] {
+        scene.run(["extract", "--rerank", "out", "-o", "again"].iter().chain(&flag)).failed(2, flag[0]);
+    }
 }
 
 #[test]
@@ -142,7 +169,7 @@ fn a_model_that_is_not_there_is_66_and_no_network_is_tried() {
     let mut command = scene.command(["extract", "--model", "nobody/nothing", "-o", "out"]);
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", scene.path("home"));
     let run = Outcome::of(command.output().unwrap());
-    assert!(matches!(run.code, Some(66 | 75)), "{run:?}");
+    run.failed(75, "nobody/nothing");
     assert!(!scene.path("out").exists());
 }
 

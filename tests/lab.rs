@@ -111,6 +111,8 @@ fn an_interrupted_training_is_resumed_to_the_same_bytes() {
     told.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!scene.path("resumed").exists());
+    // The state belongs to this output and to no other.
+    assert_eq!(scene.names(), ["corpus.jsonl", "resumed.train-state", "whole"]);
     scene.run(train("resumed", "12")).failed(2, "--resume");
     scene.run(train("resumed", "12").into_iter().chain(["--resume", "--seed", "5"])).failed(65, "resume");
     scene.run(train("resumed", "12").into_iter().chain(["--resume"])).ok();

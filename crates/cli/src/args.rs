@@ -75,7 +75,10 @@ pub(crate) enum Command {
     ///
     /// Draws samples by the three strategies of Carlini et al. 2021, ranks them by six scores, and looks every
     /// candidate up in the corpus. Only what stands there verbatim is called memorized; without `--corpus` every
-    /// finding is "unverified". Findings are redacted unless `--reveal`.
+    /// finding is "unverified".
+    ///
+    /// Reports and the terminal show findings redacted unless `--reveal`. The samples themselves stand in the clear in
+    /// DIR/samples.jsonl, and DIR/key holds the key of the redaction: the folder is readable by its owner only.
     Extract(Box<Extract>),
     /// Train a GPT-2 on a corpus
     ///
@@ -115,7 +118,8 @@ pub(crate) struct Reading {
     /// Whether a .txt file is one document, or each of its lines is one
     #[arg(long, value_enum, default_value_t = TextUnit::File, help_heading = "Reading")]
     pub(crate) text_unit: TextUnit,
-    /// Stop at a record that cannot be read, or set it aside in `_verbatim/rejects.jsonl` and count it
+    /// Stop at a record that cannot be read, or leave it out and count it (`dedup` lists what it left out in
+    /// `_verbatim/rejects.jsonl`)
     #[arg(long, value_enum, default_value_t = OnBad::Error, help_heading = "Reading")]
     pub(crate) on_bad: OnBad,
     /// With `--on-bad skip`, the share of bad records above which the run stops all the same
@@ -239,7 +243,7 @@ pub(crate) struct Apply {
     /// A plan.json; it names the corpus it was made for and is refused for any other
     #[arg(value_name = "PLAN")]
     pub(crate) plan: PathBuf,
-    /// Where the corpus is now, if it was moved since the plan was made
+    /// Where the corpus is now, if it was moved since the plan was made; its files must have the same names
     #[arg(value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -268,7 +272,10 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "MODEL")]
     pub(crate) medium: Option<String>,
     /// Rank the samples of an earlier run again; needs no model
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "small", "medium", "canaries"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
+        "prompts", "batch", "seed",
+    ])]
     pub(crate) rerank: Option<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
     #[arg(
@@ -351,6 +358,9 @@ pub(crate) struct Train {
     /// Passes over the corpus
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Training")]
     pub(crate) epochs: u32,
+    /// Steps instead of epochs
+    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), help_heading = "Training")]
+    pub(crate) steps: Option<u64>,
     /// Rows of context in a batch
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Training")]
     pub(crate) batch: u32,

@@ -90,16 +90,25 @@ impl Output {
     }
 }
 
-/// Refuses an output that is one of the inputs, holds one, or lies in one.
-fn check_apart(inputs: &[PathBuf], output: &Path) -> anyhow::Result<()> {
+/// Refuses an output that is, holds or lies in something that the command reads.
+fn check_apart<'a>(read: impl IntoIterator<Item = &'a Path>, output: &Path) -> anyhow::Result<()> {
     let output = resolved(output);
-    for input in inputs.iter().filter(|input| input.as_os_str() != "-") {
-        let input = resolved(input);
+    for input in read.into_iter().flat_map(matched) {
+        let input = resolved(&input);
         if input.starts_with(&output) || output.starts_with(&input) {
             return Err(failure::usage("the output is, holds or lies in an input; write it elsewhere"));
         }
     }
     Ok(())
+}
+
+/// The input itself, or what it matches as a pattern.
+fn matched(input: &Path) -> Vec<PathBuf> {
+    let pattern = input.to_str().filter(|_| !input.exists());
+    match pattern.and_then(|pattern| glob::glob(pattern).ok()) {
+        Some(paths) => paths.flatten().collect(),
+        None => vec![input.to_path_buf()],
+    }
 }
 
 /// The path without links, as far as it exists.

@@ -16,6 +16,11 @@ pub(crate) struct Interrupted;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// Standard output was the product, and not all of it could be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output was closed or is full before all was written")]
+pub(crate) struct Product;
+
 /// An input that is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -32,6 +37,12 @@ pub(crate) fn internal() -> anyhow::Error {
 
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
     Usage(message.into()).into()
+}
+
+/// The failure of a run whose product goes to standard output: a reader that left early did not get it.
+pub(crate) fn product(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let error = error.into();
+    if has_left(&error) { Product.into() } else { error }
 }
 
 pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
@@ -76,14 +87,18 @@ pub(crate) fn message(error: &anyhow::Error) -> String {
     verbatim_report::Printable(&format!("{error:#}")).to_string()
 }
 
-/// The exit code for an error: that of the first cause in the chain that has one. A reader of standard output that
-/// left early is no failure.
+/// The exit code for an error: that of the first cause in the chain that has one. A reader of a summary that left
+/// early is no failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    let left = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(left)) {
+    if has_left(error) {
         return 0;
     }
     error.chain().find_map(code_of).unwrap_or(70)
+}
+
+fn has_left(error: &anyhow::Error) -> bool {
+    let left = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(left))
 }
 
 fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
@@ -111,5 +126,5 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if cause.is::<Missing>() {
         return Some(66);
     }
-    cause.is::<io::Error>().then_some(74)
+    (cause.is::<Product>() || cause.is::<io::Error>()).then_some(74)
 }

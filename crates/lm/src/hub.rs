@@ -104,9 +104,9 @@ pub struct Snapshot {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a name that cannot be one, [`Error::Unreachable`] when the hub does not
-/// answer after all retries, [`Error::NotOnHub`], [`Error::Untrusted`] when it sends something else than it
-/// declares, [`Error::Refused`] when it has pickled weights only, [`Error::Missing`] or [`Error::BadFile`]
-/// when off line and not in the cache, [`Error::Cache`] when the cache cannot be written.
+/// answer after all retries, or is not to be asked and the cache has nothing, [`Error::NotOnHub`], [`Error::Untrusted`] when it sends something else than it
+/// declares, [`Error::Refused`] when it has pickled weights only, [`Error::BadFile`] when off
+/// line and a cached file is not what its name says, [`Error::Cache`] when the cache cannot be written.
 pub fn fetch(config: &HubConfig, repo: &str, revision: &str, progress: &dyn Progress) -> Result<Snapshot> {
     check_repo(repo)?;
     check_revision(revision)?;
@@ -114,10 +114,9 @@ pub fn fetch(config: &HubConfig, repo: &str, revision: &str, progress: &dyn Prog
     if config.offline || is_commit(revision) {
         match cached(&cache, repo, revision, progress) {
             Err(Error::Missing { .. } | Error::BadFile { .. }) if !config.offline => {}
-            Err(Error::Missing { path, .. }) => {
-                let cause =
-                    format!("`{repo}` at `{revision}` is not in the model cache; fetch it on line first");
-                return Err(Error::Missing { path, cause });
+            Err(Error::Missing { .. }) => {
+                let cause = format!("not in the model cache at `{revision}`; fetch it on line first");
+                return Err(Error::Unreachable { url: repo.to_owned(), cause });
             }
             other => return other,
         }

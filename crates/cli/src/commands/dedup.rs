@@ -1,7 +1,7 @@
 //! `verbatim dedup`: finds duplicates, and writes the plan and the clean corpus.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -28,7 +28,8 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
         let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?;
         return pipe(&corpus, &plan, context);
     }
-    check_apart(&arguments.inputs, &arguments.output)?;
+    let read = arguments.inputs.iter().chain(&arguments.tokenizer);
+    check_apart(read.map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?
@@ -59,8 +60,8 @@ pub(crate) fn body(corpus: &Corpus, plan: &Plan, outcome: Outcome, tally: Tally)
 fn pipe(corpus: &Corpus, plan: &Plan, context: &Context<'_>) -> anyhow::Result<()> {
     context.check()?;
     let mut sink = BufWriter::new(std::io::stdout().lock());
-    let written = write_survivors_to(corpus, &plan.keep_mask(), &mut sink)?;
-    sink.flush()?;
+    let written = write_survivors_to(corpus, &plan.keep_mask(), &mut sink).map_err(failure::product)?;
+    sink.flush().map_err(failure::product)?;
     context.note(&format!("{} of {} documents kept", written.n_documents, corpus.n_documents()));
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, ExtractConfig, RankConfig, Recitation, Scorers, Strategy, TextModel,
+    Canary, Cell, DrawnSample, ExtractConfig, RECORDS_FILE, RankConfig, Recitation, SAMPLES_FILE, Scorers,
+    Strategy, TextModel,
 };
 use verbatim_lm::{Checkpoint, Tokenizer};
 use verbatim_report::{
@@ -24,6 +25,8 @@ const PROMPTS: &str = include_str!("../../../../prompts/internet.txt");
 pub(crate) const MAX_NEW_TOKENS: usize = 256;
 /// Tokens to draw from (Carlini et al. 2021, section 4.1).
 pub(crate) const TOP_K: usize = 40;
+/// The tokenizer, in a checkpoint and in the output.
+const TOKENIZER_FILE: &str = "tokenizer.json";
 /// Tokens of a window (Carlini et al. 2021, section 5.2).
 const WINDOW_TOKENS: usize = 50;
 
@@ -38,15 +41,14 @@ struct Ranked {
 
 pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
-    let inputs: Vec<PathBuf> = arguments.corpus.iter().chain(&arguments.rerank).cloned().collect();
-    check_apart(&inputs, &output.output)?;
+    check_apart(files_read(arguments), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let corpus = match &arguments.corpus[..] {
         [] => None,
         inputs => Some(arguments.reading.open(inputs, context)?),
     };
     let ranked = match (&arguments.rerank, &arguments.model) {
-        (Some(earlier), _) => rank_again(earlier, arguments)?,
+        (Some(earlier), _) => rank_again(earlier, arguments, staged.path())?,
         (None, Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
         (None, None) => return Err(failure::usage("give --model or --rerank")),
     };
@@ -54,12 +56,23 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     let body = verify(ranked, corpus.as_ref(), arguments, &redactor, context)?;
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
+    if let Some(corpus) = &corpus {
+        corpus.verify_unchanged()?;
+    }
     context.check()?;
     staged.commit()?;
     if arguments.reveal {
         context.note("findings are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &extract_text(&report.result))
+}
+
+/// Everything that may be a file or a folder among what the command reads.
+fn files_read(arguments: &Extract) -> impl Iterator<Item = &Path> {
+    let models = [&arguments.model, &arguments.small, &arguments.medium];
+    let files = [&arguments.rerank, &arguments.canaries, &arguments.prompts, &arguments.key];
+    let models = models.into_iter().flatten().map(Path::new);
+    arguments.corpus.iter().chain(files.into_iter().flatten()).map(PathBuf::as_path).chain(models)
 }
 
 fn draw_and_rank(
@@ -90,7 +103,7 @@ fn draw_and_rank(
     context.check()?;
     verbatim_extraction::save_records(folder, &scored)?;
     // Ranking and verifying again need the tokenizer, and nothing else of the model.
-    write_private(&folder.join("tokenizer.json"), &Bytes::open(&home.join("tokenizer.json"))?)?;
+    write_private(&folder.join(TOKENIZER_FILE), &Bytes::open(&home.join(TOKENIZER_FILE))?)?;
     let canaries = match &arguments.canaries {
         Some(ledger) => Some(recite(&target, ledger, context)?),
         None => None,
@@ -99,13 +112,22 @@ fn draw_and_rank(
     Ok(Ranked { provenance, tokenizer: target.tokenizer, drawn, cells, canaries })
 }
 
-fn rank_again(earlier: &Path, arguments: &Extract) -> anyhow::Result<Ranked> {
-    let tokenizer = Tokenizer::open(&earlier.join("tokenizer.json"))
-        .with_context(|| format!("{} is no folder of an earlier extract", earlier.display()))?;
+/// Ranks what an earlier run drew, and takes its files along, so that the output can be ranked again as well.
+fn rank_again(earlier: &Path, arguments: &Extract, folder: &Path) -> anyhow::Result<Ranked> {
+    let not_ours = || format!("{} is no folder of an earlier extract", earlier.display());
+    let tokenizer = Tokenizer::open(&earlier.join(TOKENIZER_FILE)).with_context(not_ours)?;
+    let report: serde_json::Value = serde_json::from_slice(
+        &Bytes::open(&earlier.join(verbatim_report::JSON_NAME)).with_context(not_ours)?,
+    )
+    .with_context(not_ours)?;
+    for name in [SAMPLES_FILE, RECORDS_FILE, TOKENIZER_FILE] {
+        write_private(&folder.join(name), &Bytes::open(&earlier.join(name))?)?;
+    }
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
-        .parameter("rerank", true)
+        .parameter("drawn", report["result"]["provenance"].clone())
         .parameter("top", arguments.top)
-        .parameter("min_match", arguments.min_match);
+        .parameter("min_match", arguments.min_match)
+        .parameter("window_tokens", WINDOW_TOKENS);
     Ok(Ranked {
         provenance,
         drawn: verbatim_extraction::load_samples(earlier)?,

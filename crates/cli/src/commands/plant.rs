@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use verbatim_corpus::{Corpus, OpenConfig, write_json_line};
 use verbatim_extraction::{Placement, Shape};
@@ -16,7 +16,7 @@ use crate::failure;
 
 pub(crate) fn run(arguments: &Plant, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
-    check_apart(&arguments.inputs, &output.output)?;
+    check_apart(arguments.inputs.iter().map(PathBuf::as_path), &output.output)?;
     let config = config(arguments)?;
     let staged = StagedDir::create(&output.output, Access::Shared, output.existing())?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;

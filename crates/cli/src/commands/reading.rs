@@ -37,6 +37,9 @@ impl Reading {
         let corpus =
             Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
         context.check()?;
+        if let [first, ..] = corpus.rejects() {
+            context.note(&format!("{} records left out, the first: {first}", corpus.rejects().len()));
+        }
         Ok(corpus)
     }
 }

@@ -1,6 +1,6 @@
 //! `verbatim train`: a GPT-2 from a corpus.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, Recipe, TrainConfig};
 use verbatim_report::{FileUsed, Provenance, Report, TrainBody, train_text};
@@ -8,24 +8,27 @@ use verbatim_store::{Bytes, sha256_file};
 
 use crate::args::Train;
 use crate::commands::{Context, check_apart, reading};
+use crate::failure;
 
 pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
-    check_apart(&arguments.inputs, &output.output)?;
+    let read = arguments.inputs.iter().chain(&arguments.tokenizer);
+    check_apart(read.map(PathBuf::as_path), &output.output)?;
+    let mut state = output.output.clone().into_os_string();
+    state.push(".train-state");
+    let state = PathBuf::from(state);
+    if !arguments.resume && state.exists() {
+        return Err(failure::usage(format!(
+            "{} is the state of an interrupted run: continue it with --resume, or remove it",
+            state.display()
+        )));
+    }
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     reading::warn(&corpus, context);
     let tokenizer = match &arguments.tokenizer {
         Some(path) => Bytes::open(path)?.to_vec(),
         None => verbatim_lab::train_tokenizer(&corpus, arguments.vocabulary as usize)?,
     };
-    let state = output.output.with_extension("train-state");
-    if !arguments.resume && state.exists() {
-        context.note(&format!(
-            "{} is the state of an interrupted run: continue it with --resume, or remove it",
-            state.display()
-        ));
-        return Err(crate::failure::usage("an interrupted run is in the way"));
-    }
     let destination =
         Destination { target: &output.output, existing: output.existing(), state: Some(&state) };
     let recipe = recipe(arguments);
@@ -50,7 +53,10 @@ fn recipe(arguments: &Train) -> Recipe {
             dropout: arguments.dropout,
         },
         train: TrainConfig {
-            length: Length::Epochs(u64::from(arguments.epochs)),
+            length: match arguments.steps {
+                Some(steps) => Length::Steps(steps),
+                None => Length::Epochs(u64::from(arguments.epochs)),
+            },
             batch_rows: rows,
             learning_rate: arguments.learning_rate,
             warmup_steps: u64::from(arguments.warmup),

@@ -251,7 +251,7 @@ fn fault_91_without_a_hub_only_what_is_pinned_and_whole_is_served() {
     let served = model.clone();
     let hub = Hub::start(move |request| served.answer(request));
     let offline = HubConfig { offline: true, ..place.config(&hub.url) };
-    assert_eq!(fetch(&offline, "o/n", "main", &Silent).unwrap_err().exit_code(), 66);
+    assert_eq!(fetch(&offline, "o/n", "main", &Silent).unwrap_err().exit_code(), 75);
     let snapshot = place.fetch(&hub).unwrap();
     // Nobody listens on the discard port of loopback.
     let gone = place.config("http://127.0.0.1:9");

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::{Normalizer, Unit};
-use verbatim_store::{Access, Bytes, Existing, Replace};
+use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
 use crate::config::{DedupConfig, Stage};
@@ -194,15 +194,18 @@ impl Plan {
             version: u32,
         }
         let bad = |cause: String| Error::BadPlan { path: path.to_owned(), cause };
+        let unreadable = |error: serde_json::Error| {
+            bad(format!("line {}, column {}: {}", error.line(), error.column(), json_fault(&error)))
+        };
         let bytes = Bytes::open(path)?;
-        let header: Header = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        let header: Header = serde_json::from_slice(&bytes).map_err(unreadable)?;
         if header.magic != MAGIC {
             return Err(bad(format!("its magic word is not `{MAGIC}`")));
         }
         if header.version != VERSION {
             return Err(bad(format!("version {}, this program reads version {VERSION}", header.version)));
         }
-        let plan: Plan = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        let plan: Plan = serde_json::from_slice(&bytes).map_err(unreadable)?;
         match plan.inconsistency() {
             Some(cause) => Err(bad(cause)),
             None => Ok(plan),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use verbatim_store::{Access, Bytes, create_file};
+use verbatim_store::{Access, Bytes, create_file, json_fault};
 
 use crate::canary::Canary;
 use crate::draw::DrawnSample;
@@ -110,7 +110,7 @@ fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> 
     let header: Header = serde_json::from_slice(first)
         .map_err(|_| bad(1, format!("does not begin with a line that says `{format}`")))?;
     if header.format != format {
-        return Err(bad(1, format!("holds `{}`, expected `{format}`", header.format.escape_debug())));
+        return Err(bad(1, format!("does not say `{format}`, but something else")));
     }
     if header.version != VERSION {
         return Err(bad(1, format!("has version {}, expected {VERSION}", header.version)));
@@ -118,7 +118,9 @@ fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> 
     let mut items = Vec::new();
     let mut last = 1;
     for (text, line) in lines.filter(|(text, _)| !text.is_empty()) {
-        items.push(serde_json::from_slice(text).map_err(|error| bad(line, error.to_string()))?);
+        let item = serde_json::from_slice(text)
+            .map_err(|error| bad(line, format!("column {}: {}", error.column(), json_fault(&error))))?;
+        items.push(item);
         last = line;
     }
     if items.len() as u64 != header.n_lines {
@@ -193,6 +195,12 @@ mod tests {
             (whole[..whole.len() - 20].to_owned(), lines.len()),
             (whole.replacen("\"rank\":[", "\"rank\":[7,", 1), 2),
             (whole.replacen("\"log_prob\":[", "\"log_prob\":[null,", 1), 2),
+            // What stands in a file must not stand in the message.
+            (whole.replace("verbatim records", "quiet heron"), 1),
+            (whole.replacen("\"log_prob\":[", "\"log_prob\":[\"quiet heron\",", 1), 2),
+            (whole.replacen("\"strategy\":\"", "\"strategy\":\"quiet heron", 1), 2),
+            (whole.replacen("\"strategy\"", "\"quiet heron\"", 1), 2),
+            (format!("{}\n\"quiet heron\"\n", lines[0]), 2),
         ];
         for (bytes, expected) in cases {
             let dir = tempfile::tempdir().unwrap();
@@ -200,6 +208,7 @@ mod tests {
             let error = load_records(dir.path()).unwrap_err();
             assert_eq!(error.exit_code(), 65, "{error}");
             assert!(matches!(error, Error::BadFile { line, .. } if line == expected), "{error}");
+            assert!(!format!("{error} {error:?}").contains("heron"), "{error:?}");
         }
     }
 

@@ -105,13 +105,17 @@ fn files_that_are_no_usable_plans_are_refused() {
     let good = plan(&corpus_of(&["a", "a", "b"]), &both(near(1, 0.8)), &Silent).unwrap();
     let good: Value = serde_json::from_str(&good.to_json()).unwrap();
     let removal = |doc: u64, kept: u64| serde_json::json!({"doc": doc, "kept": kept, "stage": "exact", "similarity": 1.0});
-    let changes: [(&str, Value, &str); 6] = [
+    let changes: [(&str, Value, &str); 10] = [
         ("magic", "verbatim index".into(), "magic"),
         ("version", 2.into(), "version 2"),
         ("removals", Value::Array(vec![removal(1, 3)]), "document 3 of 3"),
         ("removals", Value::Array(vec![removal(1, 0), removal(2, 1)]), "kept for 2 and removed"),
         ("removals", Value::Array(vec![removal(2, 0), removal(1, 0)]), "not in order"),
         ("removals", Value::Array(vec![removal(1, 1)]), "kept for 1 and removed"),
+        ("magic", "quiet heron".into(), "magic"),
+        ("magic", serde_json::json!({"quiet heron": 1}), "line 1, column "),
+        ("n_documents", "quiet heron".into(), "line 1, column "),
+        ("stages", serde_json::json!([{"stage": "quiet heron"}]), "wrong type, unknown or missing"),
     ];
     for (field, value, expected) in changes {
         let mut bad = good.clone();
@@ -119,6 +123,7 @@ fn files_that_are_no_usable_plans_are_refused() {
         write(&path, bad.to_string());
         let error = Plan::load(&path).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
+        assert!(!format!("{error} {error:?}").contains("heron"), "{error:?}");
         assert_eq!(error.exit_code(), 65);
     }
     write(&path, "{\"magic\": \"verba");

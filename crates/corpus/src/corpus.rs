@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::document::{DocId, Location, Span, index, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::{Format, jsonl};
+use crate::ids::{id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
 use crate::shard::{Notes, Shard};
@@ -77,7 +78,11 @@ impl Corpus {
             warnings.push("the input holds no documents".to_owned());
         }
         let fingerprint = fingerprint(&shards);
-        Ok(Corpus { shards, starts, id_field: config.id_field.clone(), rejects, warnings, fingerprint })
+        let id_field = config.id_field.clone();
+        let mut corpus = Corpus { shards, starts, id_field, rejects, warnings, fingerprint };
+        let repeated = config.id_field.as_ref().and_then(|field| repeated(&corpus, field));
+        corpus.warnings.extend(repeated);
+        Ok(corpus)
     }
 
     /// How many documents there are.
@@ -140,14 +145,10 @@ impl Corpus {
     /// The user's id of a document, or `file:line` where it has none.
     pub fn label(&self, id: DocId) -> String {
         let value = self.id_field.as_ref().and_then(|path| self.field(id, path));
-        match value {
-            Some(serde_json::Value::String(label)) => label,
-            Some(serde_json::Value::Number(label)) => label.to_string(),
-            _ => {
-                let (shard, local) = self.shard_of(id);
-                format!("{}:{}", printable(&shard.name), shard.lines.line_of(local))
-            }
-        }
+        value.and_then(id_of).unwrap_or_else(|| {
+            let (shard, local) = self.shard_of(id);
+            format!("{}:{}", printable(&shard.name), shard.lines.line_of(local))
+        })
     }
 
     /// Where the record of a document begins.

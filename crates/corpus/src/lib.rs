@@ -18,6 +18,7 @@ mod corpus;
 mod document;
 mod error;
 mod formats;
+mod ids;
 mod reject;
 mod schema;
 mod shard;

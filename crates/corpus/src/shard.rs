@@ -145,11 +145,13 @@ impl Shard {
         match self.format {
             Format::Jsonl => jsonl::field(self.spans[index(document)].record(self.content()), path),
             Format::Text(_) => None,
-            Format::Parquet => {
-                let row = index(self.lines.line_of(document) - 1);
-                self.column(path).get(row).cloned().flatten()
-            }
+            Format::Parquet => self.column(path).get(self.row_of(document)).cloned().flatten(),
         }
+    }
+
+    /// The row of a parquet file that a document is, from 0.
+    pub(crate) fn row_of(&self, document: u64) -> usize {
+        index(self.lines.line_of(document) - 1)
     }
 
     fn column(&self, path: &FieldPath) -> Arc<Vec<Option<Value>>> {

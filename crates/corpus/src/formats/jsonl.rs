@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::document::size;
@@ -115,6 +115,20 @@ pub(crate) fn field(record: &[u8], path: &FieldPath) -> Option<serde_json::Value
     serde_json::from_str(member(json, path).ok()?.get()).ok()
 }
 
+/// The value that stands first at `path`, whatever stands after it, so that the rest of the record is not read.
+/// Where the record has it once, this is [`field`].
+pub(crate) fn first(record: &[u8], path: &FieldPath) -> Option<serde_json::Value> {
+    let mut object = std::str::from_utf8(record).ok()?;
+    for name in path.names() {
+        let mut found = None;
+        let mut reader = serde_json::Deserializer::from_str(object);
+        // The reader objects to a visitor that leaves before the object's end; what it found stands.
+        let _ = reader.deserialize_map(First { name, found: &mut found });
+        object = found?.get();
+    }
+    serde_json::from_str(object).ok()
+}
+
 /// The text of a raw JSON string without its quotes; `None` when an escape is half of a pair.
 pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
@@ -161,7 +175,7 @@ struct Members<'p> {
 impl<'de> DeserializeSeed<'de> for Members<'_> {
     type Value = Found<'de>;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
@@ -190,6 +204,31 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
+/// Reads an object up to one member, whose value it leaves unread.
+struct First<'p, 'de> {
+    name: &'p str,
+    found: &'p mut Option<&'de RawValue>,
+}
+
+impl<'de> Visitor<'de> for First<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(is_wanted) = members.next_key_seed(IsName { name: self.name })? {
+            if is_wanted {
+                *self.found = Some(members.next_value()?);
+                return Ok(());
+            }
+            members.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
 /// Compares a member's name without keeping it.
 struct IsName<'p> {
     name: &'p str,
@@ -198,7 +237,7 @@ struct IsName<'p> {
 impl<'de> DeserializeSeed<'de> for IsName<'_> {
     type Value = bool;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_str(self)
     }
 }

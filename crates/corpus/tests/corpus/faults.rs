@@ -249,6 +249,52 @@ fn the_paths_of_shards_are_as_opened_not_as_printed() {
 }
 
 #[test]
+fn fault_35_ids_that_stand_more_than_once_are_reported() {
+    let folder = Folder::new();
+    folder.write(
+        "a.jsonl",
+        concat!(
+            "{\"id\":\"x\",\"text\":\"0\"}\n",
+            "{\"text\":\"\\\"id\\\":1\",\"id\":\"y\\u0031\"}\n",
+            "{\"meta\":{\"id\":\"x\"},\"text\":\"2\",\"id\":7}\n",
+        ),
+    );
+    folder.write(
+        "b.jsonl",
+        concat!(
+            "{\"id\":\"7\",\"text\":\"3\"}\n\n",
+            "{\"id\":\"y1\",\"text\":\"4\"}\n",
+            "{\"id\":\"y1\",\"text\":\"5\"}\n",
+            "{\"id\":\"x\",\"id\":\"x\",\"text\":\"6\"}\n",
+        ),
+    );
+    let corpus = open(folder.path(), &standard()).unwrap();
+    let place = folder.path().join("a.jsonl");
+    let expected = format!("2 ids stand more than once, the first: y1 at {}:2", place.display());
+    assert_eq!(corpus.warnings(), [expected]);
+
+    let no_ids = OpenConfig { id_field: None, ..standard() };
+    assert_eq!(open(folder.path(), &no_ids).unwrap().warnings(), [""; 0]);
+    let meta = OpenConfig { id_field: Some("meta.id".parse().unwrap()), ..standard() };
+    assert_eq!(open(folder.path(), &meta).unwrap().warnings(), [""; 0]);
+}
+
+#[test]
+fn fault_35_missing_ids_are_no_duplicates() {
+    let lines = "{\"text\":\"a\"}\n{\"text\":\"b\",\"id\":null}\n{\"text\":\"b\",\"id\":null}\n\
+        {\"text\":\"b\",\"id\":\"\"}\n{\"text\":\"b\",\"id\":\"\"}\n{\"text\":\"a\"}\n\
+        {\"text\":\"a\",\"id\":[1]}\n{\"text\":\"a\",\"id\":[1]}\n";
+    assert_eq!(open_bytes("a.jsonl", lines, &standard()).unwrap().warnings(), [""; 0]);
+    assert_eq!(open_bytes("a.txt", "one\none\n", &standard()).unwrap().warnings(), [""; 0]);
+    let one = "{\"text\":\"a\",\"id\":\"a\\u001b\"}\n".repeat(3);
+    let corpus = open_bytes("a.jsonl", one, &standard()).unwrap();
+    let warning = &corpus.warnings()[0];
+    assert!(
+        warning.starts_with(r"1 id stands more than once: a\u{1b} at ") && warning.ends_with("a.jsonl:1")
+    );
+}
+
+#[test]
 fn fault_25_links_are_not_followed_and_one_file_is_read_once() {
     let folder = Folder::new();
     let outside = Folder::new();

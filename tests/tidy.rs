@@ -156,3 +156,18 @@ fn nothing_unfinished_is_left() {
         }
     }
 }
+
+#[test]
+fn what_the_readme_links_to_is_there() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let links: Vec<&str> = readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    assert!(links.len() > 5, "{links:?}");
+    for link in links {
+        assert!(root().join(link).exists(), "{link}");
+    }
+    for command in ["cargo run --release -- demo", "cargo test --workspace"] {
+        assert!(readme.contains(command), "{command}");
+    }
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(ci.contains("cargo test --workspace\n"), "CI runs the test command of the README");
+}

@@ -15,7 +15,7 @@ const EXIT_CODES: &str = "Exit codes:
 /// Language models recite what their training data repeats. verbatim removes the repeats from a corpus
 /// (`dedup`), draws text from a model and proves in the corpus which of it was recited (`extract`), and trains
 /// small models on corpora with planted secrets to show what a remedy is worth (`plant`, `train`).
-/// `verbatim demo` tells the whole story in a minute.
+/// `verbatim demo` tells the whole story on an embedded corpus.
 #[derive(Debug, Parser)]
 #[command(name = "verbatim", version, after_help = EXIT_CODES, max_term_width = 100, arg_required_else_help = true)]
 pub(crate) struct Arguments {

@@ -1,7 +1,9 @@
 //! What an audit of one checkpoint found: samples by strategy and metric, findings, planted canaries.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Serialize;
 use verbatim_extraction::{
@@ -71,8 +73,8 @@ impl ExtractBody {
             .iter()
             .map(|finding| {
                 let key = (finding.strategy, finding.index);
-                let text = texts.get(&key).map_or("", |sample| sample.text.as_str());
-                finding_row(finding, redactor.show(kind(finding), matched(finding, text)), places.get(&key))
+                let text = texts.get(&key).map_or(Cow::Borrowed(""), |sample| matched(finding, sample));
+                finding_row(finding, redactor.show(kind(finding), &text), places.get(&key))
             })
             .collect();
         findings.sort_by(|a, b| {
@@ -253,14 +255,29 @@ fn kind(finding: &Finding) -> &'static str {
 }
 
 /// The part of a sample that stands in the corpus, or the whole sample.
-///
-/// The places are of the sample's bytes. Where these are not UTF-8 the text has other lengths, so that the part can
-/// be off by some characters: what is shown is then near the match, not the match.
-fn matched<'a>(finding: &Finding, text: &'a str) -> &'a str {
-    let Some(found) = &finding.longest else { return text };
-    let start = text.floor_char_boundary(found.start_byte as usize);
-    let end = text.ceil_char_boundary((found.start_byte + found.n_bytes) as usize);
-    &text[start..end]
+fn matched<'a>(finding: &Finding, sample: &'a DrawnSample) -> Cow<'a, str> {
+    let Some(found) = &finding.longest else { return Cow::Borrowed(&sample.text) };
+    let bytes = sample.text_bytes();
+    let end = (found.start_byte + found.n_bytes) as usize;
+    let range = widened(&bytes, found.start_byte as usize..end);
+    Cow::Owned(String::from_utf8_lossy(&bytes[range]).into_owned())
+}
+
+/// A range of bytes with the whole of each character that it cuts; half a character stays as it is.
+fn widened(bytes: &[u8], range: Range<usize>) -> Range<usize> {
+    let (mut start, mut end) = (range.start.min(bytes.len()), range.end.min(bytes.len()));
+    let mut at = 0;
+    for chunk in bytes.utf8_chunks() {
+        let valid = at..at + chunk.valid().len();
+        if valid.contains(&start) {
+            start = at + chunk.valid().floor_char_boundary(start - at);
+        }
+        if valid.contains(&end) {
+            end = at + chunk.valid().ceil_char_boundary(end - at);
+        }
+        at = valid.end + chunk.invalid().len();
+    }
+    start..end
 }
 
 fn finding_row(finding: &Finding, text: Shown, places: Option<&Places>) -> FindingRow {
@@ -392,6 +409,41 @@ mod tests {
         assert_eq!((body.findings[1].text.kind.as_str(), body.n_memorized()), ("sample", 1));
         let precision: Vec<_> = body.cells.iter().map(|cell| cell.precision.unwrap().fraction()).collect();
         assert_eq!(precision, ["1 of 2", "1 of 1"]);
+    }
+
+    /// The places of a match are of the bytes of the tokens, and U+FFFD takes three where half a character takes one.
+    #[test]
+    fn fault_63_a_match_in_a_sample_that_is_not_utf_8_is_what_matched() {
+        let half_before = |bytes: &str, text: &str| DrawnSample {
+            text_bytes_b64: Some(bytes.to_owned()),
+            ..sample(0, &format!("\u{fffd}{text}"))
+        };
+        // The second byte of an e acute, "so: nine tow", an e acute in full, "rs": as Python's base64 writes it.
+        let drawn = [half_before("qXNvOiBuaW5lIHRvd8OpcnM=", "so: nine towérs")];
+        let show = |start_byte: u64, n_bytes: u64| {
+            let found = json!({
+                "n_bytes": n_bytes, "n_tokens": 55, "start_byte": start_byte, "n_documents": 1, "document": 7,
+                "n_occurrences": 1, "label": "a.jsonl:8", "text_byte": 12,
+                "location": { "path": "a.jsonl", "line": 8, "byte": 90 },
+            });
+            let facts = ExtractFacts {
+                provenance: samples::provenance(),
+                verification: Verification::Corpus,
+                min_match_tokens: 50,
+                drawn: &drawn,
+                cells: &[cell(Metric::Perplexity, &[(0, -1.0)])],
+                findings: &[finding(0, "memorized", &found)],
+                canaries: None,
+                warnings: vec![],
+            };
+            ExtractBody::new(facts, &samples::redactor(Reveal::Revealed)).findings[0].text.clone()
+        };
+        let named = |text: &str| samples::redactor(Reveal::Revealed).show("match", text);
+        assert!(show(5, 11) == named("nine towér"), "{:?}", show(5, 11).text);
+        assert!(show(5, 9) == named("nine towé"), "half of a whole letter is widened to it");
+        assert!(show(14, 3) == named("érs"), "{:?}", show(14, 3).text);
+        assert!(show(0, 3) == named("\u{fffd}so"), "half a letter stays half a letter");
+        assert!(show(10, 900) == named("towérs"), "a place beyond the sample's end");
     }
 
     #[test]

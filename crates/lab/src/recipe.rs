@@ -85,7 +85,7 @@ pub fn train_tokenizer(corpus: &Corpus, vocab_size: usize) -> Result<Vec<u8>> {
 /// `training.json`, all at once when the training is over.
 ///
 /// # Errors
-/// Those of [`train`], and what the disk reports.
+/// Those of [`train`], what the disk reports, and a corpus that changed meanwhile; no folder is left then.
 pub fn train_checkpoint(
     corpus: &Corpus,
     tokenizer_json: &[u8],
@@ -114,6 +114,7 @@ pub fn train_checkpoint(
         history: trained.history.clone(),
     };
     write_files(staged.path(), &trained, tokenizer_json, &record)?;
+    corpus.verify_unchanged()?;
     staged.commit()?;
     // A finished run has nothing to go on with; its state would only stand in the next one's way.
     if let Some(path) = destination.state.filter(|path| path.exists()) {
@@ -173,4 +174,50 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain fields serialize");
     text.push(b'\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use verbatim_corpus::OpenConfig;
+    use verbatim_store::Silent;
+
+    use super::*;
+    use crate::train::Length;
+
+    /// Trains a very small model on a small corpus; `after_opening` sees the corpus file once it is open.
+    fn train_small(folder: &Path, after_opening: impl FnOnce(&Path)) -> Result<TrainingRecord> {
+        let path = folder.join("corpus.jsonl");
+        let line = "{\"text\":\"the sea, the sea and the tower\"}\n";
+        write_shared(&path, line.repeat(4).as_bytes()).unwrap();
+        let corpus = Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent).unwrap();
+        after_opening(&path);
+        let shape = ModelShape { n_layer: 1, n_head: 1, n_embd: 8, n_positions: 8, dropout: 0.0 };
+        let recipe =
+            Recipe { shape, train: TrainConfig { length: Length::Steps(1), ..TrainConfig::standard(1) } };
+        let tokenizer = train_tokenizer(&corpus, 260).unwrap();
+        let target = folder.join("model");
+        let destination = Destination { target: &target, existing: Existing::Refuse, state: None };
+        train_checkpoint(&corpus, &tokenizer, &recipe, &destination, &Silent)
+    }
+
+    #[test]
+    fn no_checkpoint_is_left_of_a_corpus_that_changed_under_the_training() {
+        let folder = tempfile::tempdir().unwrap();
+        train_small(folder.path(), |_| {}).unwrap();
+        assert!(folder.path().join("model/training.json").exists());
+
+        let folder = tempfile::tempdir().unwrap();
+        let error = train_small(folder.path(), |path| {
+            let mut grown = fs::read(path).unwrap();
+            grown.extend_from_slice(b"{\"text\":\"more\"}\n");
+            // The open file keeps its bytes: what is at its path is another one.
+            fs::rename(path, path.with_extension("old")).unwrap();
+            write_shared(path, &grown).unwrap();
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("corpus.jsonl"), "{error}");
+        assert!(!folder.path().join("model").exists());
+    }
 }

@@ -73,6 +73,13 @@ pub struct CorpusUsed {
     pub n_documents: u64,
     /// Bytes of their texts.
     pub text_bytes: u64,
+    /// Records that could not be read and were left out; not told where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub n_rejected: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A model that was asked, named by the hashes of its files.
@@ -100,4 +107,27 @@ pub struct FileUsed {
     pub sha256: String,
     /// Its length.
     pub n_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::html::Page;
+    use crate::redact::Reveal;
+    use crate::samples;
+
+    #[test]
+    fn records_that_could_not_be_read_are_told_where_there_are_any() {
+        let mut report = samples::demo(Reveal::Redacted);
+        for (n_rejected, json, html) in [
+            (2, "\"n_rejected\": 2", "2 records that could not be read"),
+            (1, "\"n_rejected\": 1", "1 record that could not be read"),
+        ] {
+            report.result.provenance.corpora[0].n_rejected = n_rejected;
+            assert!(report.to_json().unwrap().contains(json));
+            assert!(report.to_html().unwrap().contains(html));
+        }
+        report.result.provenance.corpora[0].n_rejected = 0;
+        assert!(!report.to_json().unwrap().contains("n_rejected"));
+        assert!(!report.to_html().unwrap().contains("could not be read"));
+    }
 }

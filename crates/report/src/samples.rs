@@ -58,6 +58,7 @@ pub(crate) fn provenance() -> Provenance {
         fingerprint: "6b1e0c5d9a27f3486b1e0c5d9a27f348".into(),
         n_documents: 1_841,
         text_bytes: 421_888,
+        n_rejected: 2,
     };
     Provenance::new("0.1.0")
         .parameter("threshold", 0.8)
@@ -279,7 +280,12 @@ pub(crate) fn hostile_provenance() -> Provenance {
     let mut model = model(HOSTILE);
     (model.name, model.revision) = (HOSTILE.into(), Some(HOSTILE.into()));
     model.files[0].name = HOSTILE.into();
-    let corpus =
-        CorpusUsed { role: HOSTILE.into(), fingerprint: HOSTILE.into(), n_documents: 1, text_bytes: 1 };
+    let corpus = CorpusUsed {
+        role: HOSTILE.into(),
+        fingerprint: HOSTILE.into(),
+        n_documents: 1,
+        text_bytes: 1,
+        n_rejected: 1,
+    };
     Provenance::new("0.1.0").parameter(HOSTILE, HOSTILE).seed(HOSTILE, 1).corpus(corpus).model(model)
 }

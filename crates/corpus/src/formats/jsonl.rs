@@ -118,15 +118,15 @@ pub(crate) fn field(record: &[u8], path: &FieldPath) -> Option<serde_json::Value
 /// The value that stands first at `path`, whatever stands after it, so that the rest of the record is not read.
 /// Where the record has it once, this is [`field`].
 pub(crate) fn first(record: &[u8], path: &FieldPath) -> Option<serde_json::Value> {
-    let mut object = std::str::from_utf8(record).ok()?;
+    let mut object = record;
     for name in path.names() {
         let mut found = None;
-        let mut reader = serde_json::Deserializer::from_str(object);
+        let mut reader = serde_json::Deserializer::from_slice(object);
         // The reader objects to a visitor that leaves before the object's end; what it found stands.
         let _ = reader.deserialize_map(First { name, found: &mut found });
-        object = found?.get();
+        object = found?.get().as_bytes();
     }
-    serde_json::from_str(object).ok()
+    serde_json::from_slice(object).ok()
 }
 
 /// The text of a raw JSON string without its quotes; `None` when an escape is half of a pair.

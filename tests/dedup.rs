@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use crate::harness::{Outcome, Scene, real_data, tree_file};
 
@@ -203,7 +202,6 @@ fn fault_87_an_interrupt_ends_the_run_and_leaves_nothing() {
     input.write_all(big_lines(2000).as_bytes()).unwrap();
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
-    let asked = Instant::now();
     // A reader that waits for input sees the flag with the next bytes; one that has ended refuses them.
     let _ = input.write_all(big_lines(2000).as_bytes());
     drop(input);
@@ -211,7 +209,6 @@ fn fault_87_an_interrupt_ends_the_run_and_leaves_nothing() {
     let mut told = String::new();
     child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
     assert_eq!(status.code(), Some(130), "{told}");
-    assert!(asked.elapsed() < Duration::from_secs(20), "an interrupted run ends soon");
     assert!(scene.names().is_empty(), "{:?}", scene.names());
 }
 

@@ -74,6 +74,20 @@ fn planted_copies_are_counted_in_the_corpus_and_originals_stay() {
 }
 
 #[test]
+fn records_that_are_left_out_are_told_by_every_command() {
+    let scene = Scene::new();
+    let good: String = (0..120).map(|n| format!("{{\"text\": \"text number {n}\"}}\n")).collect();
+    scene.write("corpus.jsonl", format!("{good}{{\"txt\": \"a canary word\"}}\n"));
+    for command in [&["plant", "corpus.jsonl", "-o", "planted"][..], &["dedup", "corpus.jsonl", "-o", "-"]] {
+        let run = scene.run(command.iter().chain(&["--on-bad", "skip"])).ok();
+        assert!(run.stderr.contains("1 record left out, the first: corpus.jsonl:121:"), "{run:?}");
+        assert!(!run.stderr.contains("canary word"), "{run:?}");
+    }
+    let report = scene.json("planted/_verbatim/report.json");
+    assert_eq!(report["result"]["provenance"]["corpora"][0]["n_rejected"], 1);
+}
+
+#[test]
 fn training_gives_the_same_bytes_for_any_number_of_threads() {
     let scene = Scene::new();
     scene.run(["synth", "-o", "corpus.jsonl", "--documents", "30"]).ok();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle as BarStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle as BarStyle};
 use verbatim_store::Progress;
 
 use crate::args::ProgressStyle;
@@ -117,11 +117,15 @@ fn bar(name: &'static str, total: Option<u64>, unit: &'static str) -> ProgressBa
     let counts = if unit == "bytes" {
         "{bytes}/{total_bytes} {bytes_per_sec}".to_owned()
     } else {
-        format!("{{human_pos}}/{{human_len}} {unit} {{per_sec}}")
+        format!("{{human_pos}}/{{human_len}} {unit} {{rate}}")
     };
     let template = format!("{{prefix:<24}} {{wide_bar}} {counts} {{eta}}");
+    let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop the work.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
     if let Ok(style) = BarStyle::with_template(&template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_prefix(name);
     bar

@@ -38,7 +38,9 @@ impl Reading {
             Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
         context.check()?;
         if let [first, ..] = corpus.rejects() {
-            context.note(&format!("{} records left out, the first: {first}", corpus.rejects().len()));
+            let n = corpus.rejects().len();
+            context
+                .note(&format!("{n} record{} left out, the first: {first}", if n == 1 { "" } else { "s" }));
         }
         Ok(corpus)
     }
@@ -58,5 +60,6 @@ pub(crate) fn used(role: &str, corpus: &Corpus) -> CorpusUsed {
         fingerprint: corpus.fingerprint().to_owned(),
         n_documents: corpus.n_documents(),
         text_bytes: corpus.text_bytes(),
+        n_rejected: corpus.rejects().len() as u64,
     }
 }

@@ -188,13 +188,6 @@ impl Corpus {
         self.shards.iter().map(|shard| printable(&shard.name)).collect()
     }
 
-    /// The paths of the files that were opened, as they were opened and in input order. What came through
-    /// standard input has none.
-    pub fn shard_paths(&self) -> Vec<PathBuf> {
-        let from_files = self.shards.iter().filter(|shard| shard.path.as_os_str() != "-");
-        from_files.map(|shard| shard.path.clone()).collect()
-    }
-
     /// Checks that every input is still the file that was opened; call it before committing results.
     ///
     /// # Errors

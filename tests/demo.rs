@@ -24,6 +24,14 @@ fn the_story_is_true() {
     for model in ["raw", "deduplicated"] {
         assert_eq!(rate(&result["controls"], model).0, 0, "no control is recited by the {model} checkpoint");
     }
+    let corpus = crate::harness::tree_file("corpora/demo/corpus.jsonl");
+    scene.run(["dedup", &corpus, "-o", "clean"]).ok();
+    assert!(
+        scene.read("clean/corpus.jsonl") == scene.read("verbatim-demo/clean/corpus.jsonl"),
+        "other defaults"
+    );
+    let parameters = |report: &serde_json::Value| report["provenance"]["parameters"]["dedup"].clone();
+    assert_eq!(parameters(result), parameters(&scene.json("clean/_verbatim/report.json")["result"]));
     check_rows(result["rows"].as_array().unwrap());
 
     assert!(run.stdout.lines().count() <= 45 && run.stdout.lines().all(|line| line.chars().count() <= 100));

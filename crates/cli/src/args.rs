@@ -5,6 +5,15 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
+pub(crate) const MAX_NEW_TOKENS: u32 = 256;
+/// Likeliest tokens to draw from (Carlini et al. 2021, section 4.1).
+pub(crate) const TOP_K: u32 = 40;
+/// Tokens that must stand verbatim in one document (Nasr et al. 2023).
+pub(crate) const MIN_MATCH: u32 = 50;
+/// Sequences computed at once.
+pub(crate) const BATCH: u16 = 16;
+
 const EXIT_CODES: &str = "Exit codes:
   0 done · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
   74 I/O error or input changed while it was read · 75 try again (network, lock) · 77 refused (pickle)
@@ -290,10 +299,10 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000_000), help_heading = "Drawing")]
     pub(crate) samples: u64,
     /// Tokens drawn for each sample; the model's context bounds it (Carlini et al. 2021: 256)
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Drawing")]
+    #[arg(long, value_name = "N", default_value_t = MAX_NEW_TOKENS, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Drawing")]
     pub(crate) max_new_tokens: u32,
     /// Draw from the k likeliest tokens (Carlini et al. 2021: 40)
-    #[arg(long, value_name = "K", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Drawing")]
+    #[arg(long, value_name = "K", default_value_t = TOP_K, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Drawing")]
     pub(crate) top_k: u32,
     /// Draw from the likeliest tokens that make up this share of the probability
     #[arg(long, value_name = "P", value_parser = probability, help_heading = "Drawing")]
@@ -302,7 +311,7 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "FILE", help_heading = "Drawing")]
     pub(crate) prompts: Option<PathBuf>,
     /// Sequences computed at once; never changes a sample
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
     pub(crate) batch: u16,
     /// Seed; sample i depends on it, the strategy and i only
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Drawing")]
@@ -311,7 +320,7 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
     pub(crate) top: u32,
     /// Tokens that must stand verbatim in one document for a sample to count as memorized (Nasr et al. 2023: 50)
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
+    #[arg(long, value_name = "N", default_value_t = MIN_MATCH, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
     pub(crate) min_match: u32,
     /// Write findings in the clear, readable by you only; default is redacted
     #[arg(long)]

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()
     let staged = StagedDir::create(&output.output, Access::Shared, output.existing())?;
     let corpus = Corpus::open(inputs, &source.reading, context.teller)?;
     let tally = verbatim_dedup::apply(&corpus, &plan, staged.path(), context.teller)?;
-    let report = Report::new(dedup::body(&corpus, &plan, Outcome::Written, tally), context.run());
+    let report = Report::new(dedup::body(&corpus, &plan, Outcome::Written, tally)?, context.run());
     report.write(&staged.path().join("_verbatim"), Access::Shared)?;
     context.check()?;
     staged.commit()?;

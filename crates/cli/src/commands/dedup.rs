@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
     } else {
         (Outcome::Written, verbatim_dedup::apply(&corpus, &plan, staged.path(), context.teller)?)
     };
-    let body = body(&corpus, &plan, outcome, tally);
+    let body = body(&corpus, &plan, outcome, tally)?;
     let report = Report::new(body, context.run());
     report.write(&staged.path().join("_verbatim"), Access::Shared)?;
     context.check()?;
@@ -49,12 +49,17 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
 }
 
 /// What a plan did, or would do, for a report.
-pub(crate) fn body(corpus: &Corpus, plan: &Plan, outcome: Outcome, tally: Tally) -> DedupBody {
+pub(crate) fn body(
+    corpus: &Corpus,
+    plan: &Plan,
+    outcome: Outcome,
+    tally: Tally,
+) -> anyhow::Result<DedupBody> {
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
         .corpus(reading::used("input", corpus))
-        .parameter("dedup", serde_json::to_value(plan.parameters()).unwrap_or_default());
+        .parameter("dedup", serde_json::to_value(plan.parameters())?);
     let facts = DedupFacts { provenance, outcome, plan, tally, warnings: corpus.warnings().to_vec() };
-    DedupBody::new(facts, |document| corpus.label(verbatim_corpus::DocId(document)))
+    Ok(DedupBody::new(facts, |document| corpus.label(verbatim_corpus::DocId(document))))
 }
 
 fn pipe(corpus: &Corpus, plan: &Plan, context: &Context<'_>) -> anyhow::Result<()> {

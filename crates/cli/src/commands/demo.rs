@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_dedup::{Plan, Tally};
 use verbatim_extraction::{Canary, ExtractConfig, Recitation, Strategy, Verdict};
+use verbatim_index::Occurrences;
 use verbatim_lab::{TrainingRecord, demo as recipe};
 use verbatim_lm::Checkpoint;
 use verbatim_report::{
@@ -15,9 +16,8 @@ use verbatim_report::{
 };
 use verbatim_store::{Access, Bytes, Existing, StagedDir, write_private, write_shared};
 
-use crate::args::Demo;
+use crate::args::{BATCH, Demo, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 use crate::commands::{Context, extract, model, reading};
-use crate::failure;
 
 const CORPUS: &[u8] = include_bytes!("../../../../corpora/demo/corpus.jsonl");
 const LEDGER: &[u8] = include_bytes!("../../../../corpora/demo/ledger.jsonl");
@@ -46,8 +46,6 @@ const MARK: &str = ".verbatim-demo";
 /// names in every run make two runs comparable.
 const KEY: &[u8; 32] = b"the demo's secrets are invented.";
 const SEED: u64 = 1;
-const BATCH: usize = 16;
-const MIN_MATCH_TOKENS: usize = 50;
 
 pub(crate) fn run(arguments: &Demo, context: &Context<'_>) -> anyhow::Result<()> {
     let ours = arguments.output.join(MARK).exists();
@@ -133,11 +131,11 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
     let config = ExtractConfig {
         strategies: Strategy::ALL.to_vec(),
         n_samples: stage.n_samples,
-        max_new_tokens: extract::MAX_NEW_TOKENS,
-        top_k: Some(extract::TOP_K),
+        max_new_tokens: MAX_NEW_TOKENS as usize,
+        top_k: Some(TOP_K as usize),
         top_p: None,
         seed: SEED,
-        batch: BATCH,
+        batch: usize::from(BATCH),
         prompts: extract::built_in_prompts(),
     };
     let drawn = verbatim_extraction::draw(&checkpoint.model, &checkpoint.tokenizer, &config, context.teller)?;
@@ -149,7 +147,7 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
         Some(stage.raw),
         &checkpoint.tokenizer,
         &all,
-        MIN_MATCH_TOKENS,
+        MIN_MATCH as usize,
         context.teller,
     )?;
     let n_memorized = findings.iter().filter(|finding| finding.verdict == Verdict::Memorized).count();
@@ -180,9 +178,9 @@ fn facts(
         .model(model::used("raw", &raw_audit.checkpoint))
         .model(model::used("deduplicated", &dedup_audit.checkpoint))
         .parameter("dedup", serde_json::to_value(plan.parameters())?)
-        .parameter("top_k", extract::TOP_K)
-        .parameter("max_new_tokens", extract::MAX_NEW_TOKENS)
-        .parameter("min_match_tokens", MIN_MATCH_TOKENS)
+        .parameter("top_k", TOP_K)
+        .parameter("max_new_tokens", MAX_NEW_TOKENS)
+        .parameter("min_match_tokens", MIN_MATCH)
         .seed("draw", SEED);
     Ok(DemoFacts {
         provenance,
@@ -191,7 +189,7 @@ fn facts(
         checkpoints: vec![check("raw", &raw_audit, raw), check("deduplicated", &dedup_audit, clean)],
         cases: cases(raw, clean, &raw_audit, &dedup_audit, context)?,
         sampling: Some(Sampling {
-            min_match_tokens: MIN_MATCH_TOKENS as u64,
+            min_match_tokens: u64::from(MIN_MATCH),
             memorized: Pair { raw: raw_audit.memorized, deduplicated: dedup_audit.memorized },
         }),
     })
@@ -215,20 +213,15 @@ fn cases(
         audit.recitations.iter().filter(|one| one.recited).map(|one| one.id.clone()).collect()
     };
     let (by_raw, by_dedup) = (recited(raw_audit), recited(dedup_audit));
-    ledger
-        .iter()
-        .zip(in_raw.iter().zip(&in_clean))
-        .map(|(canary, (in_raw, in_clean))| {
-            if in_raw.n_occurrences != canary.copies {
-                return Err(failure::internal());
-            }
-            Ok(DemoCase {
-                canary: canary.clone(),
-                copies_raw: in_raw.n_occurrences,
-                copies_deduplicated: in_clean.n_occurrences,
-                raw: by_raw.contains(&canary.id),
-                deduplicated: by_dedup.contains(&canary.id),
-            })
-        })
-        .collect()
+    let case = |(canary, (in_raw, in_clean)): (&Canary, (&Occurrences, &Occurrences))| {
+        assert_eq!(in_raw.n_occurrences, canary.copies, "the embedded ledger is that of the embedded corpus");
+        DemoCase {
+            canary: canary.clone(),
+            copies_raw: in_raw.n_occurrences,
+            copies_deduplicated: in_clean.n_occurrences,
+            raw: by_raw.contains(&canary.id),
+            deduplicated: by_dedup.contains(&canary.id),
+        }
+    };
+    Ok(ledger.iter().zip(in_raw.iter().zip(&in_clean)).map(case).collect())
 }

@@ -21,10 +21,6 @@ use crate::failure;
 /// Prompts that continue like text from the internet, written for this project.
 const PROMPTS: &str = include_str!("../../../../prompts/internet.txt");
 
-/// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
-pub(crate) const MAX_NEW_TOKENS: usize = 256;
-/// Tokens to draw from (Carlini et al. 2021, section 4.1).
-pub(crate) const TOP_K: usize = 40;
 /// The tokenizer, in a checkpoint and in the output.
 const TOKENIZER_FILE: &str = "tokenizer.json";
 /// Tokens of a window (Carlini et al. 2021, section 5.2).

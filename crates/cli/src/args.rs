@@ -1,9 +1,13 @@
 //! Every flag of the program, declared. Nothing is resolved or done here; defaults stand once, beside their flag.
 
+mod contamination;
+
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use contamination::Contamination;
 
 /// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
 pub(crate) const MAX_NEW_TOKENS: u32 = 256;
@@ -15,7 +19,7 @@ pub(crate) const MIN_MATCH: u32 = 50;
 pub(crate) const BATCH: u16 = 16;
 
 const EXIT_CODES: &str = "Exit codes:
-  0 done · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
+  0 done · 1 a check did not pass · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
   74 I/O error or input changed while it was read · 75 try again (network, lock) · 77 refused (pickle)
   130/143 interrupted";
 
@@ -80,6 +84,21 @@ pub(crate) enum Command {
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),
+    /// Find the evaluation items that stand in a training corpus, and the documents that hold them
+    ///
+    /// A model that has seen the questions of a test is not measured by it. Items and documents are cut into n-grams of
+    /// normalised words. A part of an item (a field) is found in a document when the n-grams that stand there have at
+    /// least `--overlap` of the weight of all its n-grams. An n-gram that stands in df of the N documents weighs
+    /// log2((N+1)/df): what many documents share, such as a licence or "which of the following statements is", counts
+    /// little, and n-grams that are all common count for nothing. Documents are never added up. Parts of fewer words
+    /// than an n-gram are compared whole, at the borders of words. Hashes only propose: words are compared, so that no
+    /// collision is reported.
+    ///
+    /// DIR/_verbatim/contamination.jsonl has a line for each part of an item in each document that holds it, with the
+    /// score, the longest run of words in common, and the bytes of that run in both texts. report.json and
+    /// report.html have the share of contaminated items in each evaluation file, with 95% intervals. The folder is
+    /// readable by its owner only. Without `--remove` no corpus is written.
+    Contamination(Box<Contamination>),
     /// Draw text from a model, rank it, and prove in the corpus what was recited
     ///
     /// Draws samples by the three strategies of Carlini et al. 2021, ranks them by six scores, and looks every

@@ -1,12 +1,14 @@
 //! One file a command: it resolves arguments into the configurations of the rooms, calls them, and prints.
 
 mod apply;
+mod contamination;
 mod dedup;
 mod demo;
 mod extract;
 mod model;
 mod plant;
 mod reading;
+mod redaction;
 mod synth;
 mod train;
 
@@ -34,6 +36,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Demo(arguments) => demo::run(&arguments, context),
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
+        Command::Contamination(arguments) => contamination::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),

@@ -16,6 +16,11 @@ pub(crate) struct Interrupted;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// A gate that was asked for did not pass; everything was written all the same.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Gate(pub(crate) String);
+
 /// Standard output was the product, and not all of it could be written.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed or is full before all was written")]
@@ -119,6 +124,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     );
     if cause.is::<Interrupted>() {
         return Some(130);
+    }
+    if cause.is::<Gate>() {
+        return Some(1);
     }
     if cause.is::<Usage>() {
         return Some(2);

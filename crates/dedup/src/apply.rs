@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::ops::AddAssign;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use verbatim_corpus::{Corpus, DocId, write_survivors};
 use verbatim_store::{Access, Progress, create_file, write_shared};
 
+use crate::contamination::Contamination;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Removal};
 
@@ -64,8 +65,9 @@ impl Tally {
 pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progress) -> Result<Tally> {
     plan.check_corpus(corpus)?;
     let written = write_survivors(corpus, &plan.keep_mask(), out_dir, progress)?;
-    let tally = account(corpus, plan, Count { documents: written.n_documents, bytes: written.n_bytes })?;
-    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
+    let kept = Count { documents: written.n_documents, bytes: written.n_bytes };
+    let tally = account(corpus, plan.removals().iter().map(|removal| removal.doc), kept)?;
+    write_lists(corpus, plan, &run_folder(out_dir)?)?;
     corpus.verify_unchanged()?;
     Ok(tally)
 }
@@ -80,9 +82,46 @@ pub fn write_plan(corpus: &Corpus, plan: &Plan, out_dir: &Path) -> Result<Tally>
     for (doc, _) in corpus.ids().zip(plan.keep_mask()).filter(|&(_, stays)| stays) {
         kept += record_count(corpus, doc);
     }
-    let tally = account(corpus, plan, kept)?;
-    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
+    let tally = account(corpus, plan.removals().iter().map(|removal| removal.doc), kept)?;
+    write_lists(corpus, plan, &run_folder(out_dir)?)?;
     corpus.verify_unchanged()?;
+    Ok(tally)
+}
+
+/// Writes the documents that hold no evaluation item into a folder that is being staged, each byte for byte as it was.
+///
+/// Beside them `_verbatim/` holds `removed.jsonl`, which names the items for which each document went, and
+/// `rejects.jsonl`. There is no plan and no kept document: what is removed here has no copy that stays.
+///
+/// # Errors
+/// As [`apply`].
+pub fn remove_contaminated(
+    [train, eval]: [&Corpus; 2],
+    found: &Contamination,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Tally> {
+    let documents = found.documents();
+    let mut keep = vec![true; train.n_documents() as usize];
+    documents.iter().for_each(|document| keep[document.0 as usize] = false);
+    let written = write_survivors(train, &keep, out_dir, progress)?;
+    let kept = Count { documents: written.n_documents, bytes: written.n_bytes };
+    let tally = account(train, documents.into_iter(), kept)?;
+    let folder = run_folder(out_dir)?;
+    let removed = found.matches.chunk_by(|a, b| a.document == b.document).map(|matches| {
+        let document = matches[0].document;
+        let place = train.location(document);
+        let mut items: Vec<DocId> = matches.iter().map(|one| found.parts[one.part].item).collect();
+        items.dedup();
+        let items: Vec<String> = items.into_iter().map(|item| eval.label(item)).collect();
+        json!({
+            "id": train.label(document), "stage": "contamination", "path": place.path, "line": place.line,
+            "items": items,
+        })
+    });
+    write_lines(&folder.join("removed.jsonl"), removed)?;
+    write_rejects(train, &folder)?;
+    train.verify_unchanged()?;
     Ok(tally)
 }
 
@@ -90,12 +129,12 @@ pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
     Count { documents: 1, bytes: corpus.record(doc).len() as u64 }
 }
 
-/// The account of a plan and of what was kept, if it balances.
-fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
+/// The account of what was removed and of what was kept, if it balances.
+fn account(corpus: &Corpus, removed: impl Iterator<Item = DocId>, kept: Count) -> Result<Tally> {
     let read = Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() };
     let mut tally = Tally { read, kept, ..Tally::default() };
-    for removal in plan.removals() {
-        tally.removed += record_count(corpus, removal.doc);
+    for document in removed {
+        tally.removed += record_count(corpus, document);
     }
     for reject in corpus.rejects() {
         let count = Count { documents: 1, bytes: reject.n_bytes };
@@ -108,9 +147,14 @@ fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
     }
 }
 
+fn run_folder(out_dir: &Path) -> Result<PathBuf> {
+    let folder = out_dir.join(RUN_FOLDER);
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| verbatim_store::Error::io(&folder, "create the folder", error))?;
+    Ok(folder)
+}
+
 fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| verbatim_store::Error::io(folder, "create the folder", error))?;
     let removed = plan.removals().iter().map(|&Removal { doc, kept, stage, similarity }| {
         let (place, kept_place) = (corpus.location(doc), corpus.location(kept));
         json!({
@@ -124,6 +168,11 @@ fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
         json!({ "kept": corpus.label(cluster.kept), "n_documents": removed.len() + 1, "removed": removed })
     });
     write_lines(&folder.join("clusters.jsonl"), clusters)?;
+    write_rejects(corpus, folder)?;
+    Ok(write_shared(&folder.join("plan.json"), plan.to_json().as_bytes())?)
+}
+
+fn write_rejects(corpus: &Corpus, folder: &Path) -> Result<()> {
     let rejects = corpus.rejects().iter().map(|reject| {
         let place = &reject.location;
         json!({
@@ -131,8 +180,7 @@ fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
             "cause": reject.cause.to_string(), "n_bytes": reject.n_bytes,
         })
     });
-    write_lines(&folder.join("rejects.jsonl"), rejects)?;
-    Ok(write_shared(&folder.join("plan.json"), plan.to_json().as_bytes())?)
+    write_lines(&folder.join("rejects.jsonl"), rejects)
 }
 
 fn write_lines(path: &Path, lines: impl Iterator<Item = serde_json::Value>) -> Result<()> {

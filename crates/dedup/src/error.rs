@@ -33,6 +33,15 @@ pub enum Error {
         "no keep policy `{0}`; choose from first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED"
     )]
     UnknownKeep(String),
+    /// An n-gram without a word, or an absurdly long one.
+    #[error("n-grams of {0} words; choose from 1 to {max}", max = crate::contamination::MAX_NGRAM)]
+    Ngram(usize),
+    /// No evaluation item has the field that was named.
+    #[error("no evaluation item has text in the field `{0}`; name a field that is there with --eval-field")]
+    NoEvaluationField(String),
+    /// More words in the evaluation items than can be numbered.
+    #[error("the evaluation items have more than 2^32 words; split them")]
+    TooManyWords,
     /// More documents than a run can number.
     #[error("{0} documents are more than one run can take (2^32 - 1); split the corpus")]
     TooManyDocuments(u64),
@@ -76,7 +85,9 @@ impl Error {
             | Error::Threshold(_)
             | Error::Recall(_)
             | Error::BandsRows { .. }
-            | Error::UnknownKeep(_) => 2,
+            | Error::UnknownKeep(_)
+            | Error::Ngram(_) => 2,
+            Error::NoEvaluationField(_) | Error::TooManyWords => 65,
             Error::TooManyDocuments(_) | Error::BadPlan { .. } | Error::OtherCorpus { .. } => 65,
             Error::Unbalanced(_) => 70,
             Error::Interrupted => 130,

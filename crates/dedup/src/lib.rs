@@ -1,4 +1,4 @@
-//! What should go from a corpus: exact and near copies.
+//! What should go from a corpus: exact and near copies, and documents that hold evaluation items.
 //!
 //! [`plan`] finds and decides, [`apply`] writes; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
@@ -6,6 +6,7 @@
 mod apply;
 mod buckets;
 mod config;
+mod contamination;
 mod error;
 mod exact;
 mod finder;
@@ -19,8 +20,12 @@ mod star;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{Count, Tally, apply, write_plan};
+pub use apply::{Count, Tally, apply, remove_contaminated, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use contamination::{
+    Contamination, ContaminationConfig, ContaminationMatch, ItemPart, RARE_DOCUMENTS, Run, contamination,
+    part_text,
+};
 pub use error::{Error, Result};
 pub use finder::plan;
 pub use keep::{Keep, Order};

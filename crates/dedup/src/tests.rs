@@ -1,6 +1,7 @@
 //! Tests of the stages together, against brute force, on generated and on real text.
 
 mod apply;
+mod contamination;
 mod fixture;
 mod peers;
 mod quality;

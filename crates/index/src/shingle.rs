@@ -158,12 +158,17 @@ impl Shingler {
 ///
 /// A line feed always parts words (rule WB3b), so cutting at line feeds first changes nothing, but lets each line
 /// of plain ASCII take the segmenter's fast path even where other lines of the document are not ASCII.
-fn words(text: &str) -> impl Iterator<Item = &str> {
+///
+/// ```
+/// assert_eq!(verbatim_index::words("To be, or not?").collect::<Vec<_>>(), ["To", "be", "or", "not"]);
+/// ```
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| line.unicode_words())
 }
 
 /// A rolling polynomial hash, modulo 2^64, over the hashes of the last n units.
-struct Roller {
+#[derive(Debug, Clone)]
+pub struct Roller {
     ring: Vec<u64>,
     next: usize,
     n_units: usize,
@@ -176,13 +181,14 @@ struct Roller {
 const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Roller {
-    fn new(n: usize) -> Self {
+    /// A window of `n` units, at least one.
+    pub fn new(n: usize) -> Self {
         let weight = (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE));
         Roller { ring: vec![0; n], next: 0, n_units: 0, hash: 0, weight }
     }
 
     /// Takes the next unit; the hash of the n-gram that it ends, if n units have been seen.
-    fn push(&mut self, unit: u64) -> Option<u64> {
+    pub fn push(&mut self, unit: u64) -> Option<u64> {
         let leaving = std::mem::replace(&mut self.ring[self.next], unit);
         self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
         self.hash =

@@ -118,7 +118,7 @@ pub struct Flow {
     pub read: Amount,
     /// Documents written to the clean corpus.
     pub kept: Amount,
-    /// Documents removed as copies of a kept one.
+    /// Documents removed.
     pub removed: Amount,
     /// Records that could not be read.
     pub rejected: Amount,
@@ -138,7 +138,7 @@ impl From<Tally> for Flow {
 impl Flow {
     /// The parts of what was read, with the words for them.
     pub(crate) fn parts(&self) -> [(&'static str, Amount); 3] {
-        [("kept", self.kept), ("removed as copies", self.removed), ("rejected, not readable", self.rejected)]
+        [("kept", self.kept), ("removed", self.removed), ("rejected, not readable", self.rejected)]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Outcome};
 use crate::demo::{DemoBody, DemoRow};
 use crate::error::{Error, Result};
@@ -45,6 +46,7 @@ macro_rules! page {
 
 page!(DemoBody, DemoPage, "demo.html");
 page!(DedupBody, DedupPage, "dedup.html");
+page!(ContaminationBody, ContaminationPage, "contamination.html");
 page!(ExtractBody, ExtractPage, "extract.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
@@ -206,6 +208,7 @@ mod tests {
         vec![
             ("demo", samples::demo(Reveal::Redacted).to_html().unwrap()),
             ("dedup", samples::dedup().to_html().unwrap()),
+            ("contamination", samples::contamination(Reveal::Redacted).0.to_html().unwrap()),
             ("extract", samples::extract(Reveal::Redacted).to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),

@@ -1,6 +1,7 @@
 //! How a result is told: JSON with a schema version and full provenance, one self-contained page, and tables for
 //! a terminal. The only room that knows an output format.
 
+mod contamination;
 mod dedup;
 mod demo;
 mod error;
@@ -18,6 +19,10 @@ mod svg;
 mod terminal;
 mod train;
 
+pub use contamination::{
+    ContaminationBody, ContaminationFacts, EvaluationRow, Holder, MATCHES_NAME, MatchPlace, MatchRow,
+    MatchSources, write_matches,
+};
 pub use dedup::{
     Clusters, CurvePoint, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
 };
@@ -33,5 +38,5 @@ pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
-pub use terminal::{dedup_text, demo_text, extract_text, plant_text, train_text};
+pub use terminal::{contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text};
 pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use verbatim_dedup::candidate_probability;
+use verbatim_dedup::{
+    Contamination, ContaminationMatch, Count, ItemPart, Run as WordRun, Tally, candidate_probability,
+};
 use verbatim_extraction::{Canary, Placement, Shape};
 
+use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
 use crate::dedup::{
     Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
 };
@@ -176,6 +179,70 @@ pub(crate) fn dedup() -> Report<DedupBody> {
         warnings: vec!["corpus.jsonl: a byte order mark was skipped".into()],
     };
     Report::new(body, run(2))
+}
+
+struct Quiz;
+
+impl MatchSources for Quiz {
+    fn document(&self, number: u64) -> MatchPlace {
+        MatchPlace { id: format!("doc {number}"), path: "train.jsonl".into(), line: number + 1, bytes: None }
+    }
+
+    fn item(&self, number: u64) -> MatchPlace {
+        let path = if number < 3 { "quiz.jsonl" } else { "yes.jsonl" };
+        MatchPlace { id: format!("item {number}"), path: path.into(), line: number + 1, bytes: None }
+    }
+
+    fn text(&self, part: &ItemPart) -> Option<String> {
+        Some(
+            if part.field == 0 { "Who is the keeper of the tower?" } else { "He wrote his name in it" }
+                .into(),
+        )
+    }
+}
+
+/// Four items in two files, of which two stand in two documents.
+pub(crate) fn contamination(reveal: Reveal) -> (Report<ContaminationBody>, Vec<MatchRow>) {
+    let part = |item: u64, field: usize, n_words| {
+        let (name, judged) = (["question", "answer"][field].into(), n_words >= 5);
+        serde_json::from_value(serde_json::json!(item))
+            .map(|item| ItemPart { item, field, name, n_words, judged })
+            .unwrap()
+    };
+    let parts = vec![
+        part(0, 0, 7),
+        part(0, 1, 6),
+        part(1, 0, 7),
+        part(1, 1, 1),
+        part(2, 0, 9),
+        part(2, 1, 1),
+        part(3, 0, 2),
+    ];
+    let found = |document: u64, part: usize, n_words| ContaminationMatch {
+        document: serde_json::from_value(serde_json::json!(document)).unwrap(),
+        part,
+        score: 0.712_345_678,
+        n_matched: 3,
+        n_ngrams: 4,
+        rarest: 2,
+        longest: WordRun { n_words, document_bytes: Some(5..30), item_bytes: Some(4..30) },
+    };
+    let found = Contamination {
+        matches: vec![found(2, 0, 6), found(7, 0, 6), found(7, 1, 5), found(7, 2, 7)],
+        parts,
+        n_documents: 1_841,
+        n_lacking: vec![0, 1],
+    };
+    let count = |documents| Count { documents, bytes: 100 * documents };
+    let facts = ContaminationFacts {
+        provenance: provenance(),
+        found: &found,
+        fields: vec!["question".into(), "answer".into()],
+        tally: Some(Tally { read: count(1_841), kept: count(1_839), removed: count(2), rejected: count(0) }),
+        warnings: vec![],
+    };
+    let (body, rows) = ContaminationBody::new(facts, &Quiz, &redactor(reveal));
+    (Report::new(body, run(2)), rows)
 }
 
 pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {

@@ -1,5 +1,6 @@
 //! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
 
+use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
 use crate::extract::{ExtractBody, Verification};
@@ -208,6 +209,67 @@ pub fn extract_text(body: &ExtractBody) -> String {
     out
 }
 
+/// What a search for evaluation items came to, on one screen.
+pub fn contamination_text(body: &ContaminationBody) -> String {
+    let mut out = String::new();
+    wrap(&body.headline(), &mut out);
+    for (title, rows) in [("evaluation file", &body.files), ("field", &body.fields)] {
+        out.push('\n');
+        let mut table = Table::new([
+            (title, Left),
+            ("all", Right),
+            ("too short", Right),
+            ("contaminated", Right),
+            ("", Right),
+            ("95% interval", Right),
+        ]);
+        for row in rows.iter().take(N_SHOWN) {
+            table.row([
+                shortened(&row.name, 40),
+                grouped(row.n),
+                grouped(row.n_not_judged),
+                grouped(row.contaminated.count),
+                row.contaminated.percent(),
+                row.contaminated.interval(),
+            ]);
+        }
+        table.finish(&mut out);
+    }
+    longest_matches(body, &mut out);
+    if let Some(Flow { read, kept, removed, .. }) = &body.flow {
+        let (read, kept, removed) = (read.documents_text(), kept.documents_text(), removed.documents_text());
+        wrap(&format!("Read {read} documents, removed {removed}, kept {kept}."), &mut out);
+    }
+    warnings(&body.warnings, &mut out);
+    out
+}
+
+fn longest_matches(body: &ContaminationBody, out: &mut String) {
+    if body.matches.is_empty() {
+        return;
+    }
+    out.push_str("\nLongest runs of words in common; all matches stand in contamination.jsonl\n");
+    let mut table = Table::new([
+        ("text", Left),
+        ("words", Right),
+        ("score", Right),
+        ("item", Left),
+        ("part", Left),
+        ("document", Left),
+    ]);
+    for found in body.matches.iter().take(N_SHOWN) {
+        table.row([
+            shortened(&found.text.to_string(), 16),
+            grouped(found.longest_run_words),
+            percent(found.score),
+            shortened(&found.item.id, 20),
+            shortened(&found.part, 12),
+            shortened(&format!("{}:{}", found.document.path, found.document.line), 24),
+        ]);
+    }
+    table.finish(out);
+}
+
 fn canary_cells(name: &str, copies: String, rate: &Rate) -> [String; 5] {
     [name.to_owned(), copies, rate.fraction(), rate.percent(), rate.interval()]
 }
@@ -356,6 +418,7 @@ mod tests {
         let summaries = [
             demo,
             dedup_text(&samples::dedup().result),
+            contamination_text(&samples::contamination(Reveal::Redacted).0.result),
             extract_text(&samples::extract(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),

@@ -89,7 +89,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     Ok(DedupConfig { exact, minhash, keep: arguments.keep.parse()? })
 }
 
-fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {
+pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {
     if steps == "none" {
         return Ok(Normalizer::new(Vec::new()));
     }

@@ -9,13 +9,11 @@ use verbatim_extraction::{
     Strategy, TextModel,
 };
 use verbatim_lm::{Checkpoint, Tokenizer};
-use verbatim_report::{
-    ExtractBody, ExtractFacts, Provenance, Redactor, Report, Reveal, Verification, extract_text,
-};
+use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
 use verbatim_store::{Access, Bytes, Progress, StagedDir, write_private};
 
 use crate::args::Extract;
-use crate::commands::{Context, check_apart, model, reading};
+use crate::commands::{Context, check_apart, model, reading, redaction};
 use crate::failure;
 
 /// Prompts that continue like text from the internet, written for this project.
@@ -48,7 +46,7 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         (None, Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
         (None, None) => return Err(failure::usage("give --model or --rerank")),
     };
-    let redactor = redactor(arguments, staged.path())?;
+    let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, staged.path())?;
     let body = verify(ranked, corpus.as_ref(), arguments, &redactor, context)?;
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
@@ -233,23 +231,4 @@ fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
         .parameter("window_tokens", WINDOW_TOKENS)
         .parameter("prompts_xxh3", verbatim_store::xxh3_128_hex(prompts.as_bytes()))
         .parameter("zlib", format!("stock zlib, level {}", verbatim_membership::ZLIB_LEVEL))
-}
-
-/// The redactor of this run; its key is new unless one is given, and stays in the run's folder.
-fn redactor(arguments: &Extract, folder: &Path) -> anyhow::Result<Redactor> {
-    let key = match &arguments.key {
-        Some(path) => <[u8; 32]>::try_from(&Bytes::open(path)?[..])
-            .map_err(|_| failure::usage(format!("{}: a key is 32 bytes", path.display())))?,
-        None => new_key()?,
-    };
-    write_private(&folder.join("key"), &key)?;
-    Ok(Redactor::new(key, if arguments.reveal { Reveal::Revealed } else { Reveal::Redacted }))
-}
-
-/// 32 bytes from the operating system.
-fn new_key() -> anyhow::Result<[u8; 32]> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key)
-        .map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))?;
-    Ok(key)
 }

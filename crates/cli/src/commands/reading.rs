@@ -37,12 +37,16 @@ impl Reading {
         let corpus =
             Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
         context.check()?;
-        if let [first, ..] = corpus.rejects() {
-            let n = corpus.rejects().len();
-            context
-                .note(&format!("{n} record{} left out, the first: {first}", if n == 1 { "" } else { "s" }));
-        }
+        note_rejects(&corpus, context);
         Ok(corpus)
+    }
+}
+
+/// Tells how many records of a corpus were left out, if any.
+pub(crate) fn note_rejects(corpus: &Corpus, context: &Context<'_>) {
+    if let [first, ..] = corpus.rejects() {
+        let n = corpus.rejects().len();
+        context.note(&format!("{n} record{} left out, the first: {first}", if n == 1 { "" } else { "s" }));
     }
 }
 

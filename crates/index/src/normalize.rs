@@ -163,9 +163,18 @@ fn squeeze(text: &str) -> Cow<'_, str> {
 }
 
 fn replace(text: &str, which: impl Fn(char) -> bool, by: char) -> Cow<'_, str> {
-    match text.contains(&which) {
-        true => Cow::Owned(text.chars().map(|c| if which(c) { by } else { c }).collect()),
-        false => Cow::Borrowed(text),
+    // Most characters of most texts are among the first 128, for which the question is answered beforehand.
+    let ascii: [bool; 128] = std::array::from_fn(|b| which(char::from(b as u8)));
+    let which = |c: char| ascii.get(c as usize).copied().unwrap_or_else(|| which(c));
+    if !text.contains(which) {
+        return Cow::Borrowed(text);
+    }
+    match (text.is_ascii(), u8::try_from(by)) {
+        (true, Ok(by)) => {
+            let bytes = text.bytes().map(|b| if ascii[usize::from(b)] { by } else { b }).collect();
+            Cow::Owned(String::from_utf8(bytes).expect("ASCII stays ASCII"))
+        }
+        _ => Cow::Owned(text.chars().map(|c| if which(c) { by } else { c }).collect()),
     }
 }
 

@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use verbatim_index::{Roller, words};
 
-use super::items::Items;
+use super::items::{Items, UNKNOWN};
 use super::{ContaminationConfig, WordHash};
 
 /// The different n-grams of all parts that are judged. A part of fewer than n words is one n-gram by itself.
@@ -27,6 +27,15 @@ pub(super) struct Grams<'a> {
     of_part: Lists,
     /// The parts that have each n-gram, ascending.
     parts: Lists,
+}
+
+/// What a hash proposes.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// An n-gram of n words.
+    Long,
+    /// The first words of a short part.
+    Start,
 }
 
 /// Lists of numbers in one piece of memory.
@@ -152,46 +161,59 @@ impl<'a> Grams<'a> {
 
     /// The n-grams that stand in a text; `None` where none does.
     pub(super) fn find(&self, text: &str) -> Option<Hits> {
-        let (long, short) = self.proposed(text);
-        if long.is_empty() && short.is_empty() {
+        let normalised = self.items.normalizer.apply(text);
+        let words: Vec<&str> = words(&normalised).collect();
+        let mut proposed = self.proposed(&words);
+        if proposed.is_empty() {
             return None;
         }
-        let words = self.items.numbers(text);
+        // Only words that a proposed n-gram covers need a number; no part of fewer than n words is longer.
+        proposed.sort_unstable_by_key(|&(at, _)| at);
+        let mut numbers = vec![UNKNOWN; words.len()];
+        let mut next = 0;
+        for &(at, _) in &proposed {
+            for i in next.max(at)..words.len().min(at + self.n) {
+                numbers[i] = self.items.number(words[i]);
+                next = i + 1;
+            }
+        }
         let mut found = Vec::new();
         let mut look_up = |at: usize, n: usize| {
-            if let Some(gram) = words.get(at..at + n).and_then(|gram| self.by_words.get(gram)) {
+            if let Some(gram) = numbers.get(at..at + n).and_then(|gram| self.by_words.get(gram)) {
                 found.push((*gram, at));
             }
         };
-        long.into_iter().for_each(|at| look_up(at, self.n));
-        for at in short {
-            self.short_lengths.iter().for_each(|&n| look_up(at, n));
+        for &(at, kind) in &proposed {
+            match kind {
+                Kind::Long => look_up(at, self.n),
+                Kind::Start => self.short_lengths.iter().for_each(|&n| look_up(at, n)),
+            }
         }
         found.sort_unstable();
-        (!found.is_empty()).then_some(Hits { words, found })
+        (!found.is_empty()).then_some(Hits { words: numbers, found })
     }
 
-    /// Where n-grams, and starts of short parts, may stand in a text, by their hashes.
-    fn proposed(&self, text: &str) -> (Vec<usize>, Vec<usize>) {
-        let (mut long, mut short) = (Vec::new(), Vec::new());
+    /// Where n-grams, and starts of short parts, may stand among these words, by their hashes.
+    fn proposed(&self, words: &[&str]) -> Vec<(usize, Kind)> {
+        let mut proposed = Vec::new();
         let (mut rolling, mut starting) = (Roller::new(self.n), Roller::new(self.n_start));
         let any_short = !self.starts.is_empty();
-        for (at, word) in words(&self.items.normalizer.apply(text)).enumerate() {
+        for (at, word) in words.iter().enumerate() {
             let hash = (self.hash)(word.as_bytes());
             if rolling.push(hash).is_some_and(|gram| self.long.contains(&gram)) {
-                long.push(at + 1 - self.n);
+                proposed.push((at + 1 - self.n, Kind::Long));
             }
             if any_short && starting.push(hash).is_some_and(|start| self.starts.contains(&start)) {
-                short.push(at + 1 - self.n_start);
+                proposed.push((at + 1 - self.n_start, Kind::Start));
             }
         }
-        (long, short)
+        proposed
     }
 }
 
 /// The n-grams of items that stand in a text.
 pub(super) struct Hits {
-    /// The words of the text by number.
+    /// The words of the text by number; those that no n-gram covers are unknown.
     pub(super) words: Vec<u32>,
     /// (n-gram, place of its first word), ascending.
     found: Vec<(u32, usize)>,

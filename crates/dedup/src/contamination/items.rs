@@ -78,10 +78,9 @@ impl Items {
         }
     }
 
-    /// The words of a text by number.
-    pub(super) fn numbers(&self, text: &str) -> Vec<u32> {
-        let normalised = self.normalizer.apply(text);
-        words(&normalised).map(|word| self.vocabulary.get(word).copied().unwrap_or(UNKNOWN)).collect()
+    /// The number of a word, or [`UNKNOWN`].
+    pub(super) fn number(&self, word: &str) -> u32 {
+        self.vocabulary.get(word).copied().unwrap_or(UNKNOWN)
     }
 }
 

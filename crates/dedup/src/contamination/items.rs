@@ -109,21 +109,25 @@ pub(super) fn texts<'a>(
     })
 }
 
-/// The bytes of each word of the normalised text in the text itself: those of the word that it came from.
+/// The bytes of the first `n_words` words of the normalised text in the text itself: those of the words that they
+/// came from.
 ///
 /// `None` where normalisation moved words across their borders, so that the two cannot be aligned.
-pub(super) fn places(text: &str, normalizer: &Normalizer) -> Option<Vec<Range<u64>>> {
+pub(super) fn places(text: &str, normalizer: &Normalizer, n_words: usize) -> Option<Vec<Range<u64>>> {
     let normalised = normalizer.apply(text);
     let mut expected = words(&normalised);
-    let mut places = Vec::new();
+    let mut places = Vec::with_capacity(n_words);
     for word in words(text) {
         let start = (word.as_ptr() as usize - text.as_ptr() as usize) as u64;
         for piece in words(&normalizer.apply(word)) {
+            if places.len() == n_words {
+                return Some(places);
+            }
             if expected.next() != Some(piece) {
                 return None;
             }
             places.push(start..start + word.len() as u64);
         }
     }
-    expected.next().is_none().then_some(places)
+    (places.len() == n_words).then_some(places)
 }

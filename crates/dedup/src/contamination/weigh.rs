@@ -49,9 +49,11 @@ impl<'a> Weights<'a> {
             return Vec::new();
         }
         let normalizer = &self.config.normalizer;
-        let document_places = places(text, normalizer);
+        let last = found.iter().map(|(_, common)| common.in_document + common.n_words).max().unwrap_or(0);
+        let document_places = places(text, normalizer, last);
         for (found, Common { n_words, in_part, in_document }) in &mut found {
-            let item_places = text_of(found.part).and_then(|text| places(&text, normalizer));
+            let item_places =
+                text_of(found.part).and_then(|text| places(&text, normalizer, *in_part + *n_words));
             found.longest = Run {
                 n_words: *n_words as u64,
                 document_bytes: bytes(document_places.as_deref(), *in_document, *n_words),

@@ -251,6 +251,22 @@ mod tests {
         // Nine of the provenance, two of the run, a cluster, the policy and a warning.
         assert_eq!(text.matches(&harmless).count(), 9 + 2 + 3, "{text}");
 
+        let mut contamination = hostile(samples::contamination(Reveal::Revealed).0);
+        let result = &mut contamination.result;
+        result.files[0].name = HOSTILE.into();
+        result.fields[0].name = HOSTILE.into();
+        for holder in [&mut result.documents[0], &mut result.items[0]] {
+            (holder.id, holder.path) = (HOSTILE.into(), HOSTILE.into());
+        }
+        let row = &mut result.matches[0];
+        (row.part, row.text) = (HOSTILE.into(), samples::redactor(Reveal::Revealed).show("match", HOSTILE));
+        for place in [&mut row.document, &mut row.item] {
+            (place.id, place.path) = (HOSTILE.into(), HOSTILE.into());
+        }
+        let text = check(&contamination.to_html().unwrap());
+        // Two of the run, a file, a field, two of each holder, and six of the match.
+        assert_eq!(text.matches(&harmless).count(), 2 + 2 + 4 + 6, "{text}");
+
         let mut extract = hostile(samples::extract(Reveal::Revealed));
         let finding = &mut extract.result.findings[0];
         finding.text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);

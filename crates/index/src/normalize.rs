@@ -66,8 +66,8 @@ impl Step {
             Step::Nfkc => Cow::Owned(text.nfkc().collect()),
             Step::Casefold => casefold(text),
             Step::Whitespace => squeeze(text),
-            Step::Punctuation => replace(text, is_punctuation, ' '),
-            Step::Digits => replace(text, |c| c.is_numeric() && c != '0', '0'),
+            Step::Punctuation => replace(text, is_punctuation, b' '),
+            Step::Digits => replace(text, |c| c.is_numeric() && c != '0', b'0'),
             Step::Diacritics if text.is_ascii() => Cow::Borrowed(text),
             Step::Diacritics => Cow::Owned(text.nfd().filter(|&c| !is_diacritic(c)).nfc().collect()),
         }
@@ -129,23 +129,41 @@ impl Normalizer {
 }
 
 fn casefold(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() {
-        return match text.bytes().any(|b| b.is_ascii_uppercase()) {
-            true => Cow::Owned(text.to_ascii_lowercase()),
-            false => Cow::Borrowed(text),
-        };
+    if text.is_ascii() && !text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Cow::Borrowed(text);
     }
-    let mut folded = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
+    Cow::Owned(by_character(
+        text,
+        |b| b.to_ascii_lowercase(),
+        |c, folded| match c {
             // `str::to_lowercase` writes the sigma that ends a word in its final form, so that the same letters
             // would fold differently by their neighbours. One character at a time has no such memory.
-            'ς' => folded.push('σ'),
-            _ if c.is_ascii() => folded.push(c.to_ascii_lowercase()),
-            _ => folded.extend(c.to_lowercase()),
+            'ς' => push(folded, 'σ'),
+            _ => c.to_lowercase().for_each(|c| push(folded, c)),
+        },
+    ))
+}
+
+/// The text with each ASCII character and each other character replaced. Most of most texts is ASCII, for which
+/// this is a loop over bytes.
+fn by_character(text: &str, ascii: impl Fn(u8) -> u8, other: impl Fn(char, &mut Vec<u8>)) -> String {
+    let mut replaced = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if first.is_ascii() {
+            let n_ascii = rest.bytes().position(|b| !b.is_ascii()).unwrap_or(rest.len());
+            replaced.extend(rest.as_bytes()[..n_ascii].iter().map(|&b| ascii(b)));
+            rest = &rest[n_ascii..];
+        } else {
+            other(first, &mut replaced);
+            rest = &rest[first.len_utf8()..];
         }
     }
-    Cow::Owned(folded)
+    String::from_utf8(replaced).expect("whole characters were written, and ASCII for ASCII")
+}
+
+fn push(bytes: &mut Vec<u8>, c: char) {
+    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
 fn squeeze(text: &str) -> Cow<'_, str> {
@@ -162,17 +180,16 @@ fn squeeze(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn replace(text: &str, which: impl Fn(char) -> bool + Copy, by: char) -> Cow<'_, str> {
+/// The text with each of `which` replaced by an ASCII character.
+fn replace(text: &str, which: impl Fn(char) -> bool + Copy, by: u8) -> Cow<'_, str> {
     if !text.contains(which) {
         return Cow::Borrowed(text);
     }
-    match (text.is_ascii(), u8::try_from(by)) {
-        (true, Ok(by)) => {
-            let bytes = text.bytes().map(|b| if which(char::from(b)) { by } else { b }).collect();
-            Cow::Owned(String::from_utf8(bytes).expect("ASCII stays ASCII"))
-        }
-        _ => Cow::Owned(text.chars().map(|c| if which(c) { by } else { c }).collect()),
-    }
+    Cow::Owned(by_character(
+        text,
+        |b| if which(char::from(b)) { by } else { b },
+        |c, replaced| if which(c) { replaced.push(by) } else { push(replaced, c) },
+    ))
 }
 
 #[inline]

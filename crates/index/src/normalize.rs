@@ -66,8 +66,8 @@ impl Step {
             Step::Nfkc => Cow::Owned(text.nfkc().collect()),
             Step::Casefold => casefold(text),
             Step::Whitespace => squeeze(text),
-            Step::Punctuation => replace(text, is_punctuation, b' '),
-            Step::Digits => replace(text, |c| c.is_numeric() && c != '0', b'0'),
+            Step::Punctuation => replace(text, is_ascii_punctuation, is_punctuation, b' '),
+            Step::Digits => replace(text, |b| b.is_ascii_digit(), |c| c.is_numeric() && c != '0', b'0'),
             Step::Diacritics if text.is_ascii() => Cow::Borrowed(text),
             Step::Diacritics => Cow::Owned(text.nfd().filter(|&c| !is_diacritic(c)).nfc().collect()),
         }
@@ -180,24 +180,26 @@ fn squeeze(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text with each of `which` replaced by an ASCII character.
-fn replace(text: &str, which: impl Fn(char) -> bool + Copy, by: u8) -> Cow<'_, str> {
-    if !text.contains(which) {
+/// The text with each of `which` replaced by an ASCII character; `ascii` answers the same for ASCII.
+fn replace(text: &str, ascii: impl Fn(u8) -> bool, which: impl Fn(char) -> bool, by: u8) -> Cow<'_, str> {
+    if !text.contains(&which) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(by_character(
         text,
-        |b| if which(char::from(b)) { by } else { b },
+        |b| if ascii(b) { by } else { b },
         |c, replaced| if which(c) { replaced.push(by) } else { push(replaced, c) },
     ))
 }
 
-#[inline]
+/// Without a branch, so that many bytes are compared at once.
+fn is_ascii_punctuation(b: u8) -> bool {
+    !(b.is_ascii_alphanumeric() | (b == b' ') | (b'\t'..=b'\r').contains(&b))
+}
+
 fn is_punctuation(c: char) -> bool {
-    // The general question reads tables, also for what most texts are made of.
-    match c {
-        '\t'..='\r' | ' ' | '0'..='9' | 'A'..='Z' | 'a'..='z' => false,
-        '\0'..='\x7f' => true,
+    match u8::try_from(c) {
+        Ok(b) if b.is_ascii() => is_ascii_punctuation(b),
         _ => !(c.is_alphanumeric() || c.is_whitespace() || is_combining_mark(c)),
     }
 }

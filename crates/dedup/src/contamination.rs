@@ -24,7 +24,7 @@ use items::Items;
 use weigh::Weights;
 
 /// The longest n-gram that is accepted, in words.
-pub(crate) const MAX_NGRAM: usize = 1024;
+pub(crate) const MAX_NGRAM: usize = 100;
 
 /// A hash of a word. Injected, so that tests can forge collisions.
 pub(crate) type WordHash = fn(&[u8]) -> u64;

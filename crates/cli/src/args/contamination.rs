@@ -38,7 +38,7 @@ pub(crate) struct Contamination {
     /// Words of an n-gram. A changed word spoils n of them, so that long ones miss copies with changes, and the
     /// weights keep shorter ones from counting boilerplate (8: PaLM 2022; 13: GPT-3 2020, lm-eval; 12: datatrove; 5
     /// tokens, sampled: decon)
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Matching")]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100), help_heading = "Matching")]
     pub(crate) ngram: u16,
     /// Weighted share of a part's n-grams that one document must hold. At one half a part of 24 words still counts
     /// when one of its words was changed (PaLM: 0.7, decon: 0.8 but with gaps)

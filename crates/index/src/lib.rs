@@ -14,4 +14,4 @@ pub use count::{Occurrences, count_strings};
 pub use error::{Error, Result};
 pub use normalize::{Normalizer, Step};
 pub use scan::{Match, longest_matches};
-pub use shingle::{Roller, Shingler, Shingles, TokenFn, Unit, words};
+pub use shingle::{Shingler, Shingles, TokenFn, Unit, words};

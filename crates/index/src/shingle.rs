@@ -137,7 +137,7 @@ impl Shingler {
             }
         };
         match self.unit {
-            Unit::Word => words(&text).for_each(|word| push(xxh3_64(word.as_bytes()))),
+            Unit::Word => each_word(&text).for_each(|word| push(xxh3_64(word.as_bytes()))),
             Unit::Char => text.chars().for_each(|c| push(mix(u64::from(u32::from(c))))),
             Unit::Byte => text.bytes().for_each(|b| push(mix(u64::from(b)))),
             Unit::Token => {
@@ -160,15 +160,18 @@ impl Shingler {
 /// of plain ASCII take the segmenter's fast path even where other lines of the document are not ASCII.
 ///
 /// ```
-/// assert_eq!(verbatim_index::words("To be, or not?").collect::<Vec<_>>(), ["To", "be", "or", "not"]);
+/// assert_eq!(verbatim_index::words("To be, or not?"), ["To", "be", "or", "not"]);
 /// ```
-pub fn words(text: &str) -> impl Iterator<Item = &str> {
+pub fn words(text: &str) -> Vec<&str> {
+    each_word(text).collect()
+}
+
+fn each_word(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').flat_map(|line| line.unicode_words())
 }
 
 /// A rolling polynomial hash, modulo 2^64, over the hashes of the last n units.
-#[derive(Debug, Clone)]
-pub struct Roller {
+struct Roller {
     ring: Vec<u64>,
     next: usize,
     n_units: usize,
@@ -181,14 +184,13 @@ pub struct Roller {
 const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Roller {
-    /// A window of `n` units, at least one.
-    pub fn new(n: usize) -> Self {
+    fn new(n: usize) -> Self {
         let weight = (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE));
         Roller { ring: vec![0; n], next: 0, n_units: 0, hash: 0, weight }
     }
 
     /// Takes the next unit; the hash of the n-gram that it ends, if n units have been seen.
-    pub fn push(&mut self, unit: u64) -> Option<u64> {
+    fn push(&mut self, unit: u64) -> Option<u64> {
         let leaving = std::mem::replace(&mut self.ring[self.next], unit);
         self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
         self.hash =
@@ -357,7 +359,7 @@ mod tests {
         #[test]
         fn cutting_at_line_feeds_changes_no_word(text in "[a-c1.,' \r\n\u{2028}\u{300}\u{200d}éא\"床]{0,40}") {
             let expected: Vec<&str> = text.unicode_words().collect();
-            prop_assert_eq!(words(&text).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(words(&text), expected);
         }
     }
 }

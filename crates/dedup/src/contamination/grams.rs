@@ -1,7 +1,7 @@
 //! The n-grams of the items, and which of them stand in a text.
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use verbatim_index::{Roller, words};
+use verbatim_index::words;
 
 use super::items::{Items, UNKNOWN};
 use super::{ContaminationConfig, WordHash};
@@ -162,7 +162,7 @@ impl<'a> Grams<'a> {
     /// The n-grams that stand in a text; `None` where none does.
     pub(super) fn find(&self, text: &str) -> Option<Hits> {
         let normalised = self.items.normalizer.apply(text);
-        let words: Vec<&str> = words(&normalised).collect();
+        let words = words(&normalised);
         let mut proposed = self.proposed(&words);
         if proposed.is_empty() {
             return None;
@@ -208,6 +208,36 @@ impl<'a> Grams<'a> {
             }
         }
         proposed
+    }
+}
+
+/// A rolling hash, modulo 2^64, of the last n words, by the hashes of the words.
+struct Roller {
+    ring: Vec<u64>,
+    next: usize,
+    n_words: usize,
+    hash: u64,
+    /// BASE to the power n: what the word that leaves the window was multiplied with.
+    weight: u64,
+}
+
+/// An odd number with well-spread bits (the golden ratio times 2^64).
+const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl Roller {
+    fn new(n: usize) -> Self {
+        let weight = (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE));
+        Roller { ring: vec![0; n], next: 0, n_words: 0, hash: 0, weight }
+    }
+
+    /// Takes the next word; the hash of the n-gram that it ends, if n words have been seen.
+    fn push(&mut self, word: u64) -> Option<u64> {
+        let leaving = std::mem::replace(&mut self.ring[self.next], word);
+        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
+        self.hash =
+            self.hash.wrapping_mul(BASE).wrapping_add(word).wrapping_sub(leaving.wrapping_mul(self.weight));
+        self.n_words += 1;
+        (self.n_words >= self.ring.len()).then_some(self.hash)
     }
 }
 

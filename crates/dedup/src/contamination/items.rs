@@ -115,7 +115,7 @@ pub(super) fn texts<'a>(
 /// `None` where normalisation moved words across their borders, so that the two cannot be aligned.
 pub(super) fn places(text: &str, normalizer: &Normalizer, n_words: usize) -> Option<Vec<Range<u64>>> {
     let normalised = normalizer.apply(text);
-    let mut expected = words(&normalised);
+    let mut expected = words(&normalised).into_iter();
     let mut places = Vec::with_capacity(n_words);
     for word in words(text) {
         let start = (word.as_ptr() as usize - text.as_ptr() as usize) as u64;

@@ -7,10 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use unicode_normalization::char::is_combining_mark;
-use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 
+use crate::buffers::Buffers;
 use crate::error::{Error, Result};
+use crate::pass::Pass;
 
 /// One normalisation step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,21 +57,6 @@ impl Step {
             Step::Diacritics => "diacritics",
         }
     }
-
-    fn apply(self, text: &str) -> Cow<'_, str> {
-        match self {
-            Step::Nfc if text.is_ascii() || is_nfc(text) => Cow::Borrowed(text),
-            Step::Nfc => Cow::Owned(text.nfc().collect()),
-            Step::Nfkc if text.is_ascii() || is_nfkc(text) => Cow::Borrowed(text),
-            Step::Nfkc => Cow::Owned(text.nfkc().collect()),
-            Step::Casefold => casefold(text),
-            Step::Whitespace => squeeze(text),
-            Step::Punctuation => replace(text, is_punctuation, ' '),
-            Step::Digits => replace(text, |c| c.is_numeric() && c != '0', '0'),
-            Step::Diacritics if text.is_ascii() => Cow::Borrowed(text),
-            Step::Diacritics => Cow::Owned(text.nfd().filter(|&c| !is_diacritic(c)).nfc().collect()),
-        }
-    }
 }
 
 impl fmt::Display for Step {
@@ -115,68 +100,26 @@ impl Normalizer {
         &self.steps
     }
 
-    /// The normalised text; borrowed where no step changed anything.
+    /// The normalised text; borrowed where the steps changed nothing.
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut current = Cow::Borrowed(text);
-        for step in &self.steps {
-            // A step that changed nothing keeps the text borrowed and costs no copy.
-            if let Cow::Owned(changed) = step.apply(&current) {
-                current = Cow::Owned(changed);
-            }
-        }
-        current
-    }
-}
-
-fn casefold(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() {
-        return match text.bytes().any(|b| b.is_ascii_uppercase()) {
-            true => Cow::Owned(text.to_ascii_lowercase()),
-            false => Cow::Borrowed(text),
-        };
-    }
-    let mut folded = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            // `str::to_lowercase` writes the sigma that ends a word in its final form, so that the same letters
-            // would fold differently by their neighbours. One character at a time has no such memory.
-            'ς' => folded.push('σ'),
-            _ if c.is_ascii() => folded.push(c.to_ascii_lowercase()),
-            _ => folded.extend(c.to_lowercase()),
+        let mut buffers = Buffers::default();
+        match self.apply_in(text, &mut buffers) {
+            same if same == text => Cow::Borrowed(text),
+            changed => Cow::Owned(changed.to_owned()),
         }
     }
-    Cow::Owned(folded)
-}
 
-fn squeeze(text: &str) -> Cow<'_, str> {
-    let mut squeezed = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !squeezed.is_empty() {
-            squeezed.push(' ');
+    /// The normalised text in buffers that are used again: no memory is asked for once they are large enough.
+    pub fn apply_in<'a>(&self, text: &'a str, buffers: &'a mut Buffers) -> &'a str {
+        let Some((first, mut steps)) = Pass::take(&self.steps) else { return text };
+        first.write(text, &mut buffers.current);
+        while let Some((pass, rest)) = Pass::take(steps) {
+            std::mem::swap(&mut buffers.current, &mut buffers.previous);
+            pass.write(buffers.previous.text(), &mut buffers.current);
+            steps = rest;
         }
-        squeezed.push_str(word);
+        buffers.current.text()
     }
-    match squeezed == text {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(squeezed),
-    }
-}
-
-fn replace(text: &str, which: impl Fn(char) -> bool, by: char) -> Cow<'_, str> {
-    match text.contains(&which) {
-        true => Cow::Owned(text.chars().map(|c| if which(c) { by } else { c }).collect()),
-        false => Cow::Borrowed(text),
-    }
-}
-
-fn is_punctuation(c: char) -> bool {
-    !(c.is_alphanumeric() || c.is_whitespace() || is_combining_mark(c))
-}
-
-/// The five blocks of marks that Unicode names "combining diacritical marks".
-fn is_diacritic(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}'
-        | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}')
 }
 
 #[cfg(test)]
@@ -185,7 +128,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn one(step: Step, text: &str) -> String {
-        step.apply(text).into_owned()
+        Normalizer::new(vec![step]).apply(text).into_owned()
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub enum Error {
     /// A shingle unit of that name does not exist.
     #[error("no shingle unit `{0}`; choose from word, char, byte, token")]
     UnknownUnit(String),
+    /// A definition of words of that name does not exist.
+    #[error("no words `{0}`; choose from unicode, whitespace")]
+    UnknownWords(String),
     /// A shingle must have at least one unit, and an absurd length is refused.
     #[error("a shingle of {0} units; choose from 1 to {max}", max = crate::shingle::MAX_UNITS)]
     ShingleLength(usize),

@@ -4,14 +4,20 @@
 //! go is the question of `verbatim-dedup`, what a model recited that of `verbatim-extraction`.
 
 mod automaton;
+mod block;
+mod buffers;
 mod count;
 mod error;
 mod normalize;
+mod pass;
 mod scan;
 mod shingle;
+mod words;
 
+pub use buffers::Buffers;
 pub use count::{Occurrences, count_strings};
 pub use error::{Error, Result};
 pub use normalize::{Normalizer, Step};
 pub use scan::{Match, longest_matches};
-pub use shingle::{Shingler, Shingles, TokenFn, Unit, words};
+pub use shingle::{Shingler, Shingles, TokenFn, Unit};
+pub use words::{Words, words};

@@ -8,11 +8,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::buffers::Buffers;
 use crate::error::{Error, Result};
 use crate::normalize::Normalizer;
+use crate::words::Words;
 
 /// The longest shingle that is accepted, in units.
 pub(crate) const MAX_UNITS: usize = 1024;
@@ -24,8 +25,7 @@ pub type TokenFn = Arc<dyn Fn(&str) -> Vec<u32> + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// Words by the boundaries of Unicode Annex 29. Pieces without a letter or digit (punctuation, spaces) are
-    /// dropped. Scripts written without spaces yield one word for each ideograph (Han) or letter (Thai).
+    /// Words, as [`Words`] defines them.
     Word,
     /// Unicode scalar values.
     Char,
@@ -73,6 +73,7 @@ pub struct Shingler {
     unit: Unit,
     n: usize,
     normalizer: Normalizer,
+    words: Words,
     tokens: Option<TokenFn>,
 }
 
@@ -82,6 +83,7 @@ impl fmt::Debug for Shingler {
             .field("unit", &self.unit)
             .field("n", &self.n)
             .field("normalizer", &self.normalizer)
+            .field("words", &self.words)
             .finish_non_exhaustive()
     }
 }
@@ -95,7 +97,12 @@ impl Shingler {
         if unit == Unit::Token && tokens.is_none() {
             return Err(Error::NoTokenizer);
         }
-        Ok(Shingler { unit, n, normalizer, tokens })
+        Ok(Shingler { unit, n, normalizer, words: Words::default(), tokens })
+    }
+
+    /// The same shingles with another definition of a word; it matters to [`Unit::Word`] only.
+    pub fn with_words(self, words: Words) -> Self {
+        Shingler { words, ..self }
     }
 
     /// What a shingle is made of.
@@ -108,6 +115,11 @@ impl Shingler {
         self.n
     }
 
+    /// What a word is.
+    pub fn words(&self) -> Words {
+        self.words
+    }
+
     /// What happens to a text before it is cut.
     pub fn normalizer(&self) -> &Normalizer {
         &self.normalizer
@@ -118,8 +130,13 @@ impl Shingler {
     /// A text of fewer than n units is one shingle, the whole text, that equals no n-gram; a text without a
     /// single unit (`"!!!"` has no word) is one shingle of its bytes. Only the empty text has no shingle.
     pub fn shingles(&self, text: &str) -> Shingles {
+        self.shingles_of_normalized(self.normalize(text, &mut Buffers::default()))
+    }
+
+    /// The set of shingles of a text that [`Shingler::normalize`] returned.
+    pub fn shingles_of_normalized(&self, normalized: &str) -> Shingles {
         let mut hashes = Vec::new();
-        self.for_each_hash(text, |hash| hashes.push(hash));
+        self.for_each_hash_of_normalized(normalized, |hash| hashes.push(hash));
         hashes.sort_unstable();
         hashes.dedup();
         Shingles { hashes }
@@ -128,78 +145,101 @@ impl Shingler {
     /// Calls `visit` with the hash of each shingle in text order, repeats included.
     ///
     /// This is the same multiset that [`Shingler::shingles`] makes a set of, without holding it in memory.
-    pub fn for_each_hash(&self, text: &str, mut visit: impl FnMut(u64)) {
-        let text = self.normalizer.apply(text);
-        let mut roller = Roller::new(self.n);
-        let mut push = |unit: u64| {
-            if let Some(hash) = roller.push(unit) {
-                visit(hash);
+    pub fn for_each_hash(&self, text: &str, visit: impl FnMut(u64)) {
+        self.for_each_hash_of_normalized(self.normalize(text, &mut Buffers::default()), visit);
+    }
+
+    /// The text after the steps of the normalizer, for several uses of one document.
+    ///
+    /// ```
+    /// use verbatim_index::{Buffers, Normalizer, Shingler, Step, Unit};
+    /// let shingler = Shingler::new(Unit::Word, 2, Normalizer::new(vec![Step::Casefold]), None)?;
+    /// let mut buffers = Buffers::default();
+    /// for text in ["To be or NOT to be", "To be, or not to BE"] {
+    ///     let normalized = shingler.normalize(text, &mut buffers);
+    ///     assert_eq!(shingler.shingles_of_normalized(normalized), shingler.shingles(text));
+    /// }
+    /// # Ok::<(), verbatim_index::Error>(())
+    /// ```
+    pub fn normalize<'a>(&self, text: &'a str, buffers: &'a mut Buffers) -> &'a str {
+        self.normalizer.apply_in(text, buffers)
+    }
+
+    /// What [`Shingler::for_each_hash`] does, for a text that [`Shingler::normalize`] returned.
+    pub fn for_each_hash_of_normalized(&self, normalized: &str, visit: impl FnMut(u64)) {
+        let mut small = [0; SMALL_RING];
+        let mut large = Vec::new();
+        let ring = match self.n {
+            n if n <= SMALL_RING => &mut small[..],
+            n => {
+                large.resize(n.next_power_of_two(), 0);
+                &mut large
             }
         };
+        let mut roller = Roller::new(self.n, ring, visit);
+        let bytes = normalized.as_bytes();
         match self.unit {
-            Unit::Word => each_word(&text).for_each(|word| push(xxh3_64(word.as_bytes()))),
-            Unit::Char => text.chars().for_each(|c| push(mix(u64::from(u32::from(c))))),
-            Unit::Byte => text.bytes().for_each(|b| push(mix(u64::from(b)))),
+            Unit::Word => self.words.for_each(normalized, |place| roller.push(xxh3_64(&bytes[place]))),
+            Unit::Char => normalized.chars().for_each(|c| roller.push(mix(u64::from(u32::from(c))))),
+            Unit::Byte => bytes.iter().for_each(|&byte| roller.push(mix(u64::from(byte)))),
             Unit::Token => {
                 let tokens = self.tokens.as_ref().expect("`new` refuses token shingles without a tokenizer");
-                tokens(&text).into_iter().for_each(|token| push(mix(u64::from(token))));
+                tokens(normalized).into_iter().for_each(|token| roller.push(mix(u64::from(token))));
             }
         }
-        match roller.n_units {
+        roller.finish(normalized);
+    }
+}
+
+/// Units whose hashes are kept without asking for memory; a power of two.
+const SMALL_RING: usize = 16;
+
+/// A rolling polynomial hash, modulo 2^64, over the hashes of the last n units.
+struct Roller<'a, F> {
+    n: usize,
+    /// The last units; the length is a power of two, so that a mask finds the place of a unit.
+    ring: &'a mut [u64],
+    n_units: usize,
+    hash: u64,
+    /// BASE to the power n: what the unit that leaves the window was multiplied with.
+    weight: u64,
+    visit: F,
+}
+
+impl<'a, F: FnMut(u64)> Roller<'a, F> {
+    fn new(n: usize, ring: &'a mut [u64], visit: F) -> Self {
+        let weight = (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE));
+        Roller { n, ring, n_units: 0, hash: 0, weight, visit }
+    }
+
+    /// Takes the next unit, and visits the hash of the n-gram that it ends, if n units have been seen.
+    #[inline(always)]
+    fn push(&mut self, unit: u64) {
+        let mask = self.ring.len() - 1;
+        let leaving = self.ring[self.n_units.wrapping_sub(self.n) & mask];
+        self.ring[self.n_units & mask] = unit;
+        self.hash =
+            self.hash.wrapping_mul(BASE).wrapping_add(unit).wrapping_sub(leaving.wrapping_mul(self.weight));
+        self.n_units += 1;
+        if self.n_units >= self.n {
+            // The top bit tells n-grams (0) from whole texts (1), so that the two never meet.
+            (self.visit)(mix(self.hash) >> 1);
+        }
+    }
+
+    /// Visits the one shingle of a text that has too few units for an n-gram.
+    fn finish(mut self, text: &str) {
+        match self.n_units {
             0 if text.is_empty() => {}
-            0 => visit(whole_text(xxh3_64(text.as_bytes()), 0)),
-            n_units if n_units < self.n => visit(whole_text(roller.hash, n_units)),
+            0 => (self.visit)(whole_text(xxh3_64(text.as_bytes()), 0)),
+            n_units if n_units < self.n => (self.visit)(whole_text(self.hash, n_units)),
             _ => {}
         }
     }
 }
 
-/// The words of a text by Unicode Annex 29, without pieces that hold no letter or digit.
-///
-/// A line feed always parts words (rule WB3b), so cutting at line feeds first changes nothing, but lets each line
-/// of plain ASCII take the segmenter's fast path even where other lines of the document are not ASCII.
-///
-/// ```
-/// assert_eq!(verbatim_index::words("To be, or not?"), ["To", "be", "or", "not"]);
-/// ```
-pub fn words(text: &str) -> Vec<&str> {
-    each_word(text).collect()
-}
-
-fn each_word(text: &str) -> impl Iterator<Item = &str> {
-    text.split('\n').flat_map(|line| line.unicode_words())
-}
-
-/// A rolling polynomial hash, modulo 2^64, over the hashes of the last n units.
-struct Roller {
-    ring: Vec<u64>,
-    next: usize,
-    n_units: usize,
-    hash: u64,
-    /// BASE to the power n: what the unit that leaves the window was multiplied with.
-    weight: u64,
-}
-
 /// An odd number with well-spread bits (the golden ratio times 2^64).
 const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
-
-impl Roller {
-    fn new(n: usize) -> Self {
-        let weight = (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE));
-        Roller { ring: vec![0; n], next: 0, n_units: 0, hash: 0, weight }
-    }
-
-    /// Takes the next unit; the hash of the n-gram that it ends, if n units have been seen.
-    fn push(&mut self, unit: u64) -> Option<u64> {
-        let leaving = std::mem::replace(&mut self.ring[self.next], unit);
-        self.next = if self.next + 1 == self.ring.len() { 0 } else { self.next + 1 };
-        self.hash =
-            self.hash.wrapping_mul(BASE).wrapping_add(unit).wrapping_sub(leaving.wrapping_mul(self.weight));
-        self.n_units += 1;
-        // The top bit tells n-grams (0) from whole texts (1), so that the two never meet.
-        (self.n_units >= self.ring.len()).then(|| mix(self.hash) >> 1)
-    }
-}
 
 fn whole_text(hash: u64, n_units: usize) -> u64 {
     mix(hash ^ mix(n_units as u64)) | 1 << 63
@@ -262,6 +302,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+    use unicode_segmentation::UnicodeSegmentation;
 
     fn shingler(unit: Unit, n: usize) -> Shingler {
         let tokens: TokenFn = Arc::new(|text| text.split(' ').map(|word| word.len() as u32).collect());
@@ -354,12 +395,6 @@ mod tests {
                 let expected = (x.intersection(&y).count(), x.union(&y).count());
                 prop_assert_eq!(similarity(unit, n, &a, &b), expected);
             }
-        }
-
-        #[test]
-        fn cutting_at_line_feeds_changes_no_word(text in "[a-c1.,' \r\n\u{2028}\u{300}\u{200d}éא\"床]{0,40}") {
-            let expected: Vec<&str> = text.unicode_words().collect();
-            prop_assert_eq!(words(&text), expected);
         }
     }
 }

@@ -45,9 +45,7 @@ impl Pass {
         out.clear();
         match self {
             Pass::Fused(fused) => Writer { fused, out, after_space: true }.write(text),
-            Pass::Single(Step::Punctuation) => {
-                text.chars().for_each(|c| out.push(if is_punctuation(c) { ' ' } else { c }));
-            }
+            Pass::Single(Step::Punctuation) => part(text, out),
             Pass::Single(Step::Digits) => {
                 text.chars().for_each(|c| out.push(if c.is_numeric() { '0' } else { c }));
             }
@@ -176,6 +174,28 @@ fn has_no_case(c: char) -> bool {
     matches!(c, '\u{590}'..='\u{109F}' | '\u{2000}'..='\u{2100}' | '\u{2E80}'..='\u{A63F}' | '\u{AC00}'..='\u{FAFF}')
 }
 
+/// Punctuation becomes spaces: in blocks where the text is ASCII, else character by character.
+fn part(text: &str, out: &mut Buffer) {
+    let mut position = 0;
+    while position < text.len() {
+        let mut block = block_at(text.as_bytes(), position);
+        let n_ascii = (non_ascii(&block).trailing_zeros() as usize).min(text.len() - position);
+        block.iter_mut().for_each(|byte| *byte = if is_ascii_punctuation(*byte) { b' ' } else { *byte });
+        out.push_block(&block, n_ascii);
+        position += n_ascii;
+        for c in text[position..].chars().take_while(|c| !c.is_ascii()) {
+            out.push(if is_punctuation(c) { ' ' } else { c });
+            position += c.len_utf8();
+        }
+    }
+}
+
+/// [`is_punctuation`] for ASCII.
+#[inline(always)]
+fn is_ascii_punctuation(byte: u8) -> bool {
+    !(byte.is_ascii_alphanumeric() | is_space(byte))
+}
+
 fn is_punctuation(c: char) -> bool {
     !(c.is_alphanumeric() || c.is_whitespace() || is_combining_mark(c))
 }
@@ -228,6 +248,13 @@ mod tests {
             prop_assert_eq!(normalizer.apply_in(text, buffers), naive(steps, text), "{:?}", steps);
         }
         Ok(())
+    }
+
+    #[test]
+    fn ascii_punctuation_is_what_the_general_question_says() {
+        for byte in 0..=0x7f_u8 {
+            assert_eq!(is_ascii_punctuation(byte), is_punctuation(char::from(byte)));
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) struct Fused {
 }
 
 /// Plain characters in a row from which on blocks are taken again.
-const GAP: usize = 16;
+const GAP: usize = 4;
 
 struct Writer<'a> {
     fused: &'a Fused,

@@ -6,4 +6,5 @@ mod fixture;
 mod peers;
 mod quality;
 mod real_data;
+mod scripts;
 mod stages;

@@ -8,6 +8,7 @@ mod block;
 mod buffers;
 mod count;
 mod error;
+mod kinds;
 mod normalize;
 mod pass;
 mod scan;

@@ -13,6 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::block::{Block, LEN, block_at, mask, non_ascii};
 use crate::error::{Error, Result};
+use crate::kinds::{Kind, character_at};
 
 /// What a word is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,13 +77,12 @@ impl FromStr for Words {
     }
 }
 
-/// A definition of words: in full, and as masks for blocks of ASCII.
+/// A definition of words: in full, and as masks for blocks.
 trait Definition {
-    /// The bytes that belong to pieces. Bits of non-ASCII bytes mean nothing, and no byte beyond the one that
-    /// follows a piece may decide where the piece ends.
-    fn pieces(&self, block: &Block) -> u64;
+    /// The pieces of a block. No byte beyond the one that follows a piece may decide where the piece ends.
+    fn pieces(&self, block: &Block) -> Pieces;
 
-    /// False for a piece of ASCII that is no word.
+    /// False for a piece that is no word.
     fn is_word(&self, piece: &[u8]) -> bool;
 
     /// True for the ASCII bytes that stand in no word and join none.
@@ -92,21 +92,56 @@ trait Definition {
     fn words<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str>;
 }
 
+/// The pieces of a block, as masks of its bytes.
+struct Pieces {
+    /// The bytes that belong to pieces.
+    inside: u64,
+    /// Pieces end and begin here even between bytes inside.
+    cuts: u64,
+    /// The first byte that the masks do not understand; nothing is said from there on.
+    n_known: usize,
+}
+
 struct Annex29;
 
 impl Annex29 {
     /// Whether a byte between two of the same kind, letters or digits, makes one word of them: `can't`, `3.14`.
     #[inline(always)]
     fn joins(before: u8, middle: u8, after: u8) -> bool {
+        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+        let letters = is_letter(before) && is_letter(after);
+        let digits = before.is_ascii_digit() && after.is_ascii_digit();
         match middle {
-            b'.' | b'\'' => {
-                before.is_ascii_digit() && after.is_ascii_digit()
-                    || before.is_ascii_alphabetic() && after.is_ascii_alphabetic()
-            }
-            b':' => before.is_ascii_alphabetic() && after.is_ascii_alphabetic(),
-            b',' | b';' => before.is_ascii_digit() && after.is_ascii_digit(),
-            _ => false,
+            b'.' | b'\'' => letters || digits,
+            b':' => letters,
+            _ => digits,
         }
+    }
+
+    /// Adds what is not ASCII to the letters of a block.
+    #[inline]
+    fn read_foreign(block: &Block, mut foreign: u64, core: &mut u64) -> Pieces {
+        let mut pieces = Pieces { inside: 0, cuts: 0, n_known: LEN };
+        while foreign != 0 {
+            let at = foreign.trailing_zeros() as usize;
+            let (c, n_bytes) = character_at(block, at).unwrap_or((0, 1));
+            let bytes = ((1 << n_bytes) - 1) << at;
+            match Kind::of(c) {
+                Kind::Letter => *core |= bytes,
+                Kind::Single => {
+                    pieces.inside |= bytes;
+                    pieces.cuts |= 1 << at | (1u64 << at) << n_bytes;
+                }
+                Kind::Other => {}
+                Kind::Middle if *core << 1 >> at & 1 == 0 => {}
+                Kind::Middle | Kind::Unknown => {
+                    pieces.n_known = at;
+                    break;
+                }
+            }
+            foreign &= !bytes;
+        }
+        pieces
     }
 }
 
@@ -122,15 +157,20 @@ fn is_middle(byte: u8) -> bool {
 
 impl Definition for Annex29 {
     #[inline(always)]
-    fn pieces(&self, block: &Block) -> u64 {
-        let core = mask(block, is_core);
-        let mut pieces = core;
+    fn pieces(&self, block: &Block) -> Pieces {
+        let mut core = mask(block, is_core);
+        let foreign = non_ascii(block);
+        let mut pieces = Pieces { inside: 0, cuts: 0, n_known: LEN };
+        if foreign != 0 {
+            pieces = Self::read_foreign(block, foreign, &mut core);
+        }
         let mut middles = mask(block, is_middle) & core << 1 & core >> 1;
+        pieces.inside |= core;
         while middles != 0 {
             let at = middles.trailing_zeros() as usize;
             // A middle has a neighbour on both sides, so neither index leaves the block.
             let joins = Self::joins(block[(at - 1) % LEN], block[at], block[(at + 1) % LEN]);
-            pieces |= u64::from(joins) << at;
+            pieces.inside |= u64::from(joins) << at;
             middles &= middles - 1;
         }
         pieces
@@ -138,7 +178,7 @@ impl Definition for Annex29 {
 
     #[inline(always)]
     fn is_word(&self, piece: &[u8]) -> bool {
-        piece[0] != b'_' || piece.iter().any(u8::is_ascii_alphanumeric)
+        piece[0] != b'_' || piece.iter().any(|&byte| byte != b'_')
     }
 
     #[inline(always)]
@@ -163,8 +203,11 @@ pub(crate) fn is_space(byte: u8) -> bool {
 
 impl Definition for Spaced {
     #[inline(always)]
-    fn pieces(&self, block: &Block) -> u64 {
-        !mask(block, is_space)
+    fn pieces(&self, block: &Block) -> Pieces {
+        // All white space beyond ASCII begins with one of these bytes.
+        let unknown = mask(block, |byte| (byte == 0xC2) | (byte.wrapping_sub(0xE1) < 3));
+        let n_known = unknown.trailing_zeros() as usize;
+        Pieces { inside: !mask(block, is_space), cuts: 0, n_known }
     }
 
     #[inline(always)]
@@ -190,12 +233,11 @@ fn for_each_word(text: &str, definition: impl Definition, mut visit: impl FnMut(
     // Between two positions stands a boundary, or only spaces: no earlier byte has a say in what follows.
     while position < bytes.len() {
         let block = block_at(bytes, position);
-        let n_ascii = non_ascii(&block).trailing_zeros() as usize;
-        let pieces = definition.pieces(&block);
-        let mut starts = pieces & !(pieces << 1);
-        // The byte behind a piece and the one behind that must be known to be ASCII.
-        let known = (1u64 << n_ascii.saturating_sub(1)) - 1;
-        let mut ends = !pieces & pieces << 1 & known;
+        let Pieces { inside, cuts, n_known } = definition.pieces(&block);
+        let mut starts = inside & (!(inside << 1) | cuts);
+        // The byte behind a piece and the one behind that must be known.
+        let known = (1u64 << n_known.saturating_sub(1)) - 1;
+        let mut ends = inside << 1 & (!inside | cuts) & known;
         let mut done = 0;
         while ends != 0 {
             let start = position + starts.trailing_zeros() as usize;
@@ -208,17 +250,17 @@ fn for_each_word(text: &str, definition: impl Definition, mut visit: impl FnMut(
             }
         }
         let open = starts.trailing_zeros() as usize;
-        if n_ascii == LEN && open > 0 {
-            // The last byte is read again where no piece is open: a mark that follows would belong to it.
-            position += open.min(LEN - 1);
+        if n_known >= LEN - MAX_CHAR && open > 0 {
+            // Where no piece is open, the last character is read again: a mark behind it would belong to it.
+            position += if open < n_known { open } else { last_character(&block, n_known) };
             continue;
         }
-        let mut start = position + if open < n_ascii { open } else { done };
+        let mut start = position + if open < n_known { open } else { done };
         // A mark that is a letter makes one piece, and a word, of itself and all spaces before it.
         while start > 0 && bytes[start - 1] == b' ' {
             start -= 1;
         }
-        let end = stretch_end(bytes, position + n_ascii.min(LEN - 1), &definition);
+        let end = stretch_end(bytes, position + n_known.min(LEN - 1), &definition);
         let stretch = &text[start..end];
         for word in definition.words(stretch) {
             let at = start + (word.as_ptr().addr() - stretch.as_ptr().addr());
@@ -226,6 +268,15 @@ fn for_each_word(text: &str, definition: impl Definition, mut visit: impl FnMut(
         }
         position = end;
     }
+}
+
+/// The longest character of UTF-8; one that is cut off by the end of a block is not known there.
+const MAX_CHAR: usize = 4;
+
+/// Where the last character before byte `end` begins.
+#[inline(always)]
+fn last_character(block: &Block, end: usize) -> usize {
+    block[..end].iter().rposition(|&byte| !(0x80..0xC0).contains(&byte)).unwrap_or(0)
 }
 
 /// The first place behind `from` where a text may be cut: no rule joins ASCII to a separator, but space to space.

@@ -11,7 +11,7 @@ use super::quality::{are_candidates, pairs_missed};
 use crate::finder::plan;
 use crate::keep::Keep;
 
-fn data(name: &str) -> Option<PathBuf> {
+pub(super) fn data(name: &str) -> Option<PathBuf> {
     match std::env::var_os("VERBATIM_DATA") {
         Some(folder) => Some(PathBuf::from(folder).join(name)),
         None => {
@@ -21,7 +21,7 @@ fn data(name: &str) -> Option<PathBuf> {
     }
 }
 
-fn open(path: PathBuf) -> Corpus {
+pub(super) fn open(path: PathBuf) -> Corpus {
     Corpus::open(&[path], &OpenConfig::standard(), &Silent).unwrap()
 }
 

@@ -12,3 +12,7 @@ mod harness;
 mod lab;
 #[cfg(test)]
 mod tidy;
+mod outputs;
+#[cfg(test)]
+mod sources;
+#[cfg(test)]

@@ -3,6 +3,7 @@
 mod dedup;
 mod extract;
 mod lab;
+mod output;
 mod values;
 
 use std::path::PathBuf;
@@ -12,10 +13,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use dedup::{Apply, Dedup, Unit};
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
+pub(crate) use output::{Emit, Emitting, SourceGuard};
 use values::{fraction, size};
 
 const EXIT_CODES: &str = "Exit codes:
-  0 done · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
+  0 done · 1 gate failed · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
   74 I/O error or input changed while it was read · 75 try again (network, lock) · 77 refused (pickle)
   130/143 interrupted";
 

@@ -3,10 +3,12 @@
 mod apply;
 mod dedup;
 mod demo;
+mod emitting;
 mod extract;
 mod model;
 mod plant;
 mod reading;
+mod sources;
 mod synth;
 mod train;
 

@@ -21,6 +21,11 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("standard output was closed or is full before all was written")]
 pub(crate) struct Product;
 
+/// What was found goes beyond what the caller tolerates.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Gate(pub(crate) String);
+
 /// An input that is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -47,6 +52,10 @@ pub(crate) fn product(error: impl Into<anyhow::Error>) -> anyhow::Error {
 
 pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
     Missing(message.into()).into()
+}
+
+pub(crate) fn gate(message: impl Into<String>) -> anyhow::Error {
+    Gate(message.into()).into()
 }
 
 /// The flags that signals set.
@@ -119,6 +128,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     );
     if cause.is::<Interrupted>() {
         return Some(130);
+    }
+    if cause.is::<Gate>() {
+        return Some(1);
     }
     if cause.is::<Usage>() {
         return Some(2);

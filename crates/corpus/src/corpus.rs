@@ -188,6 +188,11 @@ impl Corpus {
         self.shards.iter().map(|shard| printable(&shard.name)).collect()
     }
 
+    /// How many documents each shard holds, in the order of [`Corpus::shard_names`].
+    pub fn shard_sizes(&self) -> impl Iterator<Item = u64> {
+        self.shards.iter().map(|shard| size(shard.spans.len()))
+    }
+
     /// Checks that every input is still the file that was opened; call it before committing results.
     ///
     /// # Errors

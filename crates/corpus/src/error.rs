@@ -1,5 +1,6 @@
 //! Why a corpus cannot be opened or written, each case with its place and its exit code.
 
+use crate::document::Location;
 use crate::reject::Reject;
 
 /// Result of this room.
@@ -93,6 +94,22 @@ pub enum Error {
         /// The path as it was given.
         text: String,
     },
+    /// A field cannot be added to the records.
+    #[error("cannot add a field `{name}`: {cause}")]
+    NewField {
+        /// The name of the field.
+        name: String,
+        /// Why not.
+        cause: String,
+    },
+    /// A record has the field that was to be added to it.
+    #[error("{location}: has a field `{name}` already; choose another name")]
+    FieldExists {
+        /// The record.
+        location: Location,
+        /// The name of the field.
+        name: String,
+    },
     /// A setting is out of range.
     #[error("{text}")]
     Config {
@@ -110,7 +127,10 @@ impl Error {
         match self {
             Error::Store(error) => error.exit_code(),
             Error::NoInput { .. } => 66,
-            Error::SameName { .. } | Error::FieldPath { .. } | Error::Config { .. } => 2,
+            Error::SameName { .. }
+            | Error::FieldPath { .. }
+            | Error::NewField { .. }
+            | Error::Config { .. } => 2,
             Error::Interrupted => 130,
             Error::Bad(_)
             | Error::TooManyBad { .. }
@@ -118,7 +138,8 @@ impl Error {
             | Error::UnknownFormat { .. }
             | Error::Damaged { .. }
             | Error::TooLarge { .. }
-            | Error::NoColumn { .. } => 65,
+            | Error::NoColumn { .. }
+            | Error::FieldExists { .. } => 65,
         }
     }
 }

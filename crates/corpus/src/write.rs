@@ -11,7 +11,9 @@ use verbatim_store::{Access, Progress, create_file};
 use crate::corpus::Corpus;
 use crate::document::{DocId, index, size};
 use crate::error::{Error, Result};
-use crate::formats::{Container, Format, parquet_rewrite};
+use crate::fields::NewFields;
+use crate::formats::encode::encode;
+use crate::formats::{Format, parquet_rewrite};
 use crate::schema::TextUnit;
 use crate::shard::Shard;
 
@@ -44,6 +46,22 @@ pub fn write_survivors(
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<Written> {
+    write_survivors_with((corpus, keep), &NewFields::default(), out_dir, progress)
+}
+
+/// As [`write_survivors`], each record with new fields.
+///
+/// # Errors
+/// As [`write_survivors`].
+///
+/// # Panics
+/// As [`write_survivors`].
+pub fn write_survivors_with(
+    (corpus, keep): (&Corpus, &[bool]),
+    fields: &NewFields<'_>,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<Written> {
     assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
     progress.stage("writing", Some(corpus.n_documents()), "documents");
     let shards: Vec<(u64, &Shard)> = corpus.shards().collect();
@@ -51,7 +69,7 @@ pub fn write_survivors(
         .par_iter()
         .map(|&(first, shard)| {
             let keep = &keep[index(first)..][..shard.spans.len()];
-            write_shard(shard, keep, out_dir, progress)
+            write_shard(&Survivors { shard, first, keep, fields, progress }, out_dir)
         })
         .collect();
     written.into_iter().collect::<Result<()>>()?;
@@ -59,19 +77,23 @@ pub fn write_survivors(
     Ok(count(corpus, keep))
 }
 
-/// Writes the documents that `keep` marks as JSON lines to a stream. Records that are JSON are copied,
-/// others become `{"id": …, "text": …}`.
+/// Writes the documents that `keep` marks as JSON lines to a stream. Records that are JSON are copied with their new
+/// fields, others become `{"id": …, "text": …}`.
 ///
 /// # Errors
 /// What the stream refuses, and inputs that changed since they were opened.
 ///
 /// # Panics
 /// When `keep` does not have one entry for each document.
-pub fn write_survivors_to(corpus: &Corpus, keep: &[bool], sink: &mut dyn Write) -> Result<Written> {
+pub fn write_survivors_to(
+    (corpus, keep): (&Corpus, &[bool]),
+    fields: &NewFields<'_>,
+    sink: &mut dyn Write,
+) -> Result<Written> {
     assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
     let failed = |e| Error::Store(verbatim_store::Error::io(Path::new("standard output"), "write", e));
     for local in kept(keep) {
-        write_json_line(corpus, DocId(size(local)), sink).map_err(failed)?;
+        write_line(corpus, DocId(size(local)), fields, sink).map_err(failed)?;
     }
     sink.flush().map_err(failed)?;
     corpus.verify_unchanged()?;
@@ -83,13 +105,17 @@ pub fn write_survivors_to(corpus: &Corpus, keep: &[bool], sink: &mut dyn Write) 
 /// # Errors
 /// What the stream refuses.
 pub fn write_json_line(corpus: &Corpus, id: DocId, sink: &mut dyn Write) -> io::Result<()> {
+    write_line(corpus, id, &NewFields::default(), sink)
+}
+
+fn write_line(corpus: &Corpus, id: DocId, fields: &NewFields<'_>, sink: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         id: &'a str,
         text: &'a str,
     }
     if corpus.shard_of(id).0.format == Format::Jsonl {
-        sink.write_all(corpus.record(id))?;
+        fields.write(id, corpus.record(id), sink)?;
     } else {
         let line = Line { id: &corpus.label(id), text: &corpus.text_str(id) };
         serde_json::to_writer(&mut *sink, &line)?;
@@ -110,7 +136,8 @@ fn kept(keep: &[bool]) -> impl Iterator<Item = usize> {
     keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(i, _)| i)
 }
 
-fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Progress) -> Result<()> {
+fn write_shard(survivors: &Survivors<'_>, out_dir: &Path) -> Result<()> {
+    let Survivors { shard, keep, progress, .. } = *survivors;
     let is_one_document = shard.format == Format::Text(TextUnit::File);
     if is_one_document && kept(keep).next().is_none() {
         return Ok(());
@@ -126,24 +153,7 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Prog
         progress.advance(size(keep.len()));
         return Ok(output.finish()?);
     }
-    let failed = |e| Error::Store(verbatim_store::Error::io(&path, "write", e));
-    let survivors = Survivors { shard, keep, progress };
-    match shard.container {
-        Container::Plain => survivors.copy(&mut output, failed)?,
-        Container::Gzip => {
-            // The header has no time and no name, so equal records give equal files.
-            let mut encoder = flate2::write::GzEncoder::new(&mut output, flate2::Compression::default());
-            survivors.copy(&mut encoder, failed)?;
-            encoder.finish().map_err(failed)?;
-        }
-        Container::Zstd => {
-            let level = zstd::DEFAULT_COMPRESSION_LEVEL;
-            let mut encoder = zstd::stream::write::Encoder::new(&mut output, level).map_err(failed)?;
-            encoder.include_checksum(true).map_err(failed)?;
-            survivors.copy(&mut encoder, failed)?;
-            encoder.finish().map_err(failed)?;
-        }
-    }
+    encode(shard.container, &mut output, |sink| survivors.copy(sink, &path))?;
     Ok(output.finish()?)
 }
 
@@ -159,29 +169,34 @@ fn kept_rows(shard: &Shard, keep: &[bool]) -> Vec<bool> {
 /// The records of one shard that are kept.
 struct Survivors<'a> {
     shard: &'a Shard,
+    first: u64,
     keep: &'a [bool],
+    fields: &'a NewFields<'a>,
     progress: &'a dyn Progress,
 }
 
 impl Survivors<'_> {
     /// Copies records with the line ends that they have; a last line without one gets one.
-    fn copy(&self, sink: &mut impl Write, failed: impl Fn(io::Error) -> Error) -> Result<()> {
+    fn copy(&self, sink: &mut dyn Write, path: &Path) -> Result<()> {
+        let failed = |e| Error::Store(verbatim_store::Error::io(path, "write", e));
         let content = self.shard.content();
+        let mut first = self.first;
         for (spans, keep) in self.shard.spans.chunks(BATCH_DOCUMENTS).zip(self.keep.chunks(BATCH_DOCUMENTS)) {
             if self.progress.interrupted() {
                 return Err(Error::Interrupted);
             }
             for local in kept(keep) {
                 let span = &spans[local];
-                sink.write_all(span.record(content)).map_err(&failed)?;
+                self.fields.write(DocId(first + size(local)), span.record(content), sink).map_err(failed)?;
                 let after = &content[index(span.offset) + span.len as usize..];
                 let line_end: &[u8] = match self.shard.format {
                     Format::Text(TextUnit::File) => b"",
                     _ if after.starts_with(b"\r\n") => b"\r\n",
                     _ => b"\n",
                 };
-                sink.write_all(line_end).map_err(&failed)?;
+                sink.write_all(line_end).map_err(failed)?;
             }
+            first += size(keep.len());
             self.progress.advance(size(keep.len()));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Carries a plan out: the only file that writes a corpus. It decides nothing.
+//! Carries a plan out, with its account and its lists. It decides nothing.
 
 use std::io::Write;
 use std::ops::AddAssign;
@@ -6,14 +6,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use verbatim_corpus::{Corpus, DocId, write_survivors};
-use verbatim_store::{Access, Progress, create_file, write_shared};
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_store::{Access, Progress, Silent, create_file, write_shared};
 
+use crate::emit::{Emission, emit};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Removal};
 
 /// The folder beside the survivors for what a run tells about itself; readers of corpora skip it.
-const RUN_FOLDER: &str = "_verbatim";
+pub(crate) const RUN_FOLDER: &str = "_verbatim";
 
 /// Documents and the bytes of their records, line ends not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +63,7 @@ impl Tally {
 /// [`Error::OtherCorpus`] if the plan was made for another corpus, [`Error::Unbalanced`] if documents or bytes are
 /// missing; then the caller must not commit the folder.
 pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progress) -> Result<Tally> {
-    plan.check_corpus(corpus)?;
-    let written = write_survivors(corpus, &plan.keep_mask(), out_dir, progress)?;
-    let tally = account(corpus, plan, Count { documents: written.n_documents, bytes: written.n_bytes })?;
-    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
-    corpus.verify_unchanged()?;
-    Ok(tally)
+    emit(corpus, plan, &Emission::filtered(), out_dir, progress)
 }
 
 /// Writes what [`apply`] would, but for the survivors; the account is that of the run that was not made.
@@ -75,15 +71,16 @@ pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progre
 /// # Errors
 /// As [`apply`].
 pub fn write_plan(corpus: &Corpus, plan: &Plan, out_dir: &Path) -> Result<Tally> {
-    plan.check_corpus(corpus)?;
+    emit(corpus, plan, &Emission::default(), out_dir, &Silent)
+}
+
+/// The account of a plan that is not carried out.
+pub(crate) fn planned(corpus: &Corpus, plan: &Plan) -> Result<Tally> {
     let mut kept = Count::default();
     for (doc, _) in corpus.ids().zip(plan.keep_mask()).filter(|&(_, stays)| stays) {
         kept += record_count(corpus, doc);
     }
-    let tally = account(corpus, plan, kept)?;
-    write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
-    corpus.verify_unchanged()?;
-    Ok(tally)
+    account(corpus, plan, kept)
 }
 
 pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
@@ -91,7 +88,7 @@ pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
 }
 
 /// The account of a plan and of what was kept, if it balances.
-fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
+pub(crate) fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
     let read = Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() };
     let mut tally = Tally { read, kept, ..Tally::default() };
     for removal in plan.removals() {
@@ -108,7 +105,7 @@ fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
     }
 }
 
-fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
+pub(crate) fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)
         .map_err(|error| verbatim_store::Error::io(folder, "create the folder", error))?;
     let removed = plan.removals().iter().map(|&Removal { doc, kept, stage, similarity }| {

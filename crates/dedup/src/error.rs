@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use verbatim_corpus::Location;
+
 use crate::apply::Tally;
 
 /// The result of this crate's fallible functions.
@@ -33,6 +35,14 @@ pub enum Error {
         "no keep policy `{0}`; choose from first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED"
     )]
     UnknownKeep(String),
+    /// A field does not tell where documents come from.
+    #[error("the field `{field}` names no sources: {cause}; choose another with --source-field")]
+    NotASource {
+        /// The field.
+        field: String,
+        /// Why not.
+        cause: String,
+    },
     /// More documents than a run can number.
     #[error("{0} documents are more than one run can take (2^32 - 1); split the corpus")]
     TooManyDocuments(u64),
@@ -57,6 +67,11 @@ pub enum Error {
     /// Documents or bytes went missing: a mistake in this program, found before anything was committed.
     #[error("read is not kept + removed + rejected ({0:?}); nothing was committed; please report this")]
     Unbalanced(Box<Tally>),
+    /// An id cannot stand in a list of one id a line.
+    #[error(
+        "{0}: its id holds a line break, so it cannot stand in a list of one id a line; take `--emit clusters`, which is JSON"
+    )]
+    IdOfLines(Location),
     /// The caller asked to stop.
     #[error("interrupted; nothing was committed")]
     Interrupted,
@@ -76,8 +91,12 @@ impl Error {
             | Error::Threshold(_)
             | Error::Recall(_)
             | Error::BandsRows { .. }
-            | Error::UnknownKeep(_) => 2,
-            Error::TooManyDocuments(_) | Error::BadPlan { .. } | Error::OtherCorpus { .. } => 65,
+            | Error::UnknownKeep(_)
+            | Error::NotASource { .. } => 2,
+            Error::TooManyDocuments(_)
+            | Error::BadPlan { .. }
+            | Error::OtherCorpus { .. }
+            | Error::IdOfLines(_) => 65,
             Error::Unbalanced(_) => 70,
             Error::Interrupted => 130,
             Error::Corpus(error) => error.exit_code(),

@@ -1,11 +1,12 @@
 //! What should go from a corpus: exact and near copies.
 //!
-//! [`plan`] finds and decides, [`apply`] writes; nothing else writes a corpus. A near copy is removed only if its
+//! [`plan`] finds and decides, [`emit`] and [`apply`] write; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
 
 mod apply;
 mod buckets;
 mod config;
+mod emit;
 mod error;
 mod exact;
 mod finder;
@@ -16,14 +17,17 @@ mod plan;
 mod similarity;
 mod source;
 mod star;
+mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{Count, Tally, apply, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
 pub use error::{Error, Result};
+pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
 pub use finder::plan;
 pub use keep::{Keep, Order};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};
 pub use source::Source;
+pub use sources::{SourceTally, Sources};

@@ -5,4 +5,5 @@ mod fixture;
 mod peers;
 mod quality;
 mod real_data;
+mod sources;
 mod stages;

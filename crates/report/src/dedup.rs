@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 
 use serde::Serialize;
-use verbatim_dedup::{MinhashParameters, Plan, StageTally, Tally, candidate_probability};
+use verbatim_dedup::{MinhashParameters, Plan, SourceTally, StageTally, Tally, candidate_probability};
 
 use crate::figure::{Amount, counted, grouped, rounded};
 use crate::provenance::Provenance;
 use crate::report::Body;
+use crate::sources::SourceTable;
 
 /// Clusters that a report names.
 const N_LARGEST: usize = 20;
@@ -29,6 +30,8 @@ pub struct DedupBody {
     pub keep: String,
     /// The groups of copies.
     pub clusters: Clusters,
+    /// What each source loses.
+    pub sources: SourceTable,
     /// What the reader should know, in the words of the rooms that noticed it.
     pub warnings: Vec<String>,
 }
@@ -45,6 +48,10 @@ pub enum Outcome {
     Written,
     /// There is only a plan.
     Planned,
+    /// The plan is told in lists or attributes; no corpus was written.
+    Listed,
+    /// Every document stays, with a weight.
+    Weighted,
 }
 
 /// What was done with a plan, for a report of it.
@@ -58,6 +65,8 @@ pub struct DedupFacts<'a> {
     pub plan: &'a Plan,
     /// The account of the documents, as `apply` gave it or as it would be.
     pub tally: Tally,
+    /// What each source loses by the plan, the largest share first.
+    pub losses: Vec<SourceTally>,
     /// What the corpus room noticed.
     pub warnings: Vec<String>,
 }
@@ -83,6 +92,7 @@ impl DedupBody {
             search: plan.parameters().minhash.as_ref().map(Search::from),
             keep: plan.parameters().keep.to_string(),
             clusters: Clusters::new(plan, label),
+            sources: SourceTable::new(&facts.losses),
             warnings,
         }
     }
@@ -101,6 +111,10 @@ impl DedupBody {
             (Outcome::Written, _) => "were copies and are removed",
             (Outcome::Planned, 1) => "is a copy and would be removed",
             (Outcome::Planned, _) => "are copies and would be removed",
+            (Outcome::Listed, 1) => "is a copy and is listed for removal",
+            (Outcome::Listed, _) => "are copies and are listed for removal",
+            (Outcome::Weighted, 1) => "is a copy and stays with a weight",
+            (Outcome::Weighted, _) => "are copies and stay with weights",
         };
         format!(
             "{} of {} {went}: {} of the bytes.",
@@ -337,7 +351,9 @@ mod tests {
         let tally = Tally { read: Count { documents: 9, bytes: 90 }, ..Tally::default() };
         let warnings = vec!["seen".to_owned()];
         let provenance = crate::samples::provenance();
-        let facts = DedupFacts { provenance, outcome: Outcome::Planned, plan: &plan, tally, warnings };
+        let losses = vec![SourceTally { source: None, read: 9, removed: 4 }];
+        let facts =
+            DedupFacts { provenance, outcome: Outcome::Planned, plan: &plan, tally, losses, warnings };
         let body = DedupBody::new(facts, |doc| format!("doc {doc}"));
 
         let search = body.search.unwrap();
@@ -355,6 +371,7 @@ mod tests {
             "{:?}",
             body.warnings
         );
+        assert_eq!((body.sources.n_sources, body.sources.rows[0].share), (1, 0.444444));
         assert_eq!((body.keep.as_str(), body.flow.read.bytes), ("first", 90));
     }
 }

@@ -16,6 +16,7 @@ mod run;
 mod samples;
 mod svg;
 mod terminal;
+mod sources;
 mod train;
 
 pub use dedup::{
@@ -35,3 +36,4 @@ pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
 pub use terminal::{dedup_text, demo_text, extract_text, plant_text, train_text};
 pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};
+pub use sources::{SourceRow, SourceTable};

@@ -16,6 +16,7 @@ use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
 use crate::report::Report;
 use crate::run::Run;
+use crate::sources::{SourceRow, SourceTable};
 use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
 
 /// Text that would run, break out, steer or mislead.
@@ -171,6 +172,15 @@ pub(crate) fn dedup() -> Report<DedupBody> {
             sizes: bins.map(|(from, to, n_clusters)| SizeBin { from, to, n_clusters }).to_vec(),
             largest: largest
                 .map(|(kept, n_documents)| LargestCluster { kept: kept.into(), n_documents })
+                .to_vec(),
+        },
+        sources: SourceTable {
+            n_sources: 2,
+            rows: [(Some("corpus.jsonl"), 900, 700, 0.777778), (None, 941, 108, 0.114772)]
+                .map(|(source, read, removed, share)| {
+                    let source = source.map(str::to_owned);
+                    SourceRow { source, read, kept: read - removed, removed, share }
+                })
                 .to_vec(),
         },
         warnings: vec!["corpus.jsonl: a byte order mark was skipped".into()],

@@ -5,12 +5,16 @@ use crate::demo::{DemoBody, Pair};
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
+use crate::sources::{SourceRow, SourceTable};
 use crate::train::{PlantBody, TrainBody};
 
 const COLUMNS: usize = 100;
 
 /// Clusters and findings that one screen shows.
 const N_SHOWN: usize = 5;
+
+/// Sources that one screen shows.
+const N_SOURCES: usize = 10;
 
 /// How a column stands.
 #[derive(Clone, Copy)]
@@ -143,8 +147,24 @@ pub fn dedup_text(body: &DedupBody) -> String {
         }
         table.finish(&mut out);
     }
+    source_table(&body.sources, &mut out);
     warnings(&body.warnings, &mut out);
     out
+}
+
+fn source_table(sources: &SourceTable, out: &mut String) {
+    let rows: Vec<&SourceRow> = sources.top(N_SOURCES).iter().filter(|row| row.removed > 0).collect();
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str("\nSources by the share of their documents that goes\n");
+    let mut table =
+        Table::new([("source", Left), ("read", Right), ("kept", Right), ("removed", Right), ("", Right)]);
+    for row in rows {
+        let [read, kept, removed] = [row.read, row.kept, row.removed].map(grouped);
+        table.row([shortened(row.name(), 50), read, kept, removed, percent(row.share)]);
+    }
+    table.finish(out);
 }
 
 /// An audit on one screen.
@@ -388,6 +408,7 @@ mod tests {
         let mut report = samples::dedup();
         report.result.warnings = vec![HOSTILE.into()];
         report.result.clusters.largest[0].kept = HOSTILE.into();
+        report.result.sources.rows[0].source = Some(HOSTILE.into());
         let mut extract = samples::extract(Reveal::Revealed);
         extract.result.findings[0].text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);
         extract.result.findings[0].first = Some(HOSTILE.into());

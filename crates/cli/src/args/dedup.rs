@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::args::values::{open_fraction, threshold};
-use crate::args::{Output, Reading};
+use crate::args::{Emitting, Output, Reading, SourceGuard};
 
 /// `verbatim dedup`
 #[derive(Debug, Args)]
@@ -61,6 +61,10 @@ pub(crate) struct Dedup {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
     #[command(flatten)]
+    pub(crate) emitting: Emitting,
+    #[command(flatten)]
+    pub(crate) guard: SourceGuard,
+    #[command(flatten)]
     pub(crate) reading: Reading,
 }
 
@@ -88,4 +92,6 @@ pub(crate) struct Apply {
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) emitting: Emitting,
 }

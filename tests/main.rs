@@ -5,14 +5,16 @@ mod dedup;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod extract;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
-mod tidy;
 mod outputs;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod tidy;

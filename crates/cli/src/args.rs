@@ -4,6 +4,7 @@ mod dedup;
 mod extract;
 mod lab;
 mod output;
+mod review;
 mod values;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use dedup::{Apply, Dedup, Unit};
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
+pub(crate) use review::Explain;
 use values::{fraction, size};
 
 const EXIT_CODES: &str = "Exit codes:
@@ -82,6 +84,12 @@ pub(crate) enum Command {
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),
+    /// Tell why a document was removed or kept, and by which document
+    ///
+    /// Reads the plan in OUT/_verbatim and the corpus that it was made for, and tells the verdict, the stage, the
+    /// similarity, the kept document, how many shingles the two share, and where their texts differ. For a kept
+    /// document it lists those that went for it. No text of a document is shown without `--reveal`.
+    Explain(Explain),
     /// Draw text from a model, rank it, and prove in the corpus what was recited
     ///
     /// Draws samples by the three strategies of Carlini et al. 2021, ranks them by six scores, and looks every

@@ -4,10 +4,12 @@ mod apply;
 mod dedup;
 mod demo;
 mod emitting;
+mod explain;
 mod extract;
 mod model;
 mod plant;
 mod reading;
+mod review;
 mod sources;
 mod synth;
 mod train;
@@ -16,7 +18,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use verbatim_report::{Body, Page, Report, Run};
+use verbatim_report::{Body, Report, Run};
 use verbatim_store::Existing;
 
 use crate::args::{Command, Global, Output};
@@ -36,6 +38,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Demo(arguments) => demo::run(&arguments, context),
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
+        Command::Explain(arguments) => explain::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
@@ -57,10 +60,7 @@ impl<'a> Context<'a> {
     }
 
     /// Prints a report on standard output: JSON if asked for, else the summary.
-    fn tell<B: Body>(&self, report: &Report<B>, summary: &str) -> anyhow::Result<()>
-    where
-        Report<B>: Page,
-    {
+    fn tell<B: Body>(&self, report: &Report<B>, summary: &str) -> anyhow::Result<()> {
         self.teller.finish();
         let text = if self.json { report.to_json()? } else { summary.to_owned() };
         std::io::stdout().lock().write_all(text.as_bytes())?;

@@ -188,6 +188,11 @@ impl Corpus {
         self.shards.iter().map(|shard| printable(&shard.name)).collect()
     }
 
+    /// The path of a document's shard relative to an output folder, in printable form.
+    pub fn shard_name(&self, id: DocId) -> String {
+        printable(&self.shard_of(id).0.name)
+    }
+
     /// How many documents each shard holds, in the order of [`Corpus::shard_names`].
     pub fn shard_sizes(&self) -> impl Iterator<Item = u64> {
         self.shards.iter().map(|shard| size(shard.spans.len()))

@@ -9,6 +9,7 @@ mod config;
 mod emit;
 mod error;
 mod exact;
+mod explain;
 mod finder;
 mod keep;
 mod lsh;
@@ -16,15 +17,18 @@ mod minhash;
 mod plan;
 mod similarity;
 mod source;
-mod star;
 mod sources;
+mod star;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{Count, Tally, apply, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
-pub use error::{Error, Result};
 pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
+pub use error::{Error, Result};
+pub use explain::{
+    Differences, Explanation, Granularity, Overlap, Piece, differences, documents_named, explain, overlap,
+};
 pub use finder::plan;
 pub use keep::{Keep, Order};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};

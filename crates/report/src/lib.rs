@@ -1,9 +1,11 @@
 //! How a result is told: JSON with a schema version and full provenance, one self-contained page, and tables for
 //! a terminal. The only room that knows an output format.
 
+mod columns;
 mod dedup;
 mod demo;
 mod error;
+mod explain;
 mod extract;
 mod figure;
 mod html;
@@ -14,9 +16,9 @@ mod report;
 mod run;
 #[cfg(test)]
 mod samples;
+mod sources;
 mod svg;
 mod terminal;
-mod sources;
 mod train;
 
 pub use dedup::{
@@ -24,6 +26,10 @@ pub use dedup::{
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use error::{Error, Result};
+pub use explain::{
+    ComparisonBody, DifferenceRow, DocumentRow, ExplainBody, GoneRow, PieceRow, RemovalRow, ShingleCounts,
+    explain_text,
+};
 pub use extract::{
     CanaryRow, CanaryTable, CellRow, ExtractBody, ExtractFacts, FindingRow, RecitedRow, Verification,
 };
@@ -34,6 +40,6 @@ pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
+pub use sources::{SourceRow, SourceTable};
 pub use terminal::{dedup_text, demo_text, extract_text, plant_text, train_text};
 pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};
-pub use sources::{SourceRow, SourceTable};

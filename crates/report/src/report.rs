@@ -24,7 +24,7 @@ pub const HTML_NAME: &str = "report.html";
 pub struct Report<B> {
     /// Always [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The command: `dedup`, `extract`, `train`, `plant` or `demo`.
+    /// The command: `dedup`, `explain`, `extract` and so on.
     pub kind: &'static str,
     /// Same input, seed, version and redaction key: the same bytes.
     pub result: B,

@@ -26,7 +26,9 @@ fn scene() -> Scene {
 fn a_near_copy_is_explained_without_its_text() {
     let scene = scene();
     let run = scene.run(["explain", "out", "c"]).ok();
-    for told in ["Removed by the minhash stage", "to a, which is kept", "corpus.jsonl:3", "cluster   3 documents"] {
+    for told in
+        ["Removed by the minhash stage", "to a, which is kept", "corpus.jsonl:3", "cluster   3 documents"]
+    {
         assert!(run.stdout.contains(told), "{told}: {}", run.stdout);
     }
     // 35 words make 31 5-grams; the last word differs, and `31m` is one more.
@@ -66,7 +68,7 @@ fn a_kept_document_names_those_that_went_for_it() {
     let scene = scene();
     let run = scene.run(["explain", "out", "a"]).ok();
     assert!(run.stdout.contains("Kept: 2 documents go for it."), "{}", run.stdout);
-    for told in ["exact    1 ", "b at corpus.jsonl:2", "minhash  0.", "c at corpus.jsonl:3"] {
+    for told in ["exact     1 ", "b at corpus.jsonl:2", "minhash   0.", "c at corpus.jsonl:3"] {
         assert!(run.stdout.contains(told), "{told}: {}", run.stdout);
     }
     let exact = scene.run(["explain", "out", "b"]).ok();
@@ -81,7 +83,11 @@ fn a_kept_document_names_those_that_went_for_it() {
 fn an_id_that_stands_twice_is_explained_once_and_said_to() {
     let scene = scene();
     let run = scene.run(["explain", "out", "twice"]).ok();
-    assert!(run.stdout.contains("2 documents have this id; this is the one at corpus.jsonl:5"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("2 documents have this id; this is the one at corpus.jsonl:5"),
+        "{}",
+        run.stdout
+    );
     let run = scene.run(["explain", "out", "corpus.jsonl:6"]).ok();
     assert!(!run.stdout.contains("have this id"), "{}", run.stdout);
 }

@@ -5,6 +5,8 @@ mod dedup;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod evaluate;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod extract;

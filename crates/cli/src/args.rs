@@ -15,7 +15,7 @@ pub(crate) use dedup::{Apply, Dedup, Unit};
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
-pub(crate) use review::Explain;
+pub(crate) use review::{Evaluate, Explain};
 use values::{fraction, size};
 
 const EXIT_CODES: &str = "Exit codes:
@@ -90,6 +90,17 @@ pub(crate) enum Command {
     /// similarity, the kept document, how many shingles the two share, and where their texts differ. For a kept
     /// document it lists those that went for it. No text of a document is shown without `--reveal`.
     Explain(Explain),
+    /// Measure a run against labels: precision, recall, F1, lost components, adjusted Rand index
+    ///
+    /// Pairs: two documents of one cluster, against the pairs of the truth. Removals: a removal is right if the document
+    /// is a copy of the very one that is kept for it; all documents of a component but one ought to go. Exact sets:
+    /// documents whose cluster is exactly their true copies. Macro F1: the mean of the F1 of duplicates and of
+    /// non-duplicates, by the rule of the CORE benchmark. Lost components: sets of true copies, single documents
+    /// included, that keep no document at all. Leaked pairs: true copies that both stay.
+    ///
+    /// Labels in clusters say which documents are labelled; the others are left out. Pairs are about all documents, and
+    /// a copy of a copy need not be one; the adjusted Rand index takes what pairs connect as one cluster.
+    Evaluate(Evaluate),
     /// Draw text from a model, rank it, and prove in the corpus what was recited
     ///
     /// Draws samples by the three strategies of Carlini et al. 2021, ranks them by six scores, and looks every

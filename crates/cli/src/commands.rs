@@ -4,6 +4,7 @@ mod apply;
 mod dedup;
 mod demo;
 mod emitting;
+mod evaluate;
 mod explain;
 mod extract;
 mod model;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
         Command::Explain(arguments) => explain::run(&arguments, context),
+        Command::Evaluate(arguments) => evaluate::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),

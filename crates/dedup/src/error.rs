@@ -72,6 +72,19 @@ pub enum Error {
         "{0}: its id holds a line break, so it cannot stand in a list of one id a line; take `--emit clusters`, which is JSON"
     )]
     IdOfLines(Location),
+    /// A file of labels cannot be used.
+    #[error("{path}:{line}: {cause}")]
+    BadTruth {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A threshold for a truth that needs none, or none for one that does.
+    #[error("{0}: give --truth-threshold for pairs that have similarities, and for nothing else")]
+    TruthThreshold(&'static str),
     /// The caller asked to stop.
     #[error("interrupted; nothing was committed")]
     Interrupted,
@@ -92,11 +105,13 @@ impl Error {
             | Error::Recall(_)
             | Error::BandsRows { .. }
             | Error::UnknownKeep(_)
-            | Error::NotASource { .. } => 2,
+            | Error::NotASource { .. }
+            | Error::TruthThreshold(_) => 2,
             Error::TooManyDocuments(_)
             | Error::BadPlan { .. }
             | Error::OtherCorpus { .. }
-            | Error::IdOfLines(_) => 65,
+            | Error::IdOfLines(_)
+            | Error::BadTruth { .. } => 65,
             Error::Unbalanced(_) => 70,
             Error::Interrupted => 130,
             Error::Corpus(error) => error.exit_code(),

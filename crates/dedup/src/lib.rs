@@ -8,6 +8,7 @@ mod buckets;
 mod config;
 mod emit;
 mod error;
+mod evaluation;
 mod exact;
 mod explain;
 mod finder;
@@ -26,6 +27,7 @@ pub use apply::{Count, Tally, apply, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
 pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
 pub use error::{Error, Result};
+pub use evaluation::{Decided, Evaluation, Fate, Labels, Part, Scores, Truth, adjusted_rand_index, evaluate};
 pub use explain::{
     Differences, Explanation, Granularity, Overlap, Piece, differences, documents_named, explain, overlap,
 };

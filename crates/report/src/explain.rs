@@ -5,10 +5,10 @@ use verbatim_dedup::{Differences, Granularity, Overlap, Piece, Removal};
 
 use crate::columns::{Cell, side_by_side};
 use crate::figure::{counted, grouped};
-use crate::printable::PrintableLine;
 use crate::provenance::Provenance;
 use crate::redact::Reveal;
 use crate::report::Body;
+use crate::terminal::{shortened, warnings, wrap};
 
 /// Places of differences that a report lists.
 const N_LISTED: usize = 1000;
@@ -218,11 +218,13 @@ impl ExplainBody {
 
 /// An explanation on a screen of so many columns.
 pub fn explain_text(body: &ExplainBody, columns: usize) -> String {
-    let mut out = format!("{}\n\n", PrintableLine(&body.headline()));
+    let mut out = String::new();
+    wrap(&body.headline(), &mut out);
+    out.push('\n');
     let mut documents = vec![("document", &body.document)];
     documents.extend(body.removal.iter().map(|removal| ("kept", &removal.kept)));
     for (role, row) in documents {
-        out.push_str(&format!("{role:<9} {}\n", document_words(row)));
+        wrap(&format!("{role:<9} {}", document_words(row)), &mut out);
     }
     out.push_str(&format!("cluster   {}\n", counted(body.cluster_size, "document", "documents")));
     if let Some(comparison) = &body.comparison {
@@ -232,30 +234,22 @@ pub fn explain_text(body: &ExplainBody, columns: usize) -> String {
         out.push_str("\nDocuments that go for it\n");
     }
     for row in body.goes_for_it.iter().take(N_SHOWN) {
-        out.push_str(&format!(
-            "  {:<8} {:<11} {}\n",
-            row.stage,
-            row.similarity,
-            document_words(&row.document)
-        ));
+        wrap(&format!("{:<9} {:<11} {}", row.stage, row.similarity, document_words(&row.document)), &mut out);
     }
     if body.goes_for_it.len() > N_SHOWN {
         out.push_str(&format!(
-            "  and {} more; --json lists all\n",
+            "and {} more; --json lists all\n",
             grouped((body.goes_for_it.len() - N_SHOWN) as u64)
         ));
     }
-    for warning in &body.warnings {
-        out.push_str(&format!("\nNoticed: {}\n", PrintableLine(warning)));
-    }
+    warnings(&body.warnings, &mut out);
     out
 }
 
 fn document_words(row: &DocumentRow) -> String {
     let place = format!("{}:{}", row.path, row.line);
     let (n_chars, n_bytes) = (grouped(row.n_chars), grouped(row.n_bytes));
-    let words = format!("{} at {place}, {n_chars} characters, {n_bytes} bytes", row.id);
-    PrintableLine(&words).to_string()
+    format!("{} at {place}, {n_chars} characters, {n_bytes} bytes", shortened(&row.id, 80))
 }
 
 fn comparison_text(comparison: &ComparisonBody, columns: usize, out: &mut String) {

@@ -5,6 +5,7 @@ mod columns;
 mod dedup;
 mod demo;
 mod error;
+mod evaluate;
 mod explain;
 mod extract;
 mod figure;
@@ -26,6 +27,7 @@ pub use dedup::{
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use error::{Error, Result};
+pub use evaluate::{EvaluateBody, ScoreRow, Share, evaluate_text};
 pub use explain::{
     ComparisonBody, DifferenceRow, DocumentRow, ExplainBody, GoneRow, PieceRow, RemovalRow, ShingleCounts,
     explain_text,

@@ -111,6 +111,8 @@ mod tests {
         let reports = [
             samples::demo(Reveal::Redacted).to_json(),
             samples::dedup().to_json(),
+            samples::explain(Reveal::Revealed).to_json(),
+            samples::evaluate().to_json(),
             samples::extract(Reveal::Revealed).to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use verbatim_dedup::candidate_probability;
+use verbatim_dedup::{Evaluation, Overlap, Part, Scores, candidate_probability};
 use verbatim_extraction::{Canary, Placement, Shape};
 
 use crate::dedup::{
     Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
 };
 use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
+use crate::evaluate::EvaluateBody;
+use crate::explain::{ComparisonBody, DocumentRow, ExplainBody, GoneRow, RemovalRow};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
@@ -186,6 +188,49 @@ pub(crate) fn dedup() -> Report<DedupBody> {
         warnings: vec!["corpus.jsonl: a byte order mark was skipped".into()],
     };
     Report::new(body, run(2))
+}
+
+pub(crate) fn explain(reveal: Reveal) -> Report<ExplainBody> {
+    let (removed, kept) = (format!("the slow fox {HOSTILE} and the end"), "the quick fox and the end");
+    let row = |id: &str, text: &str| DocumentRow {
+        id: id.into(),
+        path: "corpus.jsonl".into(),
+        line: 17,
+        n_bytes: text.len() as u64,
+        n_chars: text.chars().count() as u64,
+    };
+    let overlap = Some(Overlap { shared: 4, only_first: 9, only_second: 1 });
+    let found = verbatim_dedup::differences(&removed, kept);
+    let gone = GoneRow { stage: "exact".into(), similarity: 1.0, document: row("gone", kept) };
+    let body = ExplainBody {
+        provenance: provenance(),
+        document: row(HOSTILE, &removed),
+        removal: Some(RemovalRow { stage: "minhash".into(), similarity: 0.8, kept: row("kept", kept) }),
+        cluster_size: 3,
+        goes_for_it: vec![gone],
+        comparison: Some(ComparisonBody::new((&removed, kept), &found, overlap, reveal)),
+        warnings: vec!["2 documents have this id".into()],
+    };
+    Report::new(body, run(2))
+}
+
+pub(crate) fn evaluate() -> Report<EvaluateBody> {
+    let part = |part, whole| Part { part, whole };
+    let scores = |right, made, asked| Scores { precision: part(right, made), recall: part(right, asked) };
+    let found = Evaluation {
+        n_documents: 14,
+        pairs: scores(6, 13, 8),
+        removals: scores(2, 6, 6),
+        removed_with_copy: part(5, 6),
+        exact_sets: part(6, 14),
+        duplicates: scores(6, 8, 9),
+        non_duplicates: scores(3, 6, 5),
+        adjusted_rand_index: 0.519_083_969,
+        lost_components: part(2, 8),
+        leaked_pairs: part(2, 8),
+        n_unjudged: 0,
+    };
+    Report::new(EvaluateBody::new(provenance(), &found, 3, vec![HOSTILE.into()]), run(2))
 }
 
 pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {

@@ -312,7 +312,7 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
     table.finish(out);
 }
 
-fn warnings(lines: &[String], out: &mut String) {
+pub(crate) fn warnings(lines: &[String], out: &mut String) {
     if lines.is_empty() {
         return;
     }
@@ -335,7 +335,7 @@ fn in_words(rate: &Rate) -> String {
 }
 
 /// The last characters of a long text: what tells one path from another stands at its end.
-fn shortened(text: &str, limit: usize) -> String {
+pub(crate) fn shortened(text: &str, limit: usize) -> String {
     let text = PrintableLine(text).to_string();
     let n_chars = text.chars().count();
     if n_chars <= limit {
@@ -346,7 +346,7 @@ fn shortened(text: &str, limit: usize) -> String {
 }
 
 /// Text in lines of at most [`COLUMNS`], the following ones indented; a longer word has a line of its own.
-fn wrap(text: &str, out: &mut String) {
+pub(crate) fn wrap(text: &str, out: &mut String) {
     let text = PrintableLine(text).to_string();
     let mut width = 0;
     for word in text.split(' ') {
@@ -367,6 +367,8 @@ fn wrap(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::evaluate_text;
+    use crate::explain::explain_text;
     use crate::redact::Reveal;
     use crate::samples::{self, HOSTILE};
 
@@ -376,6 +378,8 @@ mod tests {
         let summaries = [
             demo,
             dedup_text(&samples::dedup().result),
+            explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
+            evaluate_text(&samples::evaluate().result),
             extract_text(&samples::extract(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
@@ -412,7 +416,9 @@ mod tests {
         let mut extract = samples::extract(Reveal::Revealed);
         extract.result.findings[0].text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);
         extract.result.findings[0].first = Some(HOSTILE.into());
-        for summary in [dedup_text(&report.result), extract_text(&extract.result)] {
+        let explain = explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS);
+        let evaluate = evaluate_text(&samples::evaluate().result);
+        for summary in [dedup_text(&report.result), extract_text(&extract.result), explain, evaluate] {
             let hidden = |character: char| character.is_control() && character != '\n';
             assert!(!summary.contains(hidden) && !summary.contains(['\u{202e}', '\u{2028}', '\u{200b}']));
         }

@@ -155,11 +155,13 @@ fn with_weights_every_document_stays_and_a_cluster_weighs_its_root() {
     );
     assert_eq!(rows[3]["attributes"]["dedup__weight"], 1.0);
     assert_eq!(lines(&scene.text("rows/clusters/documents.jsonl"))[0]["weight"], 0.57735026919);
-    scene.run(weights.iter().chain(&["-o", "all", "--weight-field", "w", "--count-field", "copies"])).ok();
+    let fields = ["--weight-field", "w", "--count-field", "copies", "--cluster-field", "of"];
+    scene.run(weights.iter().chain(&["-o", "all"]).chain(&fields)).ok();
     let records = lines(&scene.text("all/corpus.jsonl"));
-    let told: Vec<Value> = records.iter().map(|record| json!([record["copies"], record["w"]])).collect();
-    let copy = json!([3, 0.57735026919]);
-    assert_eq!(json!(told), json!([copy, copy, copy, [1, 1.0], [1, 1.0]]));
+    let told: Vec<Value> =
+        records.iter().map(|record| json!([record["copies"], record["of"], record["w"]])).collect();
+    let copy = json!([3, "a", 0.57735026919]);
+    assert_eq!(json!(told), json!([copy, copy, copy, [1, "corpus.jsonl:4", 1.0], [1, "5", 1.0]]));
     let report = scene.json("all/_verbatim/report.json");
     assert_eq!(report["result"]["outcome"], "weighted");
     assert_eq!(report["result"]["flow"]["removed"]["documents"], 2);
@@ -204,6 +206,22 @@ fn a_plan_emits_later_what_one_run_emits() {
         tree
     };
     assert_eq!(tree("once"), tree("later"));
+}
+
+#[test]
+fn the_same_bytes_for_any_number_of_threads() {
+    let scene = Scene::new();
+    scene.write("corpus.jsonl", corpus());
+    let trees = ["1", "2", "8"].map(|threads| {
+        let output = format!("out{threads}");
+        let emit =
+            ["--emit", "filtered,ids,clusters,attributes", "--count-field", "copies", "--threads", threads];
+        scene.run(["dedup", "corpus.jsonl", "-o", &output].iter().chain(&emit)).ok();
+        let mut tree = scene.tree(&output);
+        tree.retain(|(path, _)| !path.starts_with("_verbatim/report."));
+        tree
+    });
+    assert!(trees[0] == trees[1] && trees[0] == trees[2]);
 }
 
 #[test]

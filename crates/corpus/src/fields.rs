@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use rayon::prelude::*;
-use serde_json::Number;
+use serde_json::Value;
 
 use crate::corpus::Corpus;
 use crate::document::DocId;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::formats::{Format, jsonl};
 
 /// The value of a new field, by document.
-pub type FieldValues<'a> = Box<dyn Fn(DocId) -> Number + Send + Sync + 'a>;
+pub type FieldValues<'a> = Box<dyn Fn(DocId) -> Value + Send + Sync + 'a>;
 
 /// New fields of the records of JSON lines.
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl<'a> NewFields<'a> {
             }
             check(corpus, name)?;
         }
-        let quoted = |name: String| serde_json::Value::String(name).to_string();
+        let quoted = |name: String| Value::String(name).to_string();
         Ok(NewFields { fields: fields.into_iter().map(|(name, values)| (quoted(name), values)).collect() })
     }
 

@@ -38,6 +38,8 @@ pub struct Emission {
     pub weights: Option<Alpha>,
     /// A field for the size of a document's cluster, in the records that are written.
     pub count_field: Option<String>,
+    /// A field for the id of the kept document of a document's cluster, in the records that are written.
+    pub cluster_field: Option<String>,
     /// A field for a document's weight, in the records that are written.
     pub weight_field: Option<String>,
 }
@@ -60,13 +62,16 @@ impl Emission {
     ///
     /// # Errors
     /// Those of [`NewFields::new`].
-    pub fn fields<'a>(&self, corpus: &Corpus, copies: &'a Copies<'_>) -> Result<NewFields<'a>> {
+    pub fn fields<'a>(&self, corpus: &'a Corpus, copies: &'a Copies<'_>) -> Result<NewFields<'a>> {
         let mut fields: Vec<(String, FieldValues<'a>)> = Vec::new();
         if let Some(name) = &self.count_field {
             fields.push((name.clone(), Box::new(|doc| copies.cluster(doc).size.into())));
         }
+        if let Some(name) = &self.cluster_field {
+            fields.push((name.clone(), Box::new(|doc| corpus.label(copies.cluster(doc).kept).into())));
+        }
         if let (Some(name), Some(alpha)) = (&self.weight_field, self.weights) {
-            fields.push((name.clone(), Box::new(move |doc| alpha.weight(copies.cluster(doc).size))));
+            fields.push((name.clone(), Box::new(move |doc| alpha.weight(copies.cluster(doc).size).into())));
         }
         Ok(NewFields::new(corpus, fields)?)
     }

@@ -198,3 +198,61 @@ impl Column {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unicode_width::UnicodeWidthStr;
+
+    fn shown(cells: &[(&str, &str, bool)], columns: usize) -> String {
+        let mut out = String::new();
+        let cells = cells.iter().map(|&(left, right, is_equal)| Cell { left, right, is_equal });
+        side_by_side(("removed", "kept"), cells, columns, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_differs_is_marked_and_what_follows_stands_beside_itself_again() {
+        let told = shown(
+            &[
+                ("the ", "the ", true),
+                ("quick ", "slow and very long-winded ", false),
+                ("fox sat", "fox sat", true),
+                (",", "", false),
+                (" down", " down", true),
+            ],
+            43,
+        );
+        let expected = "\
+removed              | kept
+the [-quick-]        | the {+slow and very
+                     | long-winded+}
+fox sat[-,-] down    | fox sat down
+";
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn long_equal_stretches_are_counted_and_left_out() {
+        let long: String = (0..100).map(|n| format!("w{n} ")).collect();
+        let told = shown(&[("a ", "b ", false), (&long, &long, true)], 80);
+        assert!(told.contains("... 84 equal words ..."), "{told}");
+        assert!(told.contains("w15") && !told.contains("w16") && !told.contains("w99"), "{told}");
+        let equal = shown(&[(&long, &long, true)], 80);
+        assert!(equal.contains("w31") && equal.contains("... 68 equal words ..."), "{equal}");
+        assert_eq!(shown(&[], 80), "removed                                | kept\n");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_look() {
+        let wide = "床前明月光疑是地上霜舉頭望明月低頭思故鄉";
+        let hostile = "\u{1b}]0;title\u{7}".repeat(9);
+        for cells in [[(wide, wide, true)], [(&hostile, wide, false)], [("", &hostile, false)]] {
+            for line in shown(&cells, 43).lines() {
+                let (left, _) = line.split_once(" |").unwrap();
+                assert_eq!(left.width(), 20, "{line}");
+                assert!(line.width() <= 43 && !line.contains('\u{1b}'), "{line}");
+            }
+        }
+    }
+}

@@ -32,6 +32,9 @@ pub(crate) struct Emitting {
     /// goes before the closing brace of a JSON line, all other bytes stay; a record that has it already is refused
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
     pub(crate) count_field: Option<String>,
+    /// Add a field to each record that is written: the id of the kept document of its cluster
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
+    pub(crate) cluster_field: Option<String>,
     /// Keep every document and give it the weight 1/size^ALPHA for a cluster of that size, as an attribute or by
     /// `--weight-field` as a field. With 1 a cluster weighs as much as one document, with 0 copies count in full
     #[arg(long, value_name = "ALPHA", value_parser = non_negative, help_heading = "Output")]
@@ -68,7 +71,8 @@ pub(crate) struct SourceGuard {
     #[arg(long, value_name = "PATH", help_heading = "Sources")]
     pub(crate) source_field: Option<String>,
     /// Stop with exit code 1 before anything is written when a source of at least 20 documents would lose more than
-    /// this share of them: such a loss is more often a boilerplate header or a wrong flag than a find
+    /// this share of them: such a loss is more often a boilerplate header or a wrong flag than a find. A dry run warns,
+    /// and `apply` carries its plan out: it was there to be looked at
     #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = fraction, help_heading = "Sources")]
     pub(crate) max_source_loss: f64,
     /// Write all the same, whatever a source loses

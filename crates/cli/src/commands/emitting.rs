@@ -24,6 +24,7 @@ impl Emitting {
             clusters: has(Emit::Clusters),
             weights: self.weights.map(alpha).transpose()?,
             count_field: self.count_field.clone(),
+            cluster_field: self.cluster_field.clone(),
             weight_field: self.weight_field.clone(),
         };
         if !is_file_name(&self.attribute_name) {
@@ -31,8 +32,8 @@ impl Emitting {
                 "--attribute-name is the name of a folder: no `/`, no control character",
             ));
         }
-        let has_fields = emission.count_field.is_some() || emission.weight_field.is_some();
-        if has_fields && !emission.filtered {
+        let fields = [&self.count_field, &self.cluster_field, &self.weight_field];
+        if fields.iter().any(|field| field.is_some()) && !emission.filtered {
             return Err(failure::usage("a field is added to the records that `--emit filtered` writes"));
         }
         if emission.weights.is_some() {
@@ -43,8 +44,8 @@ impl Emitting {
 
     /// True if nothing but the clean corpus was asked for.
     pub(crate) fn is_plain(&self) -> bool {
-        let Emitting { emit, count_field, weights, .. } = self;
-        *emit == [Emit::Filtered] && count_field.is_none() && weights.is_none()
+        let Emitting { emit, count_field, cluster_field, weights, .. } = self;
+        *emit == [Emit::Filtered] && count_field.is_none() && cluster_field.is_none() && weights.is_none()
     }
 
     /// What standard output is to get: the clean corpus or the ids of it.

@@ -17,7 +17,7 @@ fn a_new_field_stands_before_the_closing_brace_and_every_other_byte_stays() {
         "{\"text\": \"one\", \"n\": 1.50}\r\n\n {\"text\":\"a } brace\" } \n{\"id\":7,\"text\":\"three\"}";
     let (folder, out) = (Folder::new(), Folder::new());
     let corpus = open(&folder.write("a.jsonl", lines), &OpenConfig::standard()).unwrap();
-    let values = |doc: DocId| serde_json::Number::from(doc.0 + 10);
+    let values = |doc: DocId| json!(doc.0 + 10);
     let fields = NewFields::new(&corpus, vec![("a \"b\"".to_owned(), Box::new(values))]).unwrap();
     write_survivors_with((&corpus, &[true; 3]), &fields, out.path(), &Silent).unwrap();
     let expected = "{\"text\": \"one\", \"n\": 1.50,\"a \\\"b\\\"\":10}\r\n {\"text\":\"a } brace\" ,\"a \\\"b\\\"\":11} \n\

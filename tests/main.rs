@@ -11,4 +11,6 @@ mod harness;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod tidy;

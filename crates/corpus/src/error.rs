@@ -102,6 +102,14 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// A stretch that is to be cut is not one of the document's text.
+    #[error("{path}:{line}: a cut lies outside the text or inside a character; make the plan anew")]
+    Cut {
+        /// The input.
+        path: String,
+        /// The line, or the row of a parquet file.
+        line: u64,
+    },
 }
 
 impl Error {
@@ -118,7 +126,8 @@ impl Error {
             | Error::UnknownFormat { .. }
             | Error::Damaged { .. }
             | Error::TooLarge { .. }
-            | Error::NoColumn { .. } => 65,
+            | Error::NoColumn { .. }
+            | Error::Cut { .. } => 65,
         }
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 mod corpus;
+mod cut;
 mod document;
 mod error;
 mod formats;
@@ -26,6 +27,7 @@ mod source;
 mod write;
 
 pub use corpus::Corpus;
+pub use cut::{Selection, Stretch};
 pub use document::{DocId, Location};
 pub use error::{Error, Result};
 pub use reject::{Cause, Reject};

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use verbatim_corpus::{Corpus, DocId, write_survivors};
+use verbatim_corpus::{Corpus, DocId, Selection, write_survivors};
 use verbatim_store::{Access, Progress, create_file, write_shared};
 
+use crate::cut::{self, CutCount};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Removal};
 
@@ -31,13 +32,15 @@ impl AddAssign for Count {
     }
 }
 
-/// The account of a run: read = kept + removed + rejected, in documents and in bytes.
+/// The account of a run: read = kept + removed + rejected in documents, and the same with what was cut in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// What the corpus holds.
     pub read: Count,
     /// What was written.
     pub kept: Count,
+    /// What the plan cut out of documents that it kept.
+    pub cut: CutCount,
     /// What the plan took out.
     pub removed: Count,
     /// What could not be used.
@@ -49,6 +52,7 @@ impl Tally {
         let mut sum = self.kept;
         sum += self.removed;
         sum += self.rejected;
+        sum.bytes += self.cut.bytes;
         sum == self.read
     }
 }
@@ -56,14 +60,16 @@ impl Tally {
 /// Writes the documents that stay, and the lists of those that go, into a folder that is being staged.
 ///
 /// Beside the survivors, which have the layout and the bytes of the input, `_verbatim/` holds `removed.jsonl`,
-/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`. None of them holds text of a document.
+/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`, and `cuts.jsonl` where lines were looked for. None of them holds
+/// text of a document.
 ///
 /// # Errors
 /// [`Error::OtherCorpus`] if the plan was made for another corpus, [`Error::Unbalanced`] if documents or bytes are
 /// missing; then the caller must not commit the folder.
 pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progress) -> Result<Tally> {
     plan.check_corpus(corpus)?;
-    let written = write_survivors(corpus, &plan.keep_mask(), out_dir, progress)?;
+    let (keep, cuts) = (plan.keep_mask(), plan.stretches());
+    let written = write_survivors(corpus, Selection { keep: &keep, cuts: &cuts }, out_dir, progress)?;
     let tally = account(corpus, plan, Count { documents: written.n_documents, bytes: written.n_bytes })?;
     write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
     corpus.verify_unchanged()?;
@@ -80,6 +86,7 @@ pub fn write_plan(corpus: &Corpus, plan: &Plan, out_dir: &Path) -> Result<Tally>
     for (doc, _) in corpus.ids().zip(plan.keep_mask()).filter(|&(_, stays)| stays) {
         kept += record_count(corpus, doc);
     }
+    kept.bytes -= CutCount::of(corpus, plan.cuts())?.bytes;
     let tally = account(corpus, plan, kept)?;
     write_lists(corpus, plan, &out_dir.join(RUN_FOLDER))?;
     corpus.verify_unchanged()?;
@@ -93,7 +100,8 @@ pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
 /// The account of a plan and of what was kept, if it balances.
 fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
     let read = Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() };
-    let mut tally = Tally { read, kept, ..Tally::default() };
+    let cut = CutCount::of(corpus, plan.cuts())?;
+    let mut tally = Tally { read, kept, cut, ..Tally::default() };
     for removal in plan.removals() {
         tally.removed += record_count(corpus, removal.doc);
     }
@@ -119,6 +127,9 @@ fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
         })
     });
     write_lines(&folder.join("removed.jsonl"), removed)?;
+    if plan.parameters().lines.is_some() {
+        write_lines(&folder.join("cuts.jsonl"), cut::listed(corpus, plan.cuts()))?;
+    }
     let clusters = plan.clusters().into_iter().map(|cluster| {
         let removed: Vec<String> = cluster.removed.iter().map(|&doc| corpus.label(doc)).collect();
         json!({ "kept": corpus.label(cluster.kept), "n_documents": removed.len() + 1, "removed": removed })

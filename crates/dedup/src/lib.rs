@@ -1,4 +1,4 @@
-//! What should go from a corpus: exact and near copies.
+//! What should go from a corpus: exact and near copies of documents, and repeated lines.
 //!
 //! [`plan`] finds and decides, [`apply`] writes; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
@@ -6,10 +6,12 @@
 mod apply;
 mod buckets;
 mod config;
+mod cut;
 mod error;
 mod exact;
 mod finder;
 mod keep;
+mod lines;
 mod lsh;
 mod minhash;
 mod plan;
@@ -21,9 +23,11 @@ mod tests;
 
 pub use apply::{Count, Tally, apply, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use cut::{Cut, CutCount};
 pub use error::{Error, Result};
 pub use finder::plan;
 pub use keep::{Keep, Order};
+pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};
 pub use source::Source;

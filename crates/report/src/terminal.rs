@@ -105,6 +105,9 @@ pub fn dedup_text(body: &DedupBody) -> String {
     wrap(&body.headline(), &mut out);
     out.push('\n');
     stage_table(&body.stages, &body.flow, &mut out);
+    if let Some(cut) = body.cut_sentence().filter(|_| body.flow.removed.documents > 0) {
+        wrap(&cut, &mut out);
+    }
     let Flow { read, kept, rejected, .. } = &body.flow;
     wrap(
         &format!(

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use verbatim_corpus::{Corpus, write_survivors_to};
-use verbatim_dedup::{DedupConfig, ExactConfig, MinhashConfig, Plan, Source, Tally};
+use verbatim_corpus::{Corpus, Selection, write_survivors_to};
+use verbatim_dedup::{DedupConfig, ExactConfig, LineUnit, LinesConfig, MinhashConfig, Plan, Source, Tally};
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
@@ -65,17 +65,28 @@ pub(crate) fn body(
 fn pipe(corpus: &Corpus, plan: &Plan, context: &Context<'_>) -> anyhow::Result<()> {
     context.check()?;
     let mut sink = BufWriter::new(std::io::stdout().lock());
-    let written = write_survivors_to(corpus, &plan.keep_mask(), &mut sink).map_err(failure::product)?;
+    let (keep, cuts) = (plan.keep_mask(), plan.stretches());
+    let selection = Selection { keep: &keep, cuts: &cuts };
+    let written = write_survivors_to(corpus, selection, &mut sink).map_err(failure::product)?;
     sink.flush().map_err(failure::product)?;
     context.note(&format!("{} of {} documents kept", written.n_documents, corpus.n_documents()));
     Ok(())
 }
 
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
-    let both = !arguments.exact && !arguments.minhash;
+    let none_named = !arguments.exact && !arguments.minhash && arguments.lines.is_none();
     let normalizer = normalizer(&arguments.normalize)?;
-    let exact = (both || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
-    let minhash = if both || arguments.minhash {
+    let exact = (none_named || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
+    let lines = arguments.lines.map(|unit| LinesConfig {
+        unit: match unit {
+            args::LineUnit::Line => LineUnit::Line,
+            args::LineUnit::Paragraph => LineUnit::Paragraph,
+        },
+        min_bytes: arguments.min_line_bytes,
+        min_count: arguments.min_count,
+        normalize: normalizer.clone(),
+    });
+    let minhash = if none_named || arguments.minhash {
         Some(MinhashConfig {
             shingler: shingler(arguments, normalizer)?,
             threshold: arguments.threshold,
@@ -86,7 +97,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     } else {
         None
     };
-    Ok(DedupConfig { exact, minhash, keep: arguments.keep.parse()? })
+    Ok(DedupConfig { exact, minhash, lines, keep: arguments.keep.parse()? })
 }
 
 fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {

@@ -5,11 +5,12 @@ use std::fs;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use verbatim_corpus::{Corpus, DocId, OpenConfig};
 use verbatim_index::{Normalizer, Step};
 use verbatim_store::Silent;
 
-use super::fixture::{Draw, corpus_of, exact_only, near};
+use super::fixture::{Draw, exact_only, near};
 use crate::apply::{Tally, apply, write_plan};
 use crate::config::{DedupConfig, Stage};
 use crate::cut::CutCount;
@@ -24,6 +25,17 @@ fn lines_only(unit: LineUnit, min_bytes: u64, min_count: u64) -> DedupConfig {
     DedupConfig { exact: None, minhash: None, lines, keep: Keep::First }
 }
 
+/// A corpus whose file stays while it is held.
+fn corpus_of<S: AsRef<str>>(texts: &[S]) -> (TempDir, Corpus) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.jsonl");
+    let records: String =
+        texts.iter().map(|text| format!("{}\n", json!({ "text": text.as_ref() }))).collect();
+    verbatim_store::write_shared(&path, records.as_bytes()).unwrap();
+    let corpus = Corpus::open(&[path], &OpenConfig::standard(), &Silent).unwrap();
+    (folder, corpus)
+}
+
 /// What the survivors are after a plan is carried out, and the account.
 fn carried_out(corpus: &Corpus, plan: &Plan) -> (Vec<String>, Tally) {
     let out = tempfile::tempdir().unwrap();
@@ -36,7 +48,7 @@ fn carried_out(corpus: &Corpus, plan: &Plan) -> (Vec<String>, Tally) {
 }
 
 fn remaining<S: AsRef<str>>(texts: &[S], config: &DedupConfig) -> Vec<String> {
-    let corpus = corpus_of(texts);
+    let (_folder, corpus) = corpus_of(texts);
     carried_out(&corpus, &plan(&corpus, config, &Silent).unwrap()).0
 }
 
@@ -113,7 +125,7 @@ proptest! {
                 config.keep = Keep::Longest;
             }
             let goes = naive(&texts, &ranking, (unit, min_bytes, min_count));
-            let corpus = corpus_of(&texts);
+            let (_folder, corpus) = corpus_of(&texts);
             let hash = |text: &[u8]| text.len() as u128 % 2;
             let plan = match is_forged {
                 true => plan_with_hash(&corpus, &config, hash, &Silent).unwrap(),
@@ -180,7 +192,7 @@ fn short_lines_stay_and_rare_ones_too() {
 
 #[test]
 fn an_emptied_document_goes_and_names_one_that_has_its_first_line() {
-    let corpus = corpus_of(&["head\none", "two\nfoot", " foot \n\nhead\n", "", " \n"]);
+    let (_folder, corpus) = corpus_of(&["head\none", "two\nfoot", " foot \n\nhead\n", "", " \n"]);
     let plan = plan(&corpus, &lines_only(LineUnit::Line, 1, 2), &Silent).unwrap();
     assert!(plan.cuts().is_empty());
     let [removal] = plan.removals() else { panic!("{:?}", plan.removals()) };
@@ -195,12 +207,12 @@ fn an_emptied_document_goes_and_names_one_that_has_its_first_line() {
 fn removed_documents_neither_count_nor_lose_and_what_they_went_for_stays_whole() {
     let exact = |config: DedupConfig| DedupConfig { exact: exact_only(vec![]).exact, ..config };
     // Without the exact stage the line stands three times, after it once.
-    let corpus = corpus_of(&["one line", "one line", "one line"]);
+    let (_folder, corpus) = corpus_of(&["one line", "one line", "one line"]);
     let plan_of = |corpus, config| plan(corpus, &exact(config), &Silent).unwrap();
     let found = plan_of(&corpus, lines_only(LineUnit::Line, 1, 2));
     assert_eq!((found.removals().len(), found.cuts().len(), found.stages()[1].n_compared), (2, 0, 0));
     // Document 1 would be emptied, but 2 went for it.
-    let corpus = corpus_of(&["head\none", "head", "head", "head\nthree"]);
+    let (_folder, corpus) = corpus_of(&["head\none", "head", "head", "head\nthree"]);
     let found = plan_of(&corpus, lines_only(LineUnit::Line, 1, 2));
     assert_eq!(carried_out(&corpus, &found).0, ["head\none", "head", "three"]);
 }
@@ -208,7 +220,7 @@ fn removed_documents_neither_count_nor_lose_and_what_they_went_for_stays_whole()
 #[test]
 fn lines_are_counted_after_near_copies_went() {
     let shared = "one two three four five six seven eight nine ten";
-    let corpus = corpus_of(&[
+    let (_folder, corpus) = corpus_of(&[
         format!("{shared}\nx"),
         format!("{shared}\ny"),
         format!("a\nb\n{shared}\nc d e f g h i j k l m"),
@@ -236,7 +248,7 @@ fn peer_datatrove_only_the_copy_is_cut_and_documents_without_cuts_are_there() {
 fn peer_dolma_a_least_length_leaves_long_lines_to_be_found_and_offsets_right_to_the_end() {
     // dolma's branch is unreachable with a least length, and it counts the last paragraph partly in characters.
     let texts = ["ééé\nthe last line, é", "no\nñandú 😀\nthe last line, é"];
-    let corpus = corpus_of(&texts);
+    let (_folder, corpus) = corpus_of(&texts);
     let found = plan(&corpus, &lines_only(LineUnit::Line, 8, 2), &Silent).unwrap();
     let [cut] = found.cuts() else { panic!("{:?}", found.cuts()) };
     assert_eq!(&texts[1][cut.start as usize..cut.end as usize], "\nthe last line, é");
@@ -246,7 +258,7 @@ fn peer_dolma_a_least_length_leaves_long_lines_to_be_found_and_offsets_right_to_
 #[test]
 fn peer_text_dedup_bytes_and_characters_are_told_apart() {
     let texts = ["dieselbe Zeile", "Grüße 😀\ndieselbe Zeile\nÄ\nDieselbe  Zeile\nend"];
-    let corpus = corpus_of(&texts);
+    let (_folder, corpus) = corpus_of(&texts);
     let plan = plan(&corpus, &lines_only(LineUnit::Line, 8, 2), &Silent).unwrap();
     let out = tempfile::tempdir().unwrap();
     apply(&corpus, &plan, out.path(), &Silent).unwrap();
@@ -275,10 +287,10 @@ fn the_plan_has_the_same_bytes_for_any_number_of_threads() {
         .map(|_| {
             let n_lines = draw.below(9) as usize;
             let lines: Vec<&str> = (0..n_lines).map(|_| pool[draw.below(300) as usize].as_str()).collect();
-            lines.join("\n")
+            format!("{}\n{}", draw.text(5).join(" "), lines.join("\n"))
         })
         .collect();
-    let corpus = corpus_of(&texts);
+    let (_folder, corpus) = corpus_of(&texts);
     for keep in ["first", "longest", "random:3"] {
         let config = DedupConfig { keep: keep.parse().unwrap(), ..lines_only(LineUnit::Line, 10, 2) };
         let run = |n_threads| {
@@ -295,7 +307,7 @@ fn the_plan_has_the_same_bytes_for_any_number_of_threads() {
 fn plans_with_cuts_that_contradict_themselves_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.json");
-    let corpus = corpus_of(&["one\ntwo", "one\nthree\ntwo\nfour", "two\nfive"]);
+    let (_folder, corpus) = corpus_of(&["one\ntwo", "one\nthree\ntwo\nfour", "two\nfive"]);
     let good = plan(&corpus, &lines_only(LineUnit::Line, 1, 2), &Silent).unwrap();
     good.save(&path).unwrap();
     assert_eq!(Plan::load(&path).unwrap(), good);
@@ -333,7 +345,7 @@ fn plans_with_cuts_that_contradict_themselves_are_refused() {
 #[test]
 fn a_cut_that_falls_inside_a_character_stops_the_run() {
     let folder = tempfile::tempdir().unwrap();
-    let corpus = corpus_of(&["line\nx", "line\né"]);
+    let (_folder, corpus) = corpus_of(&["line\nx", "line\né"]);
     let plan = plan(&corpus, &lines_only(LineUnit::Line, 1, 2), &Silent).unwrap();
     let mut bad: Value = serde_json::from_str(&plan.to_json()).unwrap();
     bad["cuts"][0]["end"] = 6.into();

@@ -363,6 +363,22 @@ mod tests {
         assert_eq!((bins[0].range().as_str(), bins[5].range().as_str()), ("2–3", "64–127"));
         assert!(size_bins(&[]).is_empty());
     }
+
+    #[test]
+    fn what_is_cut_is_told_even_where_no_document_goes() {
+        let mut body = crate::samples::dedup().result;
+        let told = "41 repeated stretches of text, 3.0 KiB, are cut out of 17 documents that stay.";
+        assert_eq!(body.cut_sentence().unwrap(), told);
+        body.flow.removed = Amount::default();
+        assert_eq!(body.headline(), format!("None of 1,841 documents is a copy. {told}"));
+        body.outcome = Outcome::Planned;
+        body.flow.cut = CutAmount { stretches: 1, documents: 1, bytes: 9 };
+        let told = "1 repeated stretch of text, 9 bytes, would be cut out of 1 document that stays.";
+        assert_eq!(body.cut_sentence().unwrap(), told);
+        body.flow.cut = CutAmount::default();
+        assert_eq!((body.cut_sentence(), body.headline().starts_with("No copies")), (None, true));
+    }
+
     #[test]
     fn a_plan_becomes_a_body() {
         let removal = |[doc, kept]: [u64; 2]| json!({ "doc": doc, "kept": kept, "stage": "minhash", "similarity": 0.9 });

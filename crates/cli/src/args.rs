@@ -235,7 +235,7 @@ pub(crate) struct Dedup {
     pub(crate) lines: Option<LineUnit>,
     /// Shortest line that is cut, in bytes after normalisation. What repeats by chance is short: in 185 classic books,
     /// 20% of the lines under 20 bytes stand in another book too ("Yes."), 0.4% of those from 20 to 39, and 0.004%
-    /// of longer ones. CCNet and Dolma have no such limit
+    /// of longer ones. CCNet and, by default, Dolma set no such limit
     #[arg(long, value_name = "N", default_value_t = 40, requires = "lines", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Lines")]
     pub(crate) min_line_bytes: u64,
     /// How often a line must stand in the corpus to be cut, the copy that stays included. A larger number takes the

@@ -110,7 +110,7 @@ fn arbitrary_texts() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(160))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn cuts_agree_with_a_map_of_all_lines(
@@ -174,6 +174,28 @@ fn what_remains_reads_as_if_the_line_had_never_been_there() {
         let found = remaining(&["x\n\ny", text], config);
         assert_eq!(found, ["x\n\ny", expected], "{text:?}");
     }
+}
+
+#[test]
+fn texts_that_are_not_utf8_lose_lines_by_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = b"caf\xe9 caf\xe9 caf\xe9 caf\xe9\r\n";
+    let texts = [b"\x80 a\n".to_vec(), b"\xff\xfe b\n".to_vec(), b"\n\xe9".to_vec()]
+        .map(|text| [&shared[..], &text].concat());
+    for (i, text) in texts.iter().enumerate() {
+        verbatim_store::write_shared(&folder.path().join(format!("{i}.txt")), text).unwrap();
+    }
+    let corpus = Corpus::open(&[folder.path().into()], &OpenConfig::standard(), &Silent).unwrap();
+    let plan = plan(&corpus, &lines_only(LineUnit::Line, 10, 2), &Silent).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    apply(&corpus, &plan, out.path(), &Silent).unwrap();
+    let written = |i: usize| fs::read(out.path().join(format!("{i}.txt"))).unwrap();
+    assert_eq!(
+        (written(0), written(1), written(2)),
+        (texts[0].clone(), b"\xff\xfe b\n".to_vec(), b"\n\xe9".to_vec())
+    );
+    let listed = fs::read_to_string(out.path().join("_verbatim/cuts.jsonl")).unwrap();
+    assert_eq!(listed.matches("\"char_end\":21").count(), 2, "{listed}");
 }
 
 #[test]

@@ -127,6 +127,11 @@ fn a_parquet_text_is_rewritten_and_the_other_values_are_equal() {
         content[start as usize..(start + len) as usize].to_vec()
     };
     assert!(group(&content) == group(&source), "a row group without cuts is copied");
+
+    // A row group that keeps all its rows and loses a stretch of one.
+    let doc = docs.iter().position(|&row| row == 800).unwrap();
+    let (out, _) = write(&corpus, &vec![true; docs.len()], &[stretch(doc as u64, 0, 5)]);
+    assert_eq!(texts(&open(out.path(), &nested()).unwrap())[doc], text_of(800)[5..]);
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod harness;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 mod outputs;
 #[cfg(test)]
 mod sources;

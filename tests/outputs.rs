@@ -27,6 +27,10 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+fn lines_of(scene: &Scene, name: &str) -> Vec<Value> {
+    lines(&scene.text(name))
+}
+
 #[test]
 fn ids_stand_one_a_line_and_join_with_the_input() {
     let scene = Scene::new();
@@ -79,6 +83,26 @@ fn attributes_lie_beside_the_documents_row_by_row() {
     );
     assert_eq!(rows[5]["attributes"], json!({}));
     assert_eq!(rows[6]["attributes"]["near__cluster_id"], "z");
+}
+
+#[test]
+fn the_cuts_of_a_document_that_stays_are_spans_and_leave_its_new_field_in_place() {
+    let scene = Scene::new();
+    let notice = "—— all rights reserved, and no part of this page may be copied ——";
+    let page = |own: &str| format!("{own}\n{notice}\n\u{e9}nd }} of page");
+    let records = ["one", "two"].map(|own| json!({"id": own, "text": page(own)}).to_string() + "\n");
+    scene.write("corpus.jsonl", records.concat());
+    let lines = ["dedup", "corpus.jsonl", "--lines", "line"];
+    scene.run(lines.iter().chain(&["-o", "out", "--emit", "attributes"])).ok();
+    let rows = lines_of(&scene, "out/attributes/dedup/corpus.jsonl");
+    let n_chars = notice.chars().count() + 1;
+    assert_eq!(rows[0]["attributes"]["dedup__removed"], json!([]));
+    assert_eq!(rows[1]["attributes"]["dedup__removed"], json!([[4, 4 + n_chars, 1.0]]));
+    scene.run(lines.iter().chain(&["-o", "clean", "--count-field", "copies"])).ok();
+    let expected = json!({"id": "two", "text": "two\nénd } of page", "copies": 1});
+    assert_eq!(lines_of(&scene, "clean/corpus.jsonl")[1], expected);
+    let weights = ["-o", "weighed", "--weights", "1", "--weight-field", "w"];
+    scene.run(lines.iter().chain(&weights)).failed(2, "--lines");
 }
 
 #[test]

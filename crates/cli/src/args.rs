@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use dedup::{Apply, Dedup, Unit};
+pub(crate) use dedup::{Apply, Dedup, LineUnit, Unit};
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
@@ -70,7 +70,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Find duplicates and write the corpus without them
     ///
-    /// Duplicates are found in two stages, and what goes is written in a plan.
+    /// Duplicates are found in stages, and what goes is written in a plan.
     ///
     /// Exact: documents whose normalised text is the same, byte for byte (a 128-bit hash finds them, a comparison
     /// confirms). MinHash: documents that share most of their n-grams. Signatures are cut into bands of rows, and two
@@ -81,6 +81,12 @@ pub(crate) enum Command {
     /// costs time when it lets unlike pairs through, but never a document.
     ///
     /// Every removed document is similar to the document that is kept in its place; chains never remove more.
+    ///
+    /// Lines: with `--lines`, lines or paragraphs that stand more than once in the documents that then stay are cut
+    /// out of them, with their line ends; one copy of each stays. In the records nothing else changes, and
+    /// `_verbatim/cuts.jsonl` lists every cut with the place of the copy that stays. A document of which nothing but
+    /// white space would remain is removed and counted under this stage, unless another document went for it: then it
+    /// stays whole. Where lines are broken at a fixed width, take paragraphs: a line is no thought of its own there.
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),

@@ -119,6 +119,14 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// A stretch that is to be cut is not one of the document's text.
+    #[error("{path}:{line}: a cut lies outside the text or inside a character; make the plan anew")]
+    Cut {
+        /// The input.
+        path: String,
+        /// The line, or the row of a parquet file.
+        line: u64,
+    },
 }
 
 impl Error {
@@ -139,7 +147,8 @@ impl Error {
             | Error::Damaged { .. }
             | Error::TooLarge { .. }
             | Error::NoColumn { .. }
-            | Error::FieldExists { .. } => 65,
+            | Error::FieldExists { .. }
+            | Error::Cut { .. } => 65,
         }
     }
 }

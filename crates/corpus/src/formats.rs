@@ -2,6 +2,7 @@
 
 pub(crate) mod compressed;
 pub(crate) mod encode;
+pub(crate) mod escapes;
 pub(crate) mod jsonl;
 pub(crate) mod parquet;
 pub(crate) mod parquet_rewrite;

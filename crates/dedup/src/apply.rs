@@ -9,6 +9,7 @@ use serde_json::json;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::{Access, Progress, Silent, create_file, write_shared};
 
+use crate::cut::{self, CutCount};
 use crate::emit::{Emission, emit};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Removal};
@@ -32,13 +33,15 @@ impl AddAssign for Count {
     }
 }
 
-/// The account of a run: read = kept + removed + rejected, in documents and in bytes.
+/// The account of a run: read = kept + removed + rejected in documents, and the same with what was cut in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// What the corpus holds.
     pub read: Count,
     /// What was written.
     pub kept: Count,
+    /// What the plan cut out of documents that it kept.
+    pub cut: CutCount,
     /// What the plan took out.
     pub removed: Count,
     /// What could not be used.
@@ -50,6 +53,7 @@ impl Tally {
         let mut sum = self.kept;
         sum += self.removed;
         sum += self.rejected;
+        sum.bytes += self.cut.bytes;
         sum == self.read
     }
 }
@@ -57,7 +61,8 @@ impl Tally {
 /// Writes the documents that stay, and the lists of those that go, into a folder that is being staged.
 ///
 /// Beside the survivors, which have the layout and the bytes of the input, `_verbatim/` holds `removed.jsonl`,
-/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`. None of them holds text of a document.
+/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`, and `cuts.jsonl` where lines were looked for. None of them holds
+/// text of a document.
 ///
 /// # Errors
 /// [`Error::OtherCorpus`] if the plan was made for another corpus, [`Error::Unbalanced`] if documents or bytes are
@@ -80,6 +85,7 @@ pub(crate) fn planned(corpus: &Corpus, plan: &Plan) -> Result<Tally> {
     for (doc, _) in corpus.ids().zip(plan.keep_mask()).filter(|&(_, stays)| stays) {
         kept += record_count(corpus, doc);
     }
+    kept.bytes -= CutCount::of(corpus, plan.cuts())?.bytes;
     account(corpus, plan, kept)
 }
 
@@ -90,7 +96,8 @@ pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
 /// The account of a plan and of what was kept, if it balances.
 pub(crate) fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
     let read = Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() };
-    let mut tally = Tally { read, kept, ..Tally::default() };
+    let cut = CutCount::of(corpus, plan.cuts())?;
+    let mut tally = Tally { read, kept, cut, ..Tally::default() };
     for removal in plan.removals() {
         tally.removed += record_count(corpus, removal.doc);
     }
@@ -116,6 +123,9 @@ pub(crate) fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result
         })
     });
     write_lines(&folder.join("removed.jsonl"), removed)?;
+    if plan.parameters().lines.is_some() {
+        write_lines(&folder.join("cuts.jsonl"), cut::listed(corpus, plan.cuts()))?;
+    }
     let clusters = plan.clusters().into_iter().map(|cluster| {
         let removed: Vec<String> = cluster.removed.iter().map(|&doc| corpus.label(doc)).collect();
         json!({ "kept": corpus.label(cluster.kept), "n_documents": removed.len() + 1, "removed": removed })

@@ -10,7 +10,7 @@ mod ids;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use verbatim_corpus::{Corpus, DocId, FieldValues, NewFields, write_survivors_with};
+use verbatim_corpus::{Corpus, DocId, FieldValues, NewFields, Selection, Stretch, write_survivors};
 use verbatim_store::Progress;
 
 use crate::apply::{Count, RUN_FOLDER, Tally, account, planned, write_lists};
@@ -58,6 +58,14 @@ impl Emission {
         }
     }
 
+    /// What is cut out of them.
+    pub fn cuts(&self, plan: &Plan) -> Vec<Stretch> {
+        match self.weights {
+            Some(_) => Vec::new(),
+            None => plan.stretches(),
+        }
+    }
+
     /// The fields that records get when they are written.
     ///
     /// # Errors
@@ -79,8 +87,8 @@ impl Emission {
 
 /// Writes what was asked for into a folder that is being staged.
 ///
-/// `_verbatim/` always holds `plan.json`, `removed.jsonl`, `clusters.jsonl` and `rejects.jsonl`. The rest stands at the
-/// top of the folder; where the clean corpus stands there, it stands in `_verbatim/`, so that nobody who reads the
+/// `_verbatim/` always holds `plan.json`, `removed.jsonl`, `clusters.jsonl` and `rejects.jsonl`, and `cuts.jsonl` where
+/// lines were looked for. The rest stands at the top of the folder; where the clean corpus stands there, it stands in `_verbatim/`, so that nobody who reads the
 /// corpus takes a list for a part of it. Only the clean corpus holds text of documents.
 ///
 /// The account is the plan's, whether its documents were removed, listed or given weights.
@@ -126,7 +134,9 @@ fn write_corpus(
 ) -> Result<Tally> {
     let keep = emission.keep_mask(copies.plan());
     let fields = emission.fields(corpus, copies)?;
-    let written = write_survivors_with((corpus, &keep), &fields, out_dir, progress)?;
+    let cuts = emission.cuts(copies.plan());
+    let selection = Selection { keep: &keep, cuts: &cuts, fields: Some(&fields) };
+    let written = write_survivors(corpus, selection, out_dir, progress)?;
     let written = Count { documents: written.n_documents, bytes: written.n_bytes };
     if emission.weights.is_none() {
         return account(corpus, copies.plan(), written);

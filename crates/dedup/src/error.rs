@@ -13,8 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Neither stage was asked for.
-    #[error("no stage to run; ask for exact, minhash or both")]
+    /// No stage was asked for.
+    #[error("no stage to run; ask for exact, minhash or lines")]
     NoStage,
     /// A threshold that no pair or every pair would reach.
     #[error("a similarity threshold of {0}; choose one from 0.01 to 1 with at most 18 decimals")]
@@ -65,7 +65,7 @@ pub enum Error {
         found: String,
     },
     /// Documents or bytes went missing: a mistake in this program, found before anything was committed.
-    #[error("read is not kept + removed + rejected ({0:?}); nothing was committed; please report this")]
+    #[error("read is not kept + cut + removed + rejected ({0:?}); nothing was committed; please report this")]
     Unbalanced(Box<Tally>),
     /// An id cannot stand in a list of one id a line.
     #[error(

@@ -1,4 +1,4 @@
-//! What should go from a corpus: exact and near copies.
+//! What should go from a corpus: exact and near copies of documents, and repeated lines.
 //!
 //! [`plan`] finds and decides, [`emit`] and [`apply`] write; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
@@ -6,6 +6,7 @@
 mod apply;
 mod buckets;
 mod config;
+mod cut;
 mod emit;
 mod error;
 mod evaluation;
@@ -13,6 +14,7 @@ mod exact;
 mod explain;
 mod finder;
 mod keep;
+mod lines;
 mod lsh;
 mod minhash;
 mod plan;
@@ -25,6 +27,7 @@ mod tests;
 
 pub use apply::{Count, Tally, apply, write_plan};
 pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use cut::{Cut, CutCount};
 pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
 pub use error::{Error, Result};
 pub use evaluation::{Decided, Evaluation, Fate, Labels, Part, Scores, Truth, adjusted_rand_index, evaluate};
@@ -33,6 +36,7 @@ pub use explain::{
 };
 pub use finder::plan;
 pub use keep::{Keep, Order};
+pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};
 pub use source::Source;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod fixture;
+mod lines;
 mod peers;
 mod quality;
 mod real_data;

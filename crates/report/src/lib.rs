@@ -23,7 +23,8 @@ mod terminal;
 mod train;
 
 pub use dedup::{
-    Clusters, CurvePoint, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+    Clusters, CurvePoint, CutAmount, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin,
+    StageRow,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use error::{Error, Result};

@@ -7,7 +7,7 @@ use verbatim_dedup::{Evaluation, Overlap, Part, Scores, candidate_probability};
 use verbatim_extraction::{Canary, Placement, Shape};
 
 use crate::dedup::{
-    Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+    Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
 };
 use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
 use crate::evaluate::EvaluateBody;
@@ -77,7 +77,8 @@ fn amount(documents: u64, bytes: u64) -> Amount {
 fn flow() -> Flow {
     Flow {
         read: amount(1_841, 421_888),
-        kept: amount(1_031, 246_102),
+        kept: amount(1_031, 246_102 - 3_120),
+        cut: CutAmount { stretches: 41, documents: 17, bytes: 3_120 },
         removed: amount(808, 175_391),
         rejected: amount(2, 395),
     }
@@ -87,10 +88,12 @@ fn stages() -> Vec<StageRow> {
     let row = |stage: &str, removed, n_compared| StageRow {
         stage: stage.into(),
         removed,
+        cut: CutAmount::default(),
         n_compared,
         n_passed_over: 0,
     };
-    vec![row("exact", amount(486, 104_812), 486), row("minhash", amount(322, 70_579), 1_204)]
+    let lines = StageRow { cut: flow().cut, ..row("lines", amount(0, 0), 41) };
+    vec![row("exact", amount(486, 104_812), 486), row("minhash", amount(322, 70_579), 1_204), lines]
 }
 
 fn canary(placement: Placement, copies: u64, number: u64) -> Canary {

@@ -1,6 +1,8 @@
 //! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
 
-use crate::dedup::{DedupBody, Flow, StageRow};
+use std::ops::Range;
+
+use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
@@ -40,6 +42,12 @@ impl Table {
 
     fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.iter().map(|cell| PrintableLine(cell).to_string()).collect());
+    }
+
+    /// Takes columns out.
+    fn drop_columns(&mut self, columns: Range<usize>) {
+        self.align.drain(columns.clone());
+        self.rows.iter_mut().for_each(|row| drop(row.drain(columns.clone())));
     }
 
     /// The table, each line indented by two and without blanks at its end.
@@ -109,6 +117,9 @@ pub fn dedup_text(body: &DedupBody) -> String {
     wrap(&body.headline(), &mut out);
     out.push('\n');
     stage_table(&body.stages, &body.flow, &mut out);
+    if let Some(cut) = body.cut_sentence().filter(|_| body.flow.removed.documents > 0) {
+        wrap(&cut, &mut out);
+    }
     let Flow { read, kept, rejected, .. } = &body.flow;
     wrap(
         &format!(
@@ -289,26 +300,38 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
         ("", Right),
         ("bytes removed", Right),
         ("", Right),
+        ("cut", Right),
+        ("bytes cut", Right),
         ("pairs compared", Right),
     ]);
+    let cut = |cut: &CutAmount| [grouped(cut.stretches), cut.amount().bytes_text()];
     for row in stages {
+        let [stretches, bytes] = cut(&row.cut);
         table.row([
             row.stage.clone(),
             row.removed.documents_text(),
             row.removed.documents_of(&flow.read),
             row.removed.bytes_text(),
             row.removed.bytes_of(&flow.read),
+            stretches,
+            bytes,
             grouped(row.n_compared),
         ]);
     }
+    let [stretches, bytes] = cut(&flow.cut);
     table.row([
         "all".to_owned(),
         flow.removed.documents_text(),
         flow.removed.documents_of(&flow.read),
         flow.removed.bytes_text(),
         flow.removed.bytes_of(&flow.read),
+        stretches,
+        bytes,
         String::new(),
     ]);
+    if flow.cut.stretches == 0 {
+        table.drop_columns(5..7);
+    }
     table.finish(out);
 }
 

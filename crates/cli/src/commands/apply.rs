@@ -14,6 +14,7 @@ use crate::failure;
 pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve()?;
     let plan = Plan::load(&arguments.plan)?;
+    emitting::check(&plan, &emission)?;
     let source =
         plan.source().ok_or_else(|| failure::usage("the plan names no input; name it after the plan"))?;
     let inputs = if arguments.inputs.is_empty() { &source.inputs } else { &arguments.inputs };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_dedup::{DedupConfig, ExactConfig, MinhashConfig, Plan, Source};
+use verbatim_dedup::{DedupConfig, ExactConfig, LineUnit, LinesConfig, MinhashConfig, Plan, Source};
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
@@ -34,6 +34,7 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     reading::warn(&corpus, context);
     let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?;
+    emitting::check(&plan, &emission)?;
     let losses = arguments.guard.losses(&corpus, &plan)?;
     if emission.weights.is_none() {
         arguments.guard.check(&losses)?;
@@ -51,6 +52,7 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?
         .with_source(Source { inputs: arguments.inputs.clone(), reading: arguments.reading.config()? });
     context.check()?;
+    emitting::check(&plan, &emission)?;
     let losses = arguments.guard.losses(&corpus, &plan)?;
     let mut warnings = corpus.warnings().to_vec();
     let (outcome, tally) = if arguments.dry_run {
@@ -91,10 +93,19 @@ pub(crate) fn finish(
 }
 
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
-    let both = !arguments.exact && !arguments.minhash;
+    let none_named = !arguments.exact && !arguments.minhash && arguments.lines.is_none();
     let normalizer = normalizer(&arguments.normalize)?;
-    let exact = (both || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
-    let minhash = if both || arguments.minhash {
+    let exact = (none_named || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
+    let lines = arguments.lines.map(|unit| LinesConfig {
+        unit: match unit {
+            args::LineUnit::Line => LineUnit::Line,
+            args::LineUnit::Paragraph => LineUnit::Paragraph,
+        },
+        min_bytes: arguments.min_line_bytes,
+        min_count: arguments.min_count,
+        normalize: normalizer.clone(),
+    });
+    let minhash = if none_named || arguments.minhash {
         Some(MinhashConfig {
             shingler: shingler(arguments, normalizer)?,
             threshold: arguments.threshold,
@@ -105,7 +116,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     } else {
         None
     };
-    Ok(DedupConfig { exact, minhash, keep: arguments.keep.parse()? })
+    Ok(DedupConfig { exact, minhash, lines, keep: arguments.keep.parse()? })
 }
 
 fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {

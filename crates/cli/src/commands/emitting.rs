@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write};
 
-use verbatim_corpus::{Corpus, write_survivors_to};
+use verbatim_corpus::{Corpus, Selection, write_survivors_to};
 use verbatim_dedup::{Alpha, Copies, Emission, Plan, write_kept_ids};
 use verbatim_report::Outcome;
 
@@ -81,7 +81,9 @@ pub(crate) fn pipe(
     let mut sink = BufWriter::new(std::io::stdout().lock());
     if emission.filtered {
         let fields = emission.fields(corpus, &copies)?;
-        write_survivors_to((corpus, &keep), &fields, &mut sink).map_err(failure::product)?;
+        let cuts = emission.cuts(plan);
+        let selection = Selection { keep: &keep, cuts: &cuts, fields: Some(&fields) };
+        write_survivors_to(corpus, selection, &mut sink).map_err(failure::product)?;
     } else {
         write_kept_ids(corpus, &keep, &mut sink).map_err(failure::product)?;
         corpus.verify_unchanged()?;
@@ -89,6 +91,16 @@ pub(crate) fn pipe(
     sink.flush().map_err(failure::product)?;
     let n_kept = keep.iter().filter(|&&stays| stays).count();
     context.note(&format!("{n_kept} of {} documents kept", corpus.n_documents()));
+    Ok(())
+}
+
+/// Refuses weights for a plan that cuts documents.
+pub(crate) fn check(plan: &Plan, emission: &Emission) -> anyhow::Result<()> {
+    if emission.weights.is_some() && plan.parameters().lines.is_some() {
+        return Err(failure::usage(
+            "`--weights` weighs whole documents, `--lines` cuts them: take one of the two",
+        ));
+    }
     Ok(())
 }
 

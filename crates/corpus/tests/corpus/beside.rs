@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::json;
 use verbatim_corpus::{
-    DocId, FieldValues, NewFields, OpenConfig, Row, TextUnit, write_rows, write_survivors_to,
-    write_survivors_with,
+    DocId, FieldValues, NewFields, OpenConfig, Row, Selection, TextUnit, write_rows, write_survivors,
+    write_survivors_to,
 };
 use verbatim_store::Silent;
 
@@ -19,12 +19,13 @@ fn a_new_field_stands_before_the_closing_brace_and_every_other_byte_stays() {
     let corpus = open(&folder.write("a.jsonl", lines), &OpenConfig::standard()).unwrap();
     let values = |doc: DocId| json!(doc.0 + 10);
     let fields = NewFields::new(&corpus, vec![("a \"b\"".to_owned(), Box::new(values))]).unwrap();
-    write_survivors_with((&corpus, &[true; 3]), &fields, out.path(), &Silent).unwrap();
+    let selection = |keep| Selection { keep, cuts: &[], fields: Some(&fields) };
+    write_survivors(&corpus, selection(&[true; 3]), out.path(), &Silent).unwrap();
     let expected = "{\"text\": \"one\", \"n\": 1.50,\"a \\\"b\\\"\":10}\r\n {\"text\":\"a } brace\" ,\"a \\\"b\\\"\":11} \n\
                     {\"id\":7,\"text\":\"three\",\"a \\\"b\\\"\":12}\n";
     assert_eq!(fs::read_to_string(out.path().join("a.jsonl")).unwrap(), expected);
     let mut stream = Vec::new();
-    write_survivors_to((&corpus, &[false, true, true]), &fields, &mut stream).unwrap();
+    write_survivors_to(&corpus, selection(&[false, true, true]), &mut stream).unwrap();
     assert_eq!(String::from_utf8(stream).unwrap(), expected.split_once("\r\n").unwrap().1);
 }
 

@@ -4,9 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rayon::ThreadPoolBuilder;
-use verbatim_corpus::{
-    Corpus, NewFields, OpenConfig, TextUnit, Written, write_survivors, write_survivors_to,
-};
+use verbatim_corpus::{Corpus, OpenConfig, TextUnit, Written, write_survivors, write_survivors_to};
 use verbatim_store::Silent;
 
 use crate::fixture::{Folder, gunzip, gzip, open, skip, texts, zstd_frame};
@@ -117,8 +115,7 @@ fn a_stream_gets_json_lines_whatever_the_input() {
     ];
     let corpus = Corpus::open(&inputs, &OpenConfig::standard(), &Silent).unwrap();
     let mut stream = Vec::new();
-    let written =
-        write_survivors_to((&corpus, &[true, false, true]), &NewFields::default(), &mut stream).unwrap();
+    let written = write_survivors_to(&corpus, &[true, false, true], &mut stream).unwrap();
     assert_eq!(written.n_documents, 2);
     let expected = "{\"text\": \"a\"}\n{\"id\":\"b.txt:1\",\"text\":\"line 1\\nline \\\"2\\\"\\n\"}\n";
     assert_eq!(String::from_utf8(stream).unwrap(), expected);

@@ -7,10 +7,20 @@ mod dedup;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod evaluate;
+#[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod extract;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod lines;
+#[cfg(test)]
+mod outputs;
+#[cfg(test)]
+mod sources;
 #[cfg(test)]
 mod tidy;

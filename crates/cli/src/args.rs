@@ -1,22 +1,24 @@
 //! Every flag of the program, declared. Nothing is resolved or done here; defaults stand once, beside their flag.
 
 mod contamination;
+mod dedup;
+mod extract;
+mod lab;
+mod output;
+mod review;
+mod values;
 
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use contamination::Contamination;
-
-/// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
-pub(crate) const MAX_NEW_TOKENS: u32 = 256;
-/// Likeliest tokens to draw from (Carlini et al. 2021, section 4.1).
-pub(crate) const TOP_K: u32 = 40;
-/// Tokens that must stand verbatim in one document (Nasr et al. 2023).
-pub(crate) const MIN_MATCH: u32 = 50;
-/// Sequences computed at once.
-pub(crate) const BATCH: u16 = 16;
+pub(crate) use dedup::{Apply, Dedup, LineUnit, Unit};
+pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
+pub(crate) use lab::{Plant, Synth, Train};
+pub(crate) use output::{Emit, Emitting, SourceGuard};
+pub(crate) use review::{Evaluate, Explain};
+use values::{fraction, size};
 
 const EXIT_CODES: &str = "Exit codes:
   0 done · 1 a check did not pass · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
@@ -70,7 +72,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Find duplicates and write the corpus without them
     ///
-    /// Duplicates are found in two stages, and what goes is written in a plan.
+    /// Duplicates are found in stages, and what goes is written in a plan.
     ///
     /// Exact: documents whose normalised text is the same, byte for byte (a 128-bit hash finds them, a comparison
     /// confirms). MinHash: documents that share most of their n-grams. Signatures are cut into bands of rows, and two
@@ -81,6 +83,12 @@ pub(crate) enum Command {
     /// costs time when it lets unlike pairs through, but never a document.
     ///
     /// Every removed document is similar to the document that is kept in its place; chains never remove more.
+    ///
+    /// Lines: with `--lines`, lines or paragraphs that stand more than once in the documents that then stay are cut
+    /// out of them, with their line ends; one copy of each stays. In the records nothing else changes, and
+    /// `_verbatim/cuts.jsonl` lists every cut with the place of the copy that stays. A document of which nothing but
+    /// white space would remain is removed and counted under this stage, unless another document went for it: then it
+    /// stays whole. Where lines are broken at a fixed width, take paragraphs: a line is no thought of its own there.
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),
@@ -99,6 +107,23 @@ pub(crate) enum Command {
     /// report.html have the share of contaminated items in each evaluation file, with 95% intervals. The folder is
     /// readable by its owner only. Without `--remove` no corpus is written.
     Contamination(Box<Contamination>),
+    /// Tell why a document was removed or kept, and by which document
+    ///
+    /// Reads the plan in OUT/_verbatim and the corpus that it was made for, and tells the verdict, the stage, the
+    /// similarity, the kept document, how many shingles the two share, and where their texts differ. For a kept
+    /// document it lists those that went for it. No text of a document is shown without `--reveal`.
+    Explain(Explain),
+    /// Measure a run against labels: precision, recall, F1, lost components, adjusted Rand index
+    ///
+    /// Pairs: two documents of one cluster, against the pairs of the truth. Removals: a removal is right if the document
+    /// is a copy of the very one that is kept for it; all documents of a component but one ought to go. Exact sets:
+    /// documents whose cluster is exactly their true copies. Macro F1: the mean of the F1 of duplicates and of
+    /// non-duplicates, by the rule of the CORE benchmark. Lost components: sets of true copies, single documents
+    /// included, that keep no document at all. Leaked pairs: true copies that both stay.
+    ///
+    /// Labels in clusters say which documents are labelled; the others are left out. Pairs are about all documents, and
+    /// a copy of a copy need not be one; the adjusted Rand index takes what pairs connect as one cluster.
+    Evaluate(Evaluate),
     /// Draw text from a model, rank it, and prove in the corpus what was recited
     ///
     /// Draws samples by the three strategies of Carlini et al. 2021, ranks them by six scores, and looks every
@@ -179,343 +204,6 @@ pub(crate) enum OnBad {
     Skip,
 }
 
-/// `verbatim demo`
-#[derive(Debug, Args)]
-pub(crate) struct Demo {
-    /// Folder for the report and everything the run made
-    #[arg(short, long, value_name = "DIR", default_value = "verbatim-demo")]
-    pub(crate) output: PathBuf,
-    /// Train both checkpoints anew instead of using the ones in the binary (about a quarter of an hour)
-    #[arg(long)]
-    pub(crate) rebuild_models: bool,
-    /// Samples drawn from each checkpoint by each strategy
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub(crate) samples: u64,
-    /// Write found secrets in the clear (they are invented); default is redacted, as in every report
-    #[arg(long)]
-    pub(crate) reveal: bool,
-}
-
-/// `verbatim dedup`
-#[derive(Debug, Args)]
-pub(crate) struct Dedup {
-    /// Files, folders or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt; `-` reads JSON lines from standard input
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
-    /// Replace the output if it exists
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Write the plan and the report only; `verbatim apply` carries it out
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Run the exact stage (without `--exact` and `--minhash`, both run)
-    #[arg(long, help_heading = "Stages")]
-    pub(crate) exact: bool,
-    /// Run the MinHash stage
-    #[arg(long, help_heading = "Stages")]
-    pub(crate) minhash: bool,
-    /// Normalisation steps before comparing, in order: nfc nfkc casefold whitespace punctuation digits diacritics;
-    /// `none` for no step. The exact stage compares normalised texts; output is never normalised
-    #[arg(long, value_name = "STEPS", default_value = "nfc,casefold,whitespace", help_heading = "Stages")]
-    pub(crate) normalize: String,
-    /// Jaccard similarity of n-gram sets from which two documents are near-duplicates (Lee et al. 2021)
-    #[arg(long, value_name = "SIMILARITY", default_value_t = 0.8, value_parser = threshold, help_heading = "MinHash")]
-    pub(crate) threshold: f64,
-    /// Chance that a pair right at the threshold is found; pairs above it are found with a higher one
-    #[arg(long, value_name = "CHANCE", default_value_t = 0.99, value_parser = open_fraction, help_heading = "MinHash")]
-    pub(crate) recall: f64,
-    /// What an n-gram is made of; `token` needs `--tokenizer`
-    #[arg(long, value_enum, default_value_t = Unit::Word, help_heading = "MinHash")]
-    pub(crate) unit: Unit,
-    /// Units in an n-gram (5 words: FineWeb, Lee et al. 2021)
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
-    pub(crate) ngram: u16,
-    /// tokenizer.json for token n-grams
-    #[arg(long, value_name = "FILE", help_heading = "MinHash")]
-    pub(crate) tokenizer: Option<PathBuf>,
-    /// Set bands yourself; the predicted recall is then whatever it is, and is printed
-    #[arg(long, value_name = "N", requires = "rows", value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "MinHash")]
-    pub(crate) bands: Option<u16>,
-    /// Rows in a band, with `--bands`
-    #[arg(long, value_name = "N", requires = "bands", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
-    pub(crate) rows: Option<u16>,
-    /// Which document of a group stays: first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED
-    #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) keep: String,
-    /// Seed of the hash functions
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) reading: Reading,
-}
-
-/// What an n-gram is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Unit {
-    /// Words by Unicode's rules.
-    Word,
-    /// Unicode scalar values.
-    Char,
-    /// Bytes.
-    Byte,
-    /// Tokens of `--tokenizer`.
-    Token,
-}
-
-/// `verbatim apply`
-#[derive(Debug, Args)]
-pub(crate) struct Apply {
-    /// A plan.json; it names the corpus it was made for and is refused for any other
-    #[arg(value_name = "PLAN")]
-    pub(crate) plan: PathBuf,
-    /// Where the corpus is now, if it was moved since the plan was made; its files must have the same names
-    #[arg(value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// `verbatim extract`
-#[derive(Debug, Args)]
-pub(crate) struct Extract {
-    /// A folder in Hugging Face layout, or a model on the hub such as openai-community/gpt2
-    #[arg(long, value_name = "MODEL", required_unless_present = "rerank")]
-    pub(crate) model: Option<String>,
-    /// Branch, tag or commit on the hub; the commit is recorded
-    #[arg(long, value_name = "REVISION", default_value = "main")]
-    pub(crate) revision: String,
-    /// The corpus in which findings are proven: files, folders or globs
-    #[arg(long, value_name = "INPUT", num_args = 1..)]
-    pub(crate) corpus: Vec<PathBuf>,
-    /// A ledger of planted canaries to prompt for, as `verbatim plant` writes it
-    #[arg(long, value_name = "LEDGER")]
-    pub(crate) canaries: Option<PathBuf>,
-    /// A smaller model of the same tokenizer, for the `small` score
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) small: Option<String>,
-    /// A medium model of the same tokenizer, for the `medium` score
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) medium: Option<String>,
-    /// Rank the samples of an earlier run again; needs no model
-    #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
-        "prompts", "batch", "seed",
-    ])]
-    pub(crate) rerank: Option<PathBuf>,
-    /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "LIST",
-        default_value = "top-n,decaying-temperature,conditioned",
-        help_heading = "Drawing"
-    )]
-    pub(crate) strategies: Vec<String>,
-    /// Samples for each strategy
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000_000), help_heading = "Drawing")]
-    pub(crate) samples: u64,
-    /// Tokens drawn for each sample; the model's context bounds it (Carlini et al. 2021: 256)
-    #[arg(long, value_name = "N", default_value_t = MAX_NEW_TOKENS, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Drawing")]
-    pub(crate) max_new_tokens: u32,
-    /// Draw from the k likeliest tokens (Carlini et al. 2021: 40)
-    #[arg(long, value_name = "K", default_value_t = TOP_K, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Drawing")]
-    pub(crate) top_k: u32,
-    /// Draw from the likeliest tokens that make up this share of the probability
-    #[arg(long, value_name = "P", value_parser = probability, help_heading = "Drawing")]
-    pub(crate) top_p: Option<f32>,
-    /// One prompt a line for the conditioned strategy; default is the built-in set
-    #[arg(long, value_name = "FILE", help_heading = "Drawing")]
-    pub(crate) prompts: Option<PathBuf>,
-    /// Sequences computed at once; never changes a sample
-    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
-    pub(crate) batch: u16,
-    /// Seed; sample i depends on it, the strategy and i only
-    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Drawing")]
-    pub(crate) seed: u64,
-    /// Candidates kept for each strategy and score (Carlini et al. 2021: 100)
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
-    pub(crate) top: u32,
-    /// Tokens that must stand verbatim in one document for a sample to count as memorized (Nasr et al. 2023: 50)
-    #[arg(long, value_name = "N", default_value_t = MIN_MATCH, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
-    pub(crate) min_match: u32,
-    /// Write findings in the clear, readable by you only; default is redacted
-    #[arg(long)]
-    pub(crate) reveal: bool,
-    /// Key for the hashes that name redacted findings: DIR/key of an earlier run makes the two comparable.
-    /// Default is a new one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) reading: Reading,
-}
-
-/// `verbatim train`
-#[derive(Debug, Args)]
-pub(crate) struct Train {
-    /// The corpus: files, folders or globs
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    /// Continue from the last checkpoint of an interrupted run of the same command
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Use this tokenizer.json; default is to train a byte-level BPE on the corpus
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
-    pub(crate) tokenizer: Option<PathBuf>,
-    /// Size of the vocabulary of a new tokenizer
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(257..=1_000_000), help_heading = "Model")]
-    pub(crate) vocabulary: u32,
-    /// Transformer blocks
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Model")]
-    pub(crate) layers: u32,
-    /// Attention heads; must divide the width
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Model")]
-    pub(crate) heads: u32,
-    /// Width of the residual stream
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Model")]
-    pub(crate) width: u32,
-    /// Tokens of context
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=1_000_000), help_heading = "Model")]
-    pub(crate) context: u32,
-    /// Passes over the corpus
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Training")]
-    pub(crate) epochs: u32,
-    /// Steps instead of epochs
-    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), help_heading = "Training")]
-    pub(crate) steps: Option<u64>,
-    /// Rows of context in a batch
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Training")]
-    pub(crate) batch: u32,
-    /// Highest learning rate, reached after the warm-up and lowered by a cosine
-    #[arg(long, value_name = "RATE", default_value_t = 2e-3, value_parser = positive, help_heading = "Training")]
-    pub(crate) learning_rate: f64,
-    /// Steps of warm-up
-    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Training")]
-    pub(crate) warmup: u32,
-    /// AdamW's decoupled weight decay, on matrices only
-    #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = non_negative, help_heading = "Training")]
-    pub(crate) weight_decay: f64,
-    /// Dropout
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = fraction, help_heading = "Training")]
-    pub(crate) dropout: f64,
-    /// Largest norm of the gradient; longer ones are scaled down
-    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = positive, help_heading = "Training")]
-    pub(crate) clip: f64,
-    /// Share of the documents kept out of training to measure the validation loss
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = fraction, help_heading = "Training")]
-    pub(crate) validation: f64,
-    /// Stop when the validation loss has not improved for this many epochs
-    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
-    pub(crate) patience: Option<u32>,
-    /// Seed of the weights, the order of the data and dropout
-    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) reading: Reading,
-}
-
-/// `verbatim plant`
-#[derive(Debug, Args)]
-pub(crate) struct Plant {
-    /// The corpus to plant in: files, folders or globs
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    /// How often a canary is planted
-    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "1,4,16,64")]
-    pub(crate) copies: Vec<u32>,
-    /// What canaries look like: random (tokens), sentence (natural), pii (shaped like personal data)
-    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "random,sentence,pii")]
-    pub(crate) shapes: Vec<String>,
-    /// How copies stand in the corpus: document (whole, the same bytes), near-copy (edited elsewhere), passage
-    /// (inside otherwise different documents)
-    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "document,near-copy,passage")]
-    pub(crate) placements: Vec<String>,
-    /// Canaries for each shape, placement and number of copies
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) per_cell: u32,
-    /// Canaries that are never planted, for comparison
-    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
-    pub(crate) controls: u32,
-    /// Seed
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) reading: Reading,
-}
-
-/// `verbatim synth`
-#[derive(Debug, Args)]
-pub(crate) struct Synth {
-    /// File to write, JSON lines; `-` is standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
-    /// Replace the output if it exists
-    #[arg(long)]
-    pub(crate) force: bool,
-    /// Documents
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
-    pub(crate) documents: u64,
-    /// Seed
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    pub(crate) seed: u64,
-}
-
-fn number(text: &str) -> Result<f64, String> {
-    text.parse::<f64>().map_err(|_| "not a number".to_owned())
-}
-
-fn within(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
-    let value = number(text)?;
-    if holds(value) { Ok(value) } else { Err(format!("must be {range}")) }
-}
-
-fn fraction(text: &str) -> Result<f64, String> {
-    within(text, "from 0 to below 1", |value| (0.0..1.0).contains(&value))
-}
-
-fn open_fraction(text: &str) -> Result<f64, String> {
-    within(text, "above 0 and below 1", |value| value > 0.0 && value < 1.0)
-}
-
-fn threshold(text: &str) -> Result<f64, String> {
-    within(text, "above 0 and at most 1", |value| value > 0.0 && value <= 1.0)
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    within(text, "above 0", |value| value > 0.0 && value.is_finite())
-}
-
-fn non_negative(text: &str) -> Result<f64, String> {
-    within(text, "0 or above", |value| value >= 0.0 && value.is_finite())
-}
-
-fn probability(text: &str) -> Result<f32, String> {
-    threshold(text).map(|value| value as f32)
-}
-
-/// A number of bytes with an optional binary suffix.
-fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let (digits, shift) = UNITS
-        .iter()
-        .find_map(|(suffix, shift)| text.strip_suffix(suffix).map(|digits| (digits, *shift)))
-        .unwrap_or((text, 0));
-    let count: u64 = digits.trim().parse().map_err(|_| "not a size; write 4096, 64MiB or 2GiB".to_owned())?;
-    match count.checked_mul(1 << shift) {
-        Some(0) => Err("must be above 0".to_owned()),
-        Some(bytes) => Ok(bytes),
-        None => Err("too large".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -524,23 +212,5 @@ mod tests {
     #[test]
     fn the_declarations_are_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes_take_binary_suffixes_and_refuse_nonsense() {
-        assert_eq!(size("4096"), Ok(4096));
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        for wrong in ["5Q", "", "-1", "0", "99999999999TiB", "1.5MiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn ranges_refuse_what_is_not_a_number_in_them() {
-        for wrong in ["0", "-1", "1.01", "NaN", "x"] {
-            assert!(threshold(wrong).is_err(), "{wrong}");
-        }
-        assert_eq!(threshold("1"), Ok(1.0));
-        assert!(positive("inf").is_err());
     }
 }

@@ -4,11 +4,16 @@ mod apply;
 mod contamination;
 mod dedup;
 mod demo;
+mod emitting;
+mod evaluate;
+mod explain;
 mod extract;
 mod model;
 mod plant;
 mod reading;
 mod redaction;
+mod review;
+mod sources;
 mod synth;
 mod train;
 
@@ -16,7 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use verbatim_report::{Body, Page, Report, Run};
+use verbatim_report::{Body, Report, Run};
 use verbatim_store::Existing;
 
 use crate::args::{Command, Global, Output};
@@ -37,6 +42,8 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
         Command::Contamination(arguments) => contamination::run(&arguments, context),
+        Command::Explain(arguments) => explain::run(&arguments, context),
+        Command::Evaluate(arguments) => evaluate::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
@@ -58,10 +65,7 @@ impl<'a> Context<'a> {
     }
 
     /// Prints a report on standard output: JSON if asked for, else the summary.
-    fn tell<B: Body>(&self, report: &Report<B>, summary: &str) -> anyhow::Result<()>
-    where
-        Report<B>: Page,
-    {
+    fn tell<B: Body>(&self, report: &Report<B>, summary: &str) -> anyhow::Result<()> {
         self.teller.finish();
         let text = if self.json { report.to_json()? } else { summary.to_owned() };
         std::io::stdout().lock().write_all(text.as_bytes())?;

@@ -16,7 +16,7 @@ pub(crate) struct Interrupted;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// A gate that was asked for did not pass; everything was written all the same.
+/// What was found goes beyond what the caller tolerates.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Gate(pub(crate) String);
@@ -52,6 +52,10 @@ pub(crate) fn product(error: impl Into<anyhow::Error>) -> anyhow::Error {
 
 pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
     Missing(message.into()).into()
+}
+
+pub(crate) fn gate(message: impl Into<String>) -> anyhow::Error {
+    Gate(message.into()).into()
 }
 
 /// The flags that signals set.

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::document::{DocId, Location, Span, index, printable, size};
 use crate::error::{Error, Result};
-use crate::formats::{Format, jsonl};
+use crate::formats::Format;
 use crate::ids::{id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
@@ -111,17 +111,7 @@ impl Corpus {
     /// When the corpus has no such document, as all functions that take a [`DocId`].
     pub fn text(&self, id: DocId) -> Cow<'_, [u8]> {
         let (shard, span) = self.locate(id);
-        let raw = span.raw_text(shard.content());
-        if shard.format != Format::Jsonl {
-            return Cow::Borrowed(raw);
-        }
-        // The text was checked at opening. It can only fail now if the file was changed since, which
-        // `verify_unchanged` reports before anything is committed.
-        match std::str::from_utf8(raw).ok().and_then(jsonl::decode) {
-            Some(Cow::Borrowed(text)) => Cow::Borrowed(text.as_bytes()),
-            Some(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
-            None => Cow::Borrowed(raw),
-        }
+        shard.decode(span.raw_text(shard.content()))
     }
 
     /// The text of a document as a string; in plain text files, bytes that are not UTF-8 become U+FFFD.
@@ -189,6 +179,16 @@ impl Corpus {
     /// The paths of the shards relative to an output folder, in printable form and input order.
     pub fn shard_names(&self) -> Vec<String> {
         self.shards.iter().map(|shard| printable(&shard.name)).collect()
+    }
+
+    /// The path of a document's shard relative to an output folder, in printable form.
+    pub fn shard_name(&self, id: DocId) -> String {
+        printable(&self.shard_of(id).0.name)
+    }
+
+    /// How many documents each shard holds, in the order of [`Corpus::shard_names`].
+    pub fn shard_sizes(&self) -> impl Iterator<Item = u64> {
+        self.shards.iter().map(|shard| size(shard.spans.len()))
     }
 
     /// Checks that every input is still the file that was opened; call it before committing results.

@@ -1,5 +1,6 @@
 //! Why a corpus cannot be opened or written, each case with its place and its exit code.
 
+use crate::document::Location;
 use crate::reject::Reject;
 
 /// Result of this room.
@@ -93,6 +94,22 @@ pub enum Error {
         /// The path as it was given.
         text: String,
     },
+    /// A field cannot be added to the records.
+    #[error("cannot add a field `{name}`: {cause}")]
+    NewField {
+        /// The name of the field.
+        name: String,
+        /// Why not.
+        cause: String,
+    },
+    /// A record has the field that was to be added to it.
+    #[error("{location}: has a field `{name}` already; choose another name")]
+    FieldExists {
+        /// The record.
+        location: Location,
+        /// The name of the field.
+        name: String,
+    },
     /// A setting is out of range.
     #[error("{text}")]
     Config {
@@ -102,6 +119,14 @@ pub enum Error {
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// A stretch that is to be cut is not one of the document's text.
+    #[error("{path}:{line}: a cut lies outside the text or inside a character; make the plan anew")]
+    Cut {
+        /// The input.
+        path: String,
+        /// The line, or the row of a parquet file.
+        line: u64,
+    },
 }
 
 impl Error {
@@ -110,7 +135,10 @@ impl Error {
         match self {
             Error::Store(error) => error.exit_code(),
             Error::NoInput { .. } => 66,
-            Error::SameName { .. } | Error::FieldPath { .. } | Error::Config { .. } => 2,
+            Error::SameName { .. }
+            | Error::FieldPath { .. }
+            | Error::NewField { .. }
+            | Error::Config { .. } => 2,
             Error::Interrupted => 130,
             Error::Bad(_)
             | Error::TooManyBad { .. }
@@ -118,7 +146,9 @@ impl Error {
             | Error::UnknownFormat { .. }
             | Error::Damaged { .. }
             | Error::TooLarge { .. }
-            | Error::NoColumn { .. } => 65,
+            | Error::NoColumn { .. }
+            | Error::FieldExists { .. }
+            | Error::Cut { .. } => 65,
         }
     }
 }

@@ -15,19 +15,25 @@
 //! ```
 
 mod corpus;
+mod cut;
 mod document;
 mod error;
+mod fields;
 mod formats;
 mod ids;
 mod reject;
 mod schema;
 mod shard;
+mod sidecar;
 mod source;
 mod write;
 
 pub use corpus::Corpus;
+pub use cut::{Selection, Stretch};
 pub use document::{DocId, Location};
 pub use error::{Error, Result};
+pub use fields::{FieldValues, NewFields};
 pub use reject::{Cause, Reject};
 pub use schema::{FieldPath, OnBad, OpenConfig, TextUnit};
+pub use sidecar::{Row, write_rows};
 pub use write::{Written, write_json_line, write_survivors, write_survivors_to};

@@ -34,6 +34,7 @@ pub(crate) struct Shard {
     pub(crate) path: PathBuf,
     pub(crate) container: Container,
     pub(crate) format: Format,
+    pub(crate) text_field: FieldPath,
     pub(crate) file: Arc<Bytes>,
     /// The decompressed bytes, or the texts of a parquet file one after the other.
     decoded: Option<Bytes>,
@@ -129,6 +130,7 @@ impl Shard {
             path,
             container,
             format,
+            text_field: config.text_field.clone(),
             file,
             decoded,
             columns,

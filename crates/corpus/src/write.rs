@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::AddAssign;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -9,9 +10,12 @@ use serde::Serialize;
 use verbatim_store::{Access, Progress, create_file};
 
 use crate::corpus::Corpus;
+use crate::cut::Selection;
 use crate::document::{DocId, index, size};
 use crate::error::{Error, Result};
-use crate::formats::{Container, Format, parquet_rewrite};
+use crate::formats::Format;
+use crate::formats::encode::encode;
+use crate::formats::parquet_rewrite::{self, Rows};
 use crate::schema::TextUnit;
 use crate::shard::Shard;
 
@@ -23,59 +27,81 @@ const BATCH_DOCUMENTS: usize = 4096;
 pub struct Written {
     /// Documents.
     pub n_documents: u64,
-    /// Bytes of their records, without line ends.
+    /// Bytes of what is left of their records, without line ends.
     pub n_bytes: u64,
 }
 
-/// Writes the documents that `keep` marks (by [`DocId`]) into a folder, which is best a
-/// [`verbatim_store::StagedDir`]: each shard under its name, in its format and compression.
+impl AddAssign for Written {
+    fn add_assign(&mut self, other: Written) {
+        self.n_documents += other.n_documents;
+        self.n_bytes += other.n_bytes;
+    }
+}
+
+/// Writes a selection of a corpus into a folder, which is best a [`verbatim_store::StagedDir`]: each shard under its
+/// name, in its format and compression.
 ///
-/// A shard without survivors becomes an empty file of its kind, except that a text file that is one
-/// document is not written. Blank lines are not documents and are left out.
+/// What is not cut is copied byte for byte: in JSON the cut stretches go from the string that holds the text, escapes
+/// and all, and nothing is serialised anew. A shard without survivors becomes an empty file of its kind, except that
+/// a text file that is one document is not written. Blank lines are not documents and are left out.
 ///
 /// # Errors
-/// What the disk refuses, and inputs that changed since they were opened.
+/// What the disk refuses, inputs that changed since they were opened, and cuts that do not fall between characters of
+/// the text.
 ///
 /// # Panics
-/// When `keep` does not have one entry for each document.
-pub fn write_survivors(
+/// When `keep` does not have one entry for each document, or cuts overlap or lie in a document that goes.
+pub fn write_survivors<'a>(
     corpus: &Corpus,
-    keep: &[bool],
+    selection: impl Into<Selection<'a>>,
     out_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
+    let selection = selection.into();
+    selection.assert_fits(corpus);
     progress.stage("writing", Some(corpus.n_documents()), "documents");
     let shards: Vec<(u64, &Shard)> = corpus.shards().collect();
-    let written: Vec<Result<()>> = shards
+    let written: Vec<Result<Written>> = shards
         .par_iter()
         .map(|&(first, shard)| {
-            let keep = &keep[index(first)..][..shard.spans.len()];
-            write_shard(shard, keep, out_dir, progress)
+            let keep = &selection.keep[index(first)..][..shard.spans.len()];
+            write_shard(&Survivors { shard, first, keep, selection }, out_dir, progress)
         })
         .collect();
-    written.into_iter().collect::<Result<()>>()?;
+    let mut total = Written::default();
+    for shard in written {
+        total += shard?;
+    }
     corpus.verify_unchanged()?;
-    Ok(count(corpus, keep))
+    Ok(total)
 }
 
-/// Writes the documents that `keep` marks as JSON lines to a stream. Records that are JSON are copied,
+/// Writes a selection of a corpus as JSON lines to a stream. Records that are JSON are copied but for what is cut,
 /// others become `{"id": …, "text": …}`.
 ///
 /// # Errors
-/// What the stream refuses, and inputs that changed since they were opened.
+/// What the stream refuses, inputs that changed since they were opened, and cuts as in [`write_survivors`].
 ///
 /// # Panics
-/// When `keep` does not have one entry for each document.
-pub fn write_survivors_to(corpus: &Corpus, keep: &[bool], sink: &mut dyn Write) -> Result<Written> {
-    assert_eq!(size(keep.len()), corpus.n_documents(), "one entry for each document");
+/// As [`write_survivors`].
+pub fn write_survivors_to<'a>(
+    corpus: &Corpus,
+    selection: impl Into<Selection<'a>>,
+    sink: &mut dyn Write,
+) -> Result<Written> {
+    let selection = selection.into();
+    selection.assert_fits(corpus);
     let failed = |e| Error::Store(verbatim_store::Error::io(Path::new("standard output"), "write", e));
-    for local in kept(keep) {
-        write_json_line(corpus, DocId(size(local)), sink).map_err(failed)?;
+    let mut written = Written::default();
+    for local in kept(selection.keep) {
+        let id = DocId(size(local));
+        let pieces = corpus.pieces(id, selection.cuts_of(id))?;
+        write_json(corpus, id, (&selection, &pieces), sink).map_err(failed)?;
+        written += counted(&pieces);
     }
     sink.flush().map_err(failed)?;
     corpus.verify_unchanged()?;
-    Ok(count(corpus, keep))
+    Ok(written)
 }
 
 /// Writes one document as a line of JSON: its record as it stands where that is JSON, `{"id": …, "text": …}` otherwise.
@@ -83,37 +109,46 @@ pub fn write_survivors_to(corpus: &Corpus, keep: &[bool], sink: &mut dyn Write) 
 /// # Errors
 /// What the stream refuses.
 pub fn write_json_line(corpus: &Corpus, id: DocId, sink: &mut dyn Write) -> io::Result<()> {
+    let nothing = Selection { keep: &[], cuts: &[], fields: None };
+    write_json(corpus, id, (&nothing, &[corpus.record(id)]), sink)
+}
+
+/// As [`write_json_line`], of what is left of a record.
+fn write_json(
+    corpus: &Corpus,
+    id: DocId,
+    (selection, pieces): (&Selection<'_>, &[&[u8]]),
+    sink: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         id: &'a str,
         text: &'a str,
     }
     if corpus.shard_of(id).0.format == Format::Jsonl {
-        sink.write_all(corpus.record(id))?;
+        selection.write(id, pieces, sink)?;
     } else {
-        let line = Line { id: &corpus.label(id), text: &corpus.text_str(id) };
+        let text = pieces.concat();
+        let line = Line { id: &corpus.label(id), text: &String::from_utf8_lossy(&text) };
         serde_json::to_writer(&mut *sink, &line)?;
     }
     sink.write_all(b"\n")
 }
 
-fn count(corpus: &Corpus, keep: &[bool]) -> Written {
-    let mut written = Written::default();
-    for local in kept(keep) {
-        written.n_documents += 1;
-        written.n_bytes += size(corpus.record(DocId(size(local))).len());
-    }
-    written
+/// One document of which these pieces are left.
+fn counted(pieces: &[&[u8]]) -> Written {
+    Written { n_documents: 1, n_bytes: pieces.iter().map(|piece| size(piece.len())).sum() }
 }
 
 fn kept(keep: &[bool]) -> impl Iterator<Item = usize> {
     keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(i, _)| i)
 }
 
-fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Progress) -> Result<()> {
+fn write_shard(survivors: &Survivors<'_>, out_dir: &Path, progress: &dyn Progress) -> Result<Written> {
+    let Survivors { shard, keep, .. } = *survivors;
     let is_one_document = shard.format == Format::Text(TextUnit::File);
     if is_one_document && kept(keep).next().is_none() {
-        return Ok(());
+        return Ok(Written::default());
     }
     let path = out_dir.join(&shard.name);
     if let Some(folder) = path.parent() {
@@ -122,68 +157,79 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Prog
     }
     let mut output = create_file(&path, Access::Shared)?;
     if shard.format == Format::Parquet {
-        parquet_rewrite::rewrite(&shard.file, &shard.path, &kept_rows(shard, keep), &mut output)?;
+        let (rows, written) = survivors.rows()?;
+        parquet_rewrite::rewrite((&shard.file, &shard.path), &rows, &mut output)?;
         progress.advance(size(keep.len()));
-        return Ok(output.finish()?);
+        output.finish()?;
+        return Ok(written);
     }
-    let failed = |e| Error::Store(verbatim_store::Error::io(&path, "write", e));
-    let survivors = Survivors { shard, keep, progress };
-    match shard.container {
-        Container::Plain => survivors.copy(&mut output, failed)?,
-        Container::Gzip => {
-            // The header has no time and no name, so equal records give equal files.
-            let mut encoder = flate2::write::GzEncoder::new(&mut output, flate2::Compression::default());
-            survivors.copy(&mut encoder, failed)?;
-            encoder.finish().map_err(failed)?;
-        }
-        Container::Zstd => {
-            let level = zstd::DEFAULT_COMPRESSION_LEVEL;
-            let mut encoder = zstd::stream::write::Encoder::new(&mut output, level).map_err(failed)?;
-            encoder.include_checksum(true).map_err(failed)?;
-            survivors.copy(&mut encoder, failed)?;
-            encoder.finish().map_err(failed)?;
-        }
-    }
-    Ok(output.finish()?)
+    let mut written = Written::default();
+    encode(shard.container, &mut output, |sink| {
+        written = survivors.copy(sink, &path, progress)?;
+        Ok(())
+    })?;
+    output.finish()?;
+    Ok(written)
 }
 
-/// Which rows of a parquet file are kept; rows without a document are not.
-fn kept_rows(shard: &Shard, keep: &[bool]) -> Vec<bool> {
-    let mut rows = vec![false; index(shard.lines.n_lines())];
-    for local in kept(keep) {
-        rows[index(shard.lines.line_of(size(local)) - 1)] = true;
-    }
-    rows
-}
-
-/// The records of one shard that are kept.
+/// What is written of one shard.
 struct Survivors<'a> {
     shard: &'a Shard,
+    /// The shard's first document.
+    first: u64,
+    /// The shard's part of the selection's.
     keep: &'a [bool],
-    progress: &'a dyn Progress,
+    selection: Selection<'a>,
 }
 
 impl Survivors<'_> {
     /// Copies records with the line ends that they have; a last line without one gets one.
-    fn copy(&self, sink: &mut impl Write, failed: impl Fn(io::Error) -> Error) -> Result<()> {
+    fn copy(&self, sink: &mut dyn Write, path: &Path, progress: &dyn Progress) -> Result<Written> {
+        let failed = |e| Error::Store(verbatim_store::Error::io(path, "write", e));
         let content = self.shard.content();
-        for (spans, keep) in self.shard.spans.chunks(BATCH_DOCUMENTS).zip(self.keep.chunks(BATCH_DOCUMENTS)) {
-            if self.progress.interrupted() {
+        let mut written = Written::default();
+        for (batch, keep) in self.keep.chunks(BATCH_DOCUMENTS).enumerate() {
+            if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
-            for local in kept(keep) {
-                let span = &spans[local];
-                sink.write_all(span.record(content)).map_err(&failed)?;
+            for local in kept(keep).map(|i| batch * BATCH_DOCUMENTS + i) {
+                let pieces = self.pieces(local)?;
+                let id = DocId(self.first + size(local));
+                self.selection.write(id, &pieces, sink).map_err(failed)?;
+                written += counted(&pieces);
+                let span = &self.shard.spans[local];
                 let after = &content[index(span.offset) + span.len as usize..];
                 let line_end: &[u8] = match self.shard.format {
                     Format::Text(TextUnit::File) => b"",
                     _ if after.starts_with(b"\r\n") => b"\r\n",
                     _ => b"\n",
                 };
-                sink.write_all(line_end).map_err(&failed)?;
+                sink.write_all(line_end).map_err(failed)?;
             }
-            self.progress.advance(size(keep.len()));
+            progress.advance(size(keep.len()));
         }
-        Ok(())
+        Ok(written)
+    }
+
+    fn pieces(&self, local: usize) -> Result<Vec<&[u8]>> {
+        let local = size(local);
+        self.shard.pieces(local, self.selection.cuts_of(DocId(self.first + local)))
+    }
+
+    /// Which rows of a parquet file are kept, and the texts that differ; rows without a document are not kept.
+    fn rows(&self) -> Result<(Rows<'_>, Written)> {
+        let mut keep = vec![false; index(self.shard.lines.n_lines())];
+        let mut texts = Vec::new();
+        let mut written = Written::default();
+        for local in kept(self.keep) {
+            let row = self.shard.row_of(size(local));
+            keep[row] = true;
+            let pieces = self.pieces(local)?;
+            written += counted(&pieces);
+            if pieces.len() > 1 {
+                texts.push((row, pieces));
+            }
+        }
+        Ok((Rows { keep, texts, text_field: &self.shard.text_field }, written))
     }
 }

@@ -1,20 +1,22 @@
-//! Carries a plan out: the only file that writes a corpus. It decides nothing.
+//! Carries a plan out, with its account and its lists. It decides nothing.
 
 use std::io::Write;
 use std::ops::AddAssign;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use verbatim_corpus::{Corpus, DocId, write_survivors};
-use verbatim_store::{Access, Progress, create_file, write_shared};
+use verbatim_store::{Access, Progress, Silent, create_file, write_shared};
 
 use crate::contamination::Contamination;
+use crate::cut::{self, CutCount};
+use crate::emit::{Emission, emit};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Removal};
 
 /// The folder beside the survivors for what a run tells about itself; readers of corpora skip it.
-const RUN_FOLDER: &str = "_verbatim";
+pub(crate) const RUN_FOLDER: &str = "_verbatim";
 
 /// Documents and the bytes of their records, line ends not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +34,15 @@ impl AddAssign for Count {
     }
 }
 
-/// The account of a run: read = kept + removed + rejected, in documents and in bytes.
+/// The account of a run: read = kept + removed + rejected in documents, and the same with what was cut in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// What the corpus holds.
     pub read: Count,
     /// What was written.
     pub kept: Count,
+    /// What the plan cut out of documents that it kept.
+    pub cut: CutCount,
     /// What the plan took out.
     pub removed: Count,
     /// What could not be used.
@@ -50,6 +54,7 @@ impl Tally {
         let mut sum = self.kept;
         sum += self.removed;
         sum += self.rejected;
+        sum.bytes += self.cut.bytes;
         sum == self.read
     }
 }
@@ -57,19 +62,14 @@ impl Tally {
 /// Writes the documents that stay, and the lists of those that go, into a folder that is being staged.
 ///
 /// Beside the survivors, which have the layout and the bytes of the input, `_verbatim/` holds `removed.jsonl`,
-/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`. None of them holds text of a document.
+/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`, and `cuts.jsonl` where lines were looked for. None of them holds
+/// text of a document.
 ///
 /// # Errors
 /// [`Error::OtherCorpus`] if the plan was made for another corpus, [`Error::Unbalanced`] if documents or bytes are
 /// missing; then the caller must not commit the folder.
 pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progress) -> Result<Tally> {
-    plan.check_corpus(corpus)?;
-    let written = write_survivors(corpus, &plan.keep_mask(), out_dir, progress)?;
-    let kept = Count { documents: written.n_documents, bytes: written.n_bytes };
-    let tally = account(corpus, plan.removals().iter().map(|removal| removal.doc), kept)?;
-    write_lists(corpus, plan, &run_folder(out_dir)?)?;
-    corpus.verify_unchanged()?;
-    Ok(tally)
+    emit(corpus, plan, &Emission::filtered(), out_dir, progress)
 }
 
 /// Writes what [`apply`] would, but for the survivors; the account is that of the run that was not made.
@@ -77,15 +77,17 @@ pub fn apply(corpus: &Corpus, plan: &Plan, out_dir: &Path, progress: &dyn Progre
 /// # Errors
 /// As [`apply`].
 pub fn write_plan(corpus: &Corpus, plan: &Plan, out_dir: &Path) -> Result<Tally> {
-    plan.check_corpus(corpus)?;
+    emit(corpus, plan, &Emission::default(), out_dir, &Silent)
+}
+
+/// The account of a plan that is not carried out.
+pub(crate) fn planned(corpus: &Corpus, plan: &Plan) -> Result<Tally> {
     let mut kept = Count::default();
     for (doc, _) in corpus.ids().zip(plan.keep_mask()).filter(|&(_, stays)| stays) {
         kept += record_count(corpus, doc);
     }
-    let tally = account(corpus, plan.removals().iter().map(|removal| removal.doc), kept)?;
-    write_lists(corpus, plan, &run_folder(out_dir)?)?;
-    corpus.verify_unchanged()?;
-    Ok(tally)
+    kept.bytes -= CutCount::of(corpus, plan.cuts())?.bytes;
+    account(corpus, plan, kept)
 }
 
 /// Writes the documents that hold no evaluation item into a folder that is being staged, each byte for byte as it was.
@@ -106,8 +108,9 @@ pub fn remove_contaminated(
     documents.iter().for_each(|document| keep[document.0 as usize] = false);
     let written = write_survivors(train, &keep, out_dir, progress)?;
     let kept = Count { documents: written.n_documents, bytes: written.n_bytes };
-    let tally = account(train, documents.into_iter(), kept)?;
-    let folder = run_folder(out_dir)?;
+    let tally = balance(train, documents.into_iter(), CutCount::default(), kept)?;
+    let folder = out_dir.join(RUN_FOLDER);
+    create_folder(&folder)?;
     let removed = found.matches.chunk_by(|a, b| a.document == b.document).map(|matches| {
         let document = matches[0].document;
         let place = train.location(document);
@@ -129,10 +132,21 @@ pub(crate) fn record_count(corpus: &Corpus, doc: DocId) -> Count {
     Count { documents: 1, bytes: corpus.record(doc).len() as u64 }
 }
 
-/// The account of what was removed and of what was kept, if it balances.
-fn account(corpus: &Corpus, removed: impl Iterator<Item = DocId>, kept: Count) -> Result<Tally> {
+/// The account of a plan and of what was kept, if it balances.
+pub(crate) fn account(corpus: &Corpus, plan: &Plan, kept: Count) -> Result<Tally> {
+    let cut = CutCount::of(corpus, plan.cuts())?;
+    balance(corpus, plan.removals().iter().map(|removal| removal.doc), cut, kept)
+}
+
+/// The account of what was removed, cut and kept, if it balances.
+fn balance(
+    corpus: &Corpus,
+    removed: impl Iterator<Item = DocId>,
+    cut: CutCount,
+    kept: Count,
+) -> Result<Tally> {
     let read = Count { documents: corpus.n_documents(), bytes: corpus.record_bytes() };
-    let mut tally = Tally { read, kept, ..Tally::default() };
+    let mut tally = Tally { read, kept, cut, ..Tally::default() };
     for document in removed {
         tally.removed += record_count(corpus, document);
     }
@@ -147,14 +161,13 @@ fn account(corpus: &Corpus, removed: impl Iterator<Item = DocId>, kept: Count) -
     }
 }
 
-fn run_folder(out_dir: &Path) -> Result<PathBuf> {
-    let folder = out_dir.join(RUN_FOLDER);
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| verbatim_store::Error::io(&folder, "create the folder", error))?;
-    Ok(folder)
+fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| verbatim_store::Error::io(folder, "create the folder", error).into())
 }
 
-fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
+pub(crate) fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
+    create_folder(folder)?;
     let removed = plan.removals().iter().map(|&Removal { doc, kept, stage, similarity }| {
         let (place, kept_place) = (corpus.location(doc), corpus.location(kept));
         json!({
@@ -163,6 +176,9 @@ fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result<()> {
         })
     });
     write_lines(&folder.join("removed.jsonl"), removed)?;
+    if plan.parameters().lines.is_some() {
+        write_lines(&folder.join("cuts.jsonl"), cut::listed(corpus, plan.cuts()))?;
+    }
     let clusters = plan.clusters().into_iter().map(|cluster| {
         let removed: Vec<String> = cluster.removed.iter().map(|&doc| corpus.label(doc)).collect();
         json!({ "kept": corpus.label(cluster.kept), "n_documents": removed.len() + 1, "removed": removed })

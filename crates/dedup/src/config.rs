@@ -7,6 +7,7 @@ use verbatim_index::{Normalizer, Shingler};
 
 use crate::error::{Error, Result};
 use crate::keep::Keep;
+use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, MAX_PERMUTATIONS, candidate_probability, choose_bands};
 use crate::similarity::Threshold;
 
@@ -18,6 +19,8 @@ pub enum Stage {
     Exact,
     /// Similar sets of shingles.
     Minhash,
+    /// Repeated lines or paragraphs.
+    Lines,
 }
 
 impl fmt::Display for Stage {
@@ -25,6 +28,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::Exact => "exact",
             Stage::Minhash => "minhash",
+            Stage::Lines => "lines",
         })
     }
 }
@@ -72,13 +76,15 @@ impl MinhashConfig {
     }
 }
 
-/// One run: the exact stage first, the near-copy stage on its survivors.
+/// One run: the exact stage first, the near-copy stage on its survivors, the lines of what then stays last.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
     /// The exact stage, if it is to run.
     pub exact: Option<ExactConfig>,
     /// The near-copy stage, if it is to run.
     pub minhash: Option<MinhashConfig>,
+    /// The stage of repeated lines, if it is to run.
+    pub lines: Option<LinesConfig>,
     /// Which of several copies stays.
     pub keep: Keep,
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use verbatim_corpus::Location;
+
 use crate::apply::Tally;
 
 /// The result of this crate's fallible functions.
@@ -11,8 +13,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Neither stage was asked for.
-    #[error("no stage to run; ask for exact, minhash or both")]
+    /// No stage was asked for.
+    #[error("no stage to run; ask for exact, minhash or lines")]
     NoStage,
     /// A threshold that no pair or every pair would reach.
     #[error("a similarity threshold of {0}; choose one from 0.01 to 1 with at most 18 decimals")]
@@ -42,6 +44,14 @@ pub enum Error {
     /// More words in the evaluation items than can be numbered.
     #[error("the evaluation items have more than 2^32 words; split them")]
     TooManyWords,
+    /// A field does not tell where documents come from.
+    #[error("the field `{field}` names no sources: {cause}; choose another with --source-field")]
+    NotASource {
+        /// The field.
+        field: String,
+        /// Why not.
+        cause: String,
+    },
     /// More documents than a run can number.
     #[error("{0} documents are more than one run can take (2^32 - 1); split the corpus")]
     TooManyDocuments(u64),
@@ -64,8 +74,26 @@ pub enum Error {
         found: String,
     },
     /// Documents or bytes went missing: a mistake in this program, found before anything was committed.
-    #[error("read is not kept + removed + rejected ({0:?}); nothing was committed; please report this")]
+    #[error("read is not kept + cut + removed + rejected ({0:?}); nothing was committed; please report this")]
     Unbalanced(Box<Tally>),
+    /// An id cannot stand in a list of one id a line.
+    #[error(
+        "{0}: its id holds a line break, so it cannot stand in a list of one id a line; take `--emit clusters`, which is JSON"
+    )]
+    IdOfLines(Location),
+    /// A file of labels cannot be used.
+    #[error("{path}:{line}: {cause}")]
+    BadTruth {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A threshold for a truth that needs none, or none for one that does.
+    #[error("{0}: give --truth-threshold for pairs that have similarities, and for nothing else")]
+    TruthThreshold(&'static str),
     /// The caller asked to stop.
     #[error("interrupted; nothing was committed")]
     Interrupted,
@@ -86,9 +114,16 @@ impl Error {
             | Error::Recall(_)
             | Error::BandsRows { .. }
             | Error::UnknownKeep(_)
-            | Error::Ngram(_) => 2,
-            Error::NoEvaluationField(_) | Error::TooManyWords => 65,
-            Error::TooManyDocuments(_) | Error::BadPlan { .. } | Error::OtherCorpus { .. } => 65,
+            | Error::Ngram(_)
+            | Error::NotASource { .. }
+            | Error::TruthThreshold(_) => 2,
+            Error::NoEvaluationField(_)
+            | Error::TooManyWords
+            | Error::TooManyDocuments(_)
+            | Error::BadPlan { .. }
+            | Error::OtherCorpus { .. }
+            | Error::IdOfLines(_)
+            | Error::BadTruth { .. } => 65,
             Error::Unbalanced(_) => 70,
             Error::Interrupted => 130,
             Error::Corpus(error) => error.exit_code(),

@@ -8,8 +8,10 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::apply::record_count;
 use crate::buckets::Buckets;
 use crate::config::{DedupConfig, MinhashConfig, Stage};
+use crate::cut::CutCount;
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
+use crate::lines::{LineSearch, repeated_lines};
 use crate::lsh::BandChoice;
 use crate::minhash::{Permutations, sketch};
 use crate::plan::{Parameters, Plan, Removal, StageTally};
@@ -20,8 +22,9 @@ use crate::star::{NearCopies, NearCopy, Texts, near_copies};
 /// any number of threads.
 ///
 /// Each stage removes copies and names the document kept for each. The keep policy ranks the documents once, and
-/// both stages keep the document of the best rank (for near copies see the rule of stars: a document goes only if
-/// it is similar to the kept one itself, not to one that is similar to it).
+/// all stages keep the document of the best rank (for near copies see the rule of stars: a document goes only if
+/// it is similar to the kept one itself, not to one that is similar to it). Repeated lines are looked for among the
+/// documents that then stay.
 pub fn plan(corpus: &Corpus, config: &DedupConfig, progress: &dyn Progress) -> Result<Plan> {
     plan_with_hash(corpus, config, xxh3_128, progress)
 }
@@ -32,7 +35,7 @@ pub(crate) fn plan_with_hash(
     hash: TextHash,
     progress: &dyn Progress,
 ) -> Result<Plan> {
-    if config.exact.is_none() && config.minhash.is_none() {
+    if config.exact.is_none() && config.minhash.is_none() && config.lines.is_none() {
         return Err(Error::NoStage);
     }
     if corpus.n_documents() >= u64::from(u32::MAX) {
@@ -57,12 +60,23 @@ pub(crate) fn plan_with_hash(
     }
     let mut removals: Vec<Removal> = decided.iter().map(|decision| decision.removal(&ranking)).collect();
     removals.sort_unstable_by_key(|removal| removal.doc);
+    let mut cuts = Vec::new();
+    if let Some(lines) = &config.lines {
+        let search = LineSearch { corpus, ranking: &ranking, config: lines, hash };
+        let found = repeated_lines(&search, &removals, progress)?;
+        let cut = CutCount::of(corpus, &found.cuts)?;
+        stages.push(StageTally { cut, ..StageTally::new(Stage::Lines, found.n_compared, 0) });
+        removals.extend(found.removals);
+        removals.sort_unstable_by_key(|removal| removal.doc);
+        cuts = found.cuts;
+    }
     for removal in &removals {
         let stage = stages.iter_mut().find(|tally| tally.stage == removal.stage);
         let stage = stage.expect("a removal comes from a stage that ran");
         stage.removed += record_count(corpus, removal.doc);
     }
-    Ok(Plan::new(corpus, Parameters::new(config, resolved.map(|(_, choice)| choice)), stages, removals))
+    let parameters = Parameters::new(config, resolved.map(|(_, choice)| choice));
+    Ok(Plan::new(corpus, parameters, stages, removals, cuts))
 }
 
 /// A document that goes, by rank.

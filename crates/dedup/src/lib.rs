@@ -1,21 +1,28 @@
-//! What should go from a corpus: exact and near copies, and documents that hold evaluation items.
+//! What should go from a corpus: exact and near copies of documents, repeated lines, and documents that hold evaluation
+//! items.
 //!
-//! [`plan`] finds and decides, [`apply`] writes; nothing else writes a corpus. A near copy is removed only if its
+//! [`plan`] finds and decides, [`emit`] and [`apply`] write; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
 
 mod apply;
 mod buckets;
 mod config;
 mod contamination;
+mod cut;
+mod emit;
 mod error;
+mod evaluation;
 mod exact;
+mod explain;
 mod finder;
 mod keep;
+mod lines;
 mod lsh;
 mod minhash;
 mod plan;
 mod similarity;
 mod source;
+mod sources;
 mod star;
 #[cfg(test)]
 mod tests;
@@ -26,9 +33,17 @@ pub use contamination::{
     Contamination, ContaminationConfig, ContaminationMatch, ItemPart, RARE_DOCUMENTS, Run, contamination,
     part_text,
 };
+pub use cut::{Cut, CutCount};
+pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
 pub use error::{Error, Result};
+pub use evaluation::{Decided, Evaluation, Fate, Labels, Part, Scores, Truth, adjusted_rand_index, evaluate};
+pub use explain::{
+    Differences, Explanation, Granularity, Overlap, Piece, differences, documents_named, explain, overlap,
+};
 pub use finder::plan;
 pub use keep::{Keep, Order};
+pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};
 pub use source::Source;
+pub use sources::{SourceTally, Sources};

@@ -5,14 +5,16 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{Corpus, DocId};
+use verbatim_corpus::{Corpus, DocId, Stretch};
 use verbatim_index::{Normalizer, Unit};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
 use crate::config::{DedupConfig, Stage};
+use crate::cut::{self, Cut, CutCount};
 use crate::error::{Error, Result};
 use crate::keep::Keep;
+use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, candidate_probability};
 use crate::source::Source;
 
@@ -26,9 +28,10 @@ pub struct Removal {
     pub doc: DocId,
     /// The document that stays for it; never itself removed.
     pub kept: DocId,
-    /// Why: equal texts, or similar sets of shingles.
+    /// Why: equal texts, similar sets of shingles, or lines that all stand in other documents, of which `kept` has
+    /// the first.
     pub stage: Stage,
-    /// Jaccard similarity of the two, cut after nine decimals; 1 for equal texts.
+    /// Jaccard similarity of the two, cut after nine decimals; 1 for equal texts and repeated lines.
     pub similarity: f64,
 }
 
@@ -39,7 +42,10 @@ pub struct StageTally {
     pub stage: Stage,
     /// Documents removed, and the bytes of their records without line ends.
     pub removed: Count,
-    /// Pairs of documents that were compared exactly.
+    /// What it cut out of documents that stay.
+    #[serde(default)]
+    pub cut: CutCount,
+    /// Pairs of documents, or of lines, that were compared exactly.
     pub n_compared: u64,
     /// Pairs (at least) that share a band but were not compared, because too many documents that are no copies of
     /// each other share it. Where this is not zero the recall may be below the predicted one.
@@ -48,7 +54,7 @@ pub struct StageTally {
 
 impl StageTally {
     pub(crate) fn new(stage: Stage, n_compared: u64, n_passed_over: u64) -> Self {
-        StageTally { stage, removed: Count::default(), n_compared, n_passed_over }
+        StageTally { stage, removed: Count::default(), cut: CutCount::default(), n_compared, n_passed_over }
     }
 }
 
@@ -61,6 +67,9 @@ pub struct Parameters {
     pub exact: Option<ExactParameters>,
     /// The near-copy stage, if it ran.
     pub minhash: Option<MinhashParameters>,
+    /// The stage of repeated lines, if it ran.
+    #[serde(default)]
+    pub lines: Option<LinesConfig>,
 }
 
 /// Parameters of the exact stage.
@@ -112,7 +121,7 @@ impl Parameters {
                 .collect(),
             seed: minhash.seed,
         });
-        Parameters { keep: config.keep.clone(), exact, minhash }
+        Parameters { keep: config.keep.clone(), exact, minhash, lines: config.lines.clone() }
     }
 }
 
@@ -150,6 +159,8 @@ pub struct Plan {
     parameters: Parameters,
     stages: Vec<StageTally>,
     removals: Vec<Removal>,
+    #[serde(default)]
+    cuts: Vec<Cut>,
 }
 
 impl Plan {
@@ -158,6 +169,7 @@ impl Plan {
         parameters: Parameters,
         stages: Vec<StageTally>,
         removals: Vec<Removal>,
+        cuts: Vec<Cut>,
     ) -> Self {
         let plan = Plan {
             magic: MAGIC.to_owned(),
@@ -168,6 +180,7 @@ impl Plan {
             parameters,
             stages,
             removals,
+            cuts,
         };
         assert_eq!(plan.inconsistency(), None, "a plan that was just made is consistent");
         plan
@@ -256,6 +269,16 @@ impl Plan {
         &self.removals
     }
 
+    /// What goes from documents that stay, ascending and without overlap.
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// [`Plan::cuts`] as the corpus room writes them.
+    pub fn stretches(&self) -> Vec<Stretch> {
+        self.cuts.iter().map(Cut::stretch).collect()
+    }
+
     /// What becomes of a document.
     pub fn verdict(&self, doc: DocId) -> Verdict<'_> {
         match self.removals.binary_search_by_key(&doc, |removal| removal.doc) {
@@ -285,7 +308,7 @@ impl Plan {
         if !self.removals.is_sorted_by(|a, b| a.doc < b.doc) {
             return Some("its removals are not in order".to_owned());
         }
-        self.removals.iter().find_map(|removal| {
+        let removals = self.removals.iter().find_map(|removal| {
             let Removal { doc, kept, .. } = removal;
             if doc.0 >= self.n_documents || kept.0 >= self.n_documents {
                 return Some(format!("document {} of {}", doc.0.max(kept.0), self.n_documents));
@@ -294,6 +317,8 @@ impl Plan {
                 Verdict::Removed(_) => Some(format!("document {} is kept for {} and removed", kept.0, doc.0)),
                 Verdict::Kept => None,
             }
-        })
+        });
+        let is_removed = |doc| matches!(self.verdict(doc), Verdict::Removed(_));
+        removals.or_else(|| cut::inconsistency(&self.cuts, self.n_documents, is_removed))
     }
 }

@@ -3,8 +3,10 @@
 mod apply;
 mod contamination;
 mod fixture;
+mod lines;
 mod peers;
 mod quality;
 mod real_data;
 mod scripts;
+mod sources;
 mod stages;

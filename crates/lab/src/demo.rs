@@ -61,6 +61,7 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
     Ok(DedupConfig {
         exact: Some(ExactConfig { normalizer }),
         minhash: Some(MinhashConfig { shingler, threshold: 0.8, recall: 0.99, bands_rows: None, seed: 1 }),
+        lines: None,
         keep: Keep::First,
     })
 }

@@ -3,11 +3,14 @@
 use std::cmp::Reverse;
 
 use serde::Serialize;
-use verbatim_dedup::{MinhashParameters, Plan, StageTally, Tally, candidate_probability};
+use verbatim_dedup::{
+    CutCount, MinhashParameters, Plan, SourceTally, StageTally, Tally, candidate_probability,
+};
 
-use crate::figure::{Amount, counted, grouped, rounded};
+use crate::figure::{Amount, bytes_text, counted, grouped, rounded};
 use crate::provenance::Provenance;
 use crate::report::Body;
+use crate::sources::SourceTable;
 
 /// Clusters that a report names.
 const N_LARGEST: usize = 20;
@@ -29,6 +32,8 @@ pub struct DedupBody {
     pub keep: String,
     /// The groups of copies.
     pub clusters: Clusters,
+    /// What each source loses.
+    pub sources: SourceTable,
     /// What the reader should know, in the words of the rooms that noticed it.
     pub warnings: Vec<String>,
 }
@@ -45,6 +50,10 @@ pub enum Outcome {
     Written,
     /// There is only a plan.
     Planned,
+    /// The plan is told in lists or attributes; no corpus was written.
+    Listed,
+    /// Every document stays, with a weight.
+    Weighted,
 }
 
 /// What was done with a plan, for a report of it.
@@ -58,6 +67,8 @@ pub struct DedupFacts<'a> {
     pub plan: &'a Plan,
     /// The account of the documents, as `apply` gave it or as it would be.
     pub tally: Tally,
+    /// What each source loses by the plan, the largest share first.
+    pub losses: Vec<SourceTally>,
     /// What the corpus room noticed.
     pub warnings: Vec<String>,
 }
@@ -83,6 +94,7 @@ impl DedupBody {
             search: plan.parameters().minhash.as_ref().map(Search::from),
             keep: plan.parameters().keep.to_string(),
             clusters: Clusters::new(plan, label),
+            sources: SourceTable::new(&facts.losses),
             warnings,
         }
     }
@@ -90,34 +102,58 @@ impl DedupBody {
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let Flow { read, removed, .. } = &self.flow;
+        let documents = counted(read.documents, "document", "documents");
         if removed.documents == 0 {
-            return format!(
-                "No copies were found among {}.",
-                counted(read.documents, "document", "documents")
-            );
+            return match self.cut_sentence() {
+                Some(cut) => format!("None of {documents} is a copy. {cut}"),
+                None => format!("No copies were found among {documents}."),
+            };
         }
         let went = match (self.outcome, removed.documents) {
             (Outcome::Written, 1) => "was a copy and is removed",
             (Outcome::Written, _) => "were copies and are removed",
             (Outcome::Planned, 1) => "is a copy and would be removed",
             (Outcome::Planned, _) => "are copies and would be removed",
+            (Outcome::Listed, 1) => "is a copy and is listed for removal",
+            (Outcome::Listed, _) => "are copies and are listed for removal",
+            (Outcome::Weighted, 1) => "is a copy and stays with a weight",
+            (Outcome::Weighted, _) => "are copies and stay with weights",
         };
         format!(
-            "{} of {} {went}: {} of the bytes.",
+            "{} of {documents} {went}: {} of the bytes.",
             grouped(removed.documents),
-            counted(read.documents, "document", "documents"),
             removed.bytes_of(read)
         )
     }
+
+    /// What was cut out of documents that stay, if anything was.
+    pub fn cut_sentence(&self) -> Option<String> {
+        let CutAmount { stretches, documents, bytes } = self.flow.cut;
+        let go = match (self.outcome, stretches) {
+            (Outcome::Written, 1) => "is cut",
+            (Outcome::Written, _) => "are cut",
+            (Outcome::Planned | Outcome::Listed | Outcome::Weighted, _) => "would be cut",
+        };
+        (stretches > 0).then(|| {
+            format!(
+                "{} of text, {}, {go} out of {}.",
+                counted(stretches, "repeated stretch", "repeated stretches"),
+                bytes_text(bytes),
+                counted(documents, "document that stays", "documents that stay")
+            )
+        })
+    }
 }
 
-/// What became of every document: `read = kept + removed + rejected`.
+/// What became of every document: `read = kept + removed + rejected`, in bytes `kept + cut + removed + rejected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Flow {
     /// Documents read, bad records among them.
     pub read: Amount,
     /// Documents written to the clean corpus.
     pub kept: Amount,
+    /// What was cut out of them.
+    pub cut: CutAmount,
     /// Documents removed.
     pub removed: Amount,
     /// Records that could not be read.
@@ -129,6 +165,7 @@ impl From<Tally> for Flow {
         Flow {
             read: Amount::from(tally.read),
             kept: Amount::from(tally.kept),
+            cut: CutAmount::from(tally.cut),
             removed: Amount::from(tally.removed),
             rejected: Amount::from(tally.rejected),
         }
@@ -142,13 +179,39 @@ impl Flow {
     }
 }
 
+/// Repeated stretches of text that went from documents which stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CutAmount {
+    /// Stretches: lines, paragraphs.
+    pub stretches: u64,
+    /// Documents that lost some.
+    pub documents: u64,
+    /// Bytes that their records lost.
+    pub bytes: u64,
+}
+
+impl From<CutCount> for CutAmount {
+    fn from(count: CutCount) -> CutAmount {
+        CutAmount { stretches: count.stretches, documents: count.documents, bytes: count.bytes }
+    }
+}
+
+impl CutAmount {
+    /// The bytes alone, as an amount of no whole document.
+    pub(crate) fn amount(&self) -> Amount {
+        Amount { documents: 0, bytes: self.bytes }
+    }
+}
+
 /// One stage of a deduplication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageRow {
-    /// `exact` or `minhash`.
+    /// `exact`, `minhash` or `lines`.
     pub stage: String,
     /// What it removed.
     pub removed: Amount,
+    /// What it cut out of documents that stay.
+    pub cut: CutAmount,
     /// Candidate pairs that were compared in full.
     pub n_compared: u64,
     /// Candidate pairs that were not compared, because too many unlike documents share a band.
@@ -160,6 +223,7 @@ impl From<&StageTally> for StageRow {
         StageRow {
             stage: tally.stage.to_string(),
             removed: Amount::from(tally.removed),
+            cut: CutAmount::from(tally.cut),
             n_compared: tally.n_compared,
             n_passed_over: tally.n_passed_over,
         }
@@ -315,6 +379,22 @@ mod tests {
         assert_eq!((bins[0].range().as_str(), bins[5].range().as_str()), ("2–3", "64–127"));
         assert!(size_bins(&[]).is_empty());
     }
+
+    #[test]
+    fn what_is_cut_is_told_even_where_no_document_goes() {
+        let mut body = crate::samples::dedup().result;
+        let told = "41 repeated stretches of text, 3.0 KiB, are cut out of 17 documents that stay.";
+        assert_eq!(body.cut_sentence().unwrap(), told);
+        body.flow.removed = Amount::default();
+        assert_eq!(body.headline(), format!("None of 1,841 documents is a copy. {told}"));
+        body.outcome = Outcome::Planned;
+        body.flow.cut = CutAmount { stretches: 1, documents: 1, bytes: 9 };
+        let told = "1 repeated stretch of text, 9 bytes, would be cut out of 1 document that stays.";
+        assert_eq!(body.cut_sentence().unwrap(), told);
+        body.flow.cut = CutAmount::default();
+        assert_eq!((body.cut_sentence(), body.headline().starts_with("No copies")), (None, true));
+    }
+
     #[test]
     fn a_plan_becomes_a_body() {
         let removal = |[doc, kept]: [u64; 2]| json!({ "doc": doc, "kept": kept, "stage": "minhash", "similarity": 0.9 });
@@ -337,7 +417,9 @@ mod tests {
         let tally = Tally { read: Count { documents: 9, bytes: 90 }, ..Tally::default() };
         let warnings = vec!["seen".to_owned()];
         let provenance = crate::samples::provenance();
-        let facts = DedupFacts { provenance, outcome: Outcome::Planned, plan: &plan, tally, warnings };
+        let losses = vec![SourceTally { source: None, read: 9, removed: 4 }];
+        let facts =
+            DedupFacts { provenance, outcome: Outcome::Planned, plan: &plan, tally, losses, warnings };
         let body = DedupBody::new(facts, |doc| format!("doc {doc}"));
 
         let search = body.search.unwrap();
@@ -355,6 +437,7 @@ mod tests {
             "{:?}",
             body.warnings
         );
+        assert_eq!((body.sources.n_sources, body.sources.rows[0].share), (1, 0.444444));
         assert_eq!((body.keep.as_str(), body.flow.read.bytes), ("first", 90));
     }
 }

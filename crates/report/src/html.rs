@@ -246,10 +246,11 @@ mod tests {
         dedup.result.provenance = samples::hostile_provenance();
         dedup.result.clusters.largest[0].kept = HOSTILE.into();
         dedup.result.keep = HOSTILE.into();
+        dedup.result.sources.rows[0].source = Some(HOSTILE.into());
         dedup.result.warnings = vec![HOSTILE.into()];
         let text = check(&dedup.to_html().unwrap());
-        // Nine of the provenance, two of the run, a cluster, the policy and a warning.
-        assert_eq!(text.matches(&harmless).count(), 9 + 2 + 3, "{text}");
+        // Nine of the provenance, two of the run, a cluster, a source, the policy and a warning.
+        assert_eq!(text.matches(&harmless).count(), 9 + 2 + 4, "{text}");
 
         let mut contamination = hostile(samples::contamination(Reveal::Revealed).0);
         let result = &mut contamination.result;

@@ -1,10 +1,13 @@
 //! How a result is told: JSON with a schema version and full provenance, one self-contained page, and tables for
 //! a terminal. The only room that knows an output format.
 
+mod columns;
 mod contamination;
 mod dedup;
 mod demo;
 mod error;
+mod evaluate;
+mod explain;
 mod extract;
 mod figure;
 mod html;
@@ -15,6 +18,7 @@ mod report;
 mod run;
 #[cfg(test)]
 mod samples;
+mod sources;
 mod svg;
 mod terminal;
 mod train;
@@ -24,10 +28,16 @@ pub use contamination::{
     MatchSources, write_matches,
 };
 pub use dedup::{
-    Clusters, CurvePoint, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+    Clusters, CurvePoint, CutAmount, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin,
+    StageRow,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use error::{Error, Result};
+pub use evaluate::{EvaluateBody, ScoreRow, Share, evaluate_text};
+pub use explain::{
+    ComparisonBody, DifferenceRow, DocumentRow, ExplainBody, GoneRow, PieceRow, RemovalRow, ShingleCounts,
+    explain_text,
+};
 pub use extract::{
     CanaryRow, CanaryTable, CellRow, ExtractBody, ExtractFacts, FindingRow, RecitedRow, Verification,
 };
@@ -38,5 +48,6 @@ pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
+pub use sources::{SourceRow, SourceTable};
 pub use terminal::{contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text};
 pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};

@@ -24,7 +24,7 @@ pub const HTML_NAME: &str = "report.html";
 pub struct Report<B> {
     /// Always [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The command: `dedup`, `contamination`, `extract`, `train`, `plant` or `demo`.
+    /// The command: `dedup`, `contamination`, `explain`, `extract` and so on.
     pub kind: &'static str,
     /// Same input, seed, version and redaction key: the same bytes.
     pub result: B,
@@ -112,6 +112,8 @@ mod tests {
             samples::demo(Reveal::Redacted).to_json(),
             samples::dedup().to_json(),
             samples::contamination(Reveal::Revealed).0.to_json(),
+            samples::explain(Reveal::Revealed).to_json(),
+            samples::evaluate().to_json(),
             samples::extract(Reveal::Revealed).to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),

@@ -4,21 +4,25 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use verbatim_dedup::{
-    Contamination, ContaminationMatch, Count, ItemPart, Run as WordRun, Tally, candidate_probability,
+    Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Overlap, Part, Run as WordRun, Scores,
+    Tally, candidate_probability,
 };
 use verbatim_extraction::{Canary, Placement, Shape};
 
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
 use crate::dedup::{
-    Clusters, CurvePoint, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+    Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
 };
 use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
+use crate::evaluate::EvaluateBody;
+use crate::explain::{ComparisonBody, DocumentRow, ExplainBody, GoneRow, RemovalRow};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
 use crate::report::Report;
 use crate::run::Run;
+use crate::sources::{SourceRow, SourceTable};
 use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
 
 /// Text that would run, break out, steer or mislead.
@@ -77,7 +81,8 @@ fn amount(documents: u64, bytes: u64) -> Amount {
 fn flow() -> Flow {
     Flow {
         read: amount(1_841, 421_888),
-        kept: amount(1_031, 246_102),
+        kept: amount(1_031, 246_102 - 3_120),
+        cut: CutAmount { stretches: 41, documents: 17, bytes: 3_120 },
         removed: amount(808, 175_391),
         rejected: amount(2, 395),
     }
@@ -87,10 +92,12 @@ fn stages() -> Vec<StageRow> {
     let row = |stage: &str, removed, n_compared| StageRow {
         stage: stage.into(),
         removed,
+        cut: CutAmount::default(),
         n_compared,
         n_passed_over: 0,
     };
-    vec![row("exact", amount(486, 104_812), 486), row("minhash", amount(322, 70_579), 1_204)]
+    let lines = StageRow { cut: flow().cut, ..row("lines", amount(0, 0), 41) };
+    vec![row("exact", amount(486, 104_812), 486), row("minhash", amount(322, 70_579), 1_204), lines]
 }
 
 fn canary(placement: Placement, copies: u64, number: u64) -> Canary {
@@ -176,6 +183,15 @@ pub(crate) fn dedup() -> Report<DedupBody> {
                 .map(|(kept, n_documents)| LargestCluster { kept: kept.into(), n_documents })
                 .to_vec(),
         },
+        sources: SourceTable {
+            n_sources: 2,
+            rows: [(Some("corpus.jsonl"), 900, 700, 0.777778), (None, 941, 108, 0.114772)]
+                .map(|(source, read, removed, share)| {
+                    let source = source.map(str::to_owned);
+                    SourceRow { source, read, kept: read - removed, removed, share }
+                })
+                .to_vec(),
+        },
         warnings: vec!["corpus.jsonl: a byte order mark was skipped".into()],
     };
     Report::new(body, run(2))
@@ -243,6 +259,49 @@ pub(crate) fn contamination(reveal: Reveal) -> (Report<ContaminationBody>, Vec<M
     };
     let (body, rows) = ContaminationBody::new(facts, &Quiz, &redactor(reveal));
     (Report::new(body, run(2)), rows)
+}
+
+pub(crate) fn explain(reveal: Reveal) -> Report<ExplainBody> {
+    let (removed, kept) = (format!("the slow fox {HOSTILE} and the end"), "the quick fox and the end");
+    let row = |id: &str, text: &str| DocumentRow {
+        id: id.into(),
+        path: "corpus.jsonl".into(),
+        line: 17,
+        n_bytes: text.len() as u64,
+        n_chars: text.chars().count() as u64,
+    };
+    let overlap = Some(Overlap { shared: 4, only_first: 9, only_second: 1 });
+    let found = verbatim_dedup::differences(&removed, kept);
+    let gone = GoneRow { stage: "exact".into(), similarity: 1.0, document: row("gone", kept) };
+    let body = ExplainBody {
+        provenance: provenance(),
+        document: row(HOSTILE, &removed),
+        removal: Some(RemovalRow { stage: "minhash".into(), similarity: 0.8, kept: row("kept", kept) }),
+        cluster_size: 3,
+        goes_for_it: vec![gone],
+        comparison: Some(ComparisonBody::new((&removed, kept), &found, overlap, reveal)),
+        warnings: vec!["2 documents have this id".into()],
+    };
+    Report::new(body, run(2))
+}
+
+pub(crate) fn evaluate() -> Report<EvaluateBody> {
+    let part = |part, whole| Part { part, whole };
+    let scores = |right, made, asked| Scores { precision: part(right, made), recall: part(right, asked) };
+    let found = Evaluation {
+        n_documents: 14,
+        pairs: scores(6, 13, 8),
+        removals: scores(2, 6, 6),
+        removed_with_copy: part(5, 6),
+        exact_sets: part(6, 14),
+        duplicates: scores(6, 8, 9),
+        non_duplicates: scores(3, 6, 5),
+        adjusted_rand_index: 0.519_083_969,
+        lost_components: part(2, 8),
+        leaked_pairs: part(2, 8),
+        n_unjudged: 0,
+    };
+    Report::new(EvaluateBody::new(provenance(), &found, 3, vec![HOSTILE.into()]), run(2))
 }
 
 pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {

@@ -1,17 +1,23 @@
 //! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
 
+use std::ops::Range;
+
 use crate::contamination::ContaminationBody;
-use crate::dedup::{DedupBody, Flow, StageRow};
+use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
+use crate::sources::{SourceRow, SourceTable};
 use crate::train::{PlantBody, TrainBody};
 
 const COLUMNS: usize = 100;
 
 /// Clusters and findings that one screen shows.
 const N_SHOWN: usize = 5;
+
+/// Sources that one screen shows.
+const N_SOURCES: usize = 10;
 
 /// How a column stands.
 #[derive(Clone, Copy)]
@@ -37,6 +43,12 @@ impl Table {
 
     fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.iter().map(|cell| PrintableLine(cell).to_string()).collect());
+    }
+
+    /// Takes columns out.
+    fn drop_columns(&mut self, columns: Range<usize>) {
+        self.align.drain(columns.clone());
+        self.rows.iter_mut().for_each(|row| drop(row.drain(columns.clone())));
     }
 
     /// The table, each line indented by two and without blanks at its end.
@@ -106,6 +118,9 @@ pub fn dedup_text(body: &DedupBody) -> String {
     wrap(&body.headline(), &mut out);
     out.push('\n');
     stage_table(&body.stages, &body.flow, &mut out);
+    if let Some(cut) = body.cut_sentence().filter(|_| body.flow.removed.documents > 0) {
+        wrap(&cut, &mut out);
+    }
     let Flow { read, kept, rejected, .. } = &body.flow;
     wrap(
         &format!(
@@ -144,8 +159,24 @@ pub fn dedup_text(body: &DedupBody) -> String {
         }
         table.finish(&mut out);
     }
+    source_table(&body.sources, &mut out);
     warnings(&body.warnings, &mut out);
     out
+}
+
+fn source_table(sources: &SourceTable, out: &mut String) {
+    let rows: Vec<&SourceRow> = sources.top(N_SOURCES).iter().filter(|row| row.removed > 0).collect();
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str("\nSources by the share of their documents that goes\n");
+    let mut table =
+        Table::new([("source", Left), ("read", Right), ("kept", Right), ("removed", Right), ("", Right)]);
+    for row in rows {
+        let [read, kept, removed] = [row.read, row.kept, row.removed].map(grouped);
+        table.row([shortened(row.name(), 50), read, kept, removed, percent(row.share)]);
+    }
+    table.finish(out);
 }
 
 /// An audit on one screen.
@@ -331,30 +362,42 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
         ("", Right),
         ("bytes removed", Right),
         ("", Right),
+        ("cut", Right),
+        ("bytes cut", Right),
         ("pairs compared", Right),
     ]);
+    let cut = |cut: &CutAmount| [grouped(cut.stretches), cut.amount().bytes_text()];
     for row in stages {
+        let [stretches, bytes] = cut(&row.cut);
         table.row([
             row.stage.clone(),
             row.removed.documents_text(),
             row.removed.documents_of(&flow.read),
             row.removed.bytes_text(),
             row.removed.bytes_of(&flow.read),
+            stretches,
+            bytes,
             grouped(row.n_compared),
         ]);
     }
+    let [stretches, bytes] = cut(&flow.cut);
     table.row([
         "all".to_owned(),
         flow.removed.documents_text(),
         flow.removed.documents_of(&flow.read),
         flow.removed.bytes_text(),
         flow.removed.bytes_of(&flow.read),
+        stretches,
+        bytes,
         String::new(),
     ]);
+    if flow.cut.stretches == 0 {
+        table.drop_columns(5..7);
+    }
     table.finish(out);
 }
 
-fn warnings(lines: &[String], out: &mut String) {
+pub(crate) fn warnings(lines: &[String], out: &mut String) {
     if lines.is_empty() {
         return;
     }
@@ -377,7 +420,7 @@ fn in_words(rate: &Rate) -> String {
 }
 
 /// The last characters of a long text: what tells one path from another stands at its end.
-fn shortened(text: &str, limit: usize) -> String {
+pub(crate) fn shortened(text: &str, limit: usize) -> String {
     let text = PrintableLine(text).to_string();
     let n_chars = text.chars().count();
     if n_chars <= limit {
@@ -388,7 +431,7 @@ fn shortened(text: &str, limit: usize) -> String {
 }
 
 /// Text in lines of at most [`COLUMNS`], the following ones indented; a longer word has a line of its own.
-fn wrap(text: &str, out: &mut String) {
+pub(crate) fn wrap(text: &str, out: &mut String) {
     let text = PrintableLine(text).to_string();
     let mut width = 0;
     for word in text.split(' ') {
@@ -409,6 +452,8 @@ fn wrap(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::evaluate_text;
+    use crate::explain::explain_text;
     use crate::redact::Reveal;
     use crate::samples::{self, HOSTILE};
 
@@ -419,6 +464,8 @@ mod tests {
             demo,
             dedup_text(&samples::dedup().result),
             contamination_text(&samples::contamination(Reveal::Redacted).0.result),
+            explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
+            evaluate_text(&samples::evaluate().result),
             extract_text(&samples::extract(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
@@ -451,10 +498,13 @@ mod tests {
         let mut report = samples::dedup();
         report.result.warnings = vec![HOSTILE.into()];
         report.result.clusters.largest[0].kept = HOSTILE.into();
+        report.result.sources.rows[0].source = Some(HOSTILE.into());
         let mut extract = samples::extract(Reveal::Revealed);
         extract.result.findings[0].text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);
         extract.result.findings[0].first = Some(HOSTILE.into());
-        for summary in [dedup_text(&report.result), extract_text(&extract.result)] {
+        let explain = explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS);
+        let evaluate = evaluate_text(&samples::evaluate().result);
+        for summary in [dedup_text(&report.result), extract_text(&extract.result), explain, evaluate] {
             let hidden = |character: char| character.is_control() && character != '\n';
             assert!(!summary.contains(hidden) && !summary.contains(['\u{202e}', '\u{2028}', '\u{200b}']));
         }

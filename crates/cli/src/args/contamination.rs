@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Output, Reading, fraction, threshold};
+use super::values::{fraction, threshold};
+use super::{Output, Reading};
 
 /// `verbatim contamination`
 #[derive(Debug, Args)]

@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use verbatim_corpus::Corpus;
-use verbatim_dedup::Plan;
-use verbatim_report::{Outcome, Report, dedup_text};
+use verbatim_dedup::{Plan, Sources};
+use verbatim_report::DedupFacts;
 use verbatim_store::{Access, StagedDir};
 
 use crate::args::Apply;
-use crate::commands::{Context, check_apart, dedup};
+use crate::commands::{Context, check_apart, dedup, emitting};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()> {
+    let emission = arguments.emitting.resolve()?;
     let plan = Plan::load(&arguments.plan)?;
+    emitting::check(&plan, &emission)?;
     let source =
         plan.source().ok_or_else(|| failure::usage("the plan names no input; name it after the plan"))?;
     let inputs = if arguments.inputs.is_empty() { &source.inputs } else { &arguments.inputs };
@@ -21,10 +23,14 @@ pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()
     check_apart(read, &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Shared, output.existing())?;
     let corpus = Corpus::open(inputs, &source.reading, context.teller)?;
-    let tally = verbatim_dedup::apply(&corpus, &plan, staged.path(), context.teller)?;
-    let report = Report::new(dedup::body(&corpus, &plan, Outcome::Written, tally)?, context.run());
-    report.write(&staged.path().join("_verbatim"), Access::Shared)?;
-    context.check()?;
-    staged.commit()?;
-    context.tell(&report, &dedup_text(&report.result))
+    let tally = verbatim_dedup::emit(&corpus, &plan, &emission, staged.path(), context.teller)?;
+    let facts = DedupFacts {
+        provenance: dedup::provenance(&corpus, &plan)?,
+        outcome: emitting::outcome(&emission),
+        plan: &plan,
+        tally,
+        losses: Sources::by_folder(&corpus).losses(&plan),
+        warnings: corpus.warnings().to_vec(),
+    };
+    dedup::finish(facts, &corpus, staged, context)
 }

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Contamination, context: &Context<'_>) -> anyhow::R
     }
     context.tell(&report, &contamination_text(&report.result))?;
     match arguments.check && !matches.is_empty() {
-        true => Err(failure::Gate(report.result.headline()).into()),
+        true => Err(failure::gate(report.result.headline())),
         false => Ok(()),
     }
 }

@@ -1,19 +1,18 @@
 //! `verbatim dedup`: finds duplicates, and writes the plan and the clean corpus.
 
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use verbatim_corpus::{Corpus, write_survivors_to};
-use verbatim_dedup::{DedupConfig, ExactConfig, MinhashConfig, Plan, Source, Tally};
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_dedup::{DedupConfig, ExactConfig, LineUnit, LinesConfig, MinhashConfig, Plan, Source};
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
 use verbatim_store::{Access, StagedDir};
 
 use crate::args::{self, Dedup};
-use crate::commands::{Context, check_apart, existing, reading};
+use crate::commands::{Context, check_apart, emitting, existing, reading};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
@@ -21,13 +20,31 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
     if to_pipe && arguments.dry_run {
         return Err(failure::usage("a dry run writes a plan, which needs a folder: give -o DIR"));
     }
-    let config = config(arguments)?;
-    if to_pipe {
-        let corpus = arguments.reading.open(&arguments.inputs, context)?;
-        reading::warn(&corpus, context);
-        let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?;
-        return pipe(&corpus, &plan, context);
+    if arguments.dry_run && !arguments.emitting.is_plain() {
+        return Err(failure::usage(
+            "a dry run writes a plan only; say to `verbatim apply` what to emit from it",
+        ));
     }
+    if to_pipe { write_to_pipe(arguments, context) } else { write_folder(arguments, context) }
+}
+
+fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
+    let emission = arguments.emitting.resolve_for_pipe()?;
+    let config = config(arguments)?;
+    let corpus = arguments.reading.open(&arguments.inputs, context)?;
+    reading::warn(&corpus, context);
+    let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?;
+    emitting::check(&plan, &emission)?;
+    let losses = arguments.guard.losses(&corpus, &plan)?;
+    if emission.weights.is_none() {
+        arguments.guard.check(&losses)?;
+    }
+    emitting::pipe(&corpus, &plan, &emission, context)
+}
+
+fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
+    let emission = arguments.emitting.resolve()?;
+    let config = config(arguments)?;
     let read = arguments.inputs.iter().chain(&arguments.tokenizer);
     check_apart(read.map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
@@ -35,12 +52,39 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
     let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?
         .with_source(Source { inputs: arguments.inputs.clone(), reading: arguments.reading.config()? });
     context.check()?;
+    emitting::check(&plan, &emission)?;
+    let losses = arguments.guard.losses(&corpus, &plan)?;
+    let mut warnings = corpus.warnings().to_vec();
     let (outcome, tally) = if arguments.dry_run {
+        warnings.extend(arguments.guard.alarms(&losses));
         (Outcome::Planned, verbatim_dedup::write_plan(&corpus, &plan, staged.path())?)
     } else {
-        (Outcome::Written, verbatim_dedup::apply(&corpus, &plan, staged.path(), context.teller)?)
+        if emission.weights.is_none() {
+            arguments.guard.check(&losses)?;
+        }
+        let tally = verbatim_dedup::emit(&corpus, &plan, &emission, staged.path(), context.teller)?;
+        (emitting::outcome(&emission), tally)
     };
-    let body = body(&corpus, &plan, outcome, tally)?;
+    let provenance = provenance(&corpus, &plan)?;
+    let facts = DedupFacts { provenance, outcome, plan: &plan, tally, losses, warnings };
+    finish(facts, &corpus, staged, context)
+}
+
+/// What a plan of this corpus was computed from.
+pub(crate) fn provenance(corpus: &Corpus, plan: &Plan) -> anyhow::Result<Provenance> {
+    Ok(Provenance::new(env!("CARGO_PKG_VERSION"))
+        .corpus(reading::used("input", corpus))
+        .parameter("dedup", serde_json::to_value(plan.parameters())?))
+}
+
+/// Adds the report to what was staged, commits it, and tells.
+pub(crate) fn finish(
+    facts: DedupFacts<'_>,
+    corpus: &Corpus,
+    staged: StagedDir,
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
+    let body = DedupBody::new(facts, |document| corpus.label(DocId(document)));
     let report = Report::new(body, context.run());
     report.write(&staged.path().join("_verbatim"), Access::Shared)?;
     context.check()?;
@@ -48,34 +92,20 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
     context.tell(&report, &dedup_text(&report.result))
 }
 
-/// What a plan did, or would do, for a report.
-pub(crate) fn body(
-    corpus: &Corpus,
-    plan: &Plan,
-    outcome: Outcome,
-    tally: Tally,
-) -> anyhow::Result<DedupBody> {
-    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
-        .corpus(reading::used("input", corpus))
-        .parameter("dedup", serde_json::to_value(plan.parameters())?);
-    let facts = DedupFacts { provenance, outcome, plan, tally, warnings: corpus.warnings().to_vec() };
-    Ok(DedupBody::new(facts, |document| corpus.label(verbatim_corpus::DocId(document))))
-}
-
-fn pipe(corpus: &Corpus, plan: &Plan, context: &Context<'_>) -> anyhow::Result<()> {
-    context.check()?;
-    let mut sink = BufWriter::new(std::io::stdout().lock());
-    let written = write_survivors_to(corpus, &plan.keep_mask(), &mut sink).map_err(failure::product)?;
-    sink.flush().map_err(failure::product)?;
-    context.note(&format!("{} of {} documents kept", written.n_documents, corpus.n_documents()));
-    Ok(())
-}
-
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
-    let both = !arguments.exact && !arguments.minhash;
+    let none_named = !arguments.exact && !arguments.minhash && arguments.lines.is_none();
     let normalizer = normalizer(&arguments.normalize)?;
-    let exact = (both || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
-    let minhash = if both || arguments.minhash {
+    let exact = (none_named || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
+    let lines = arguments.lines.map(|unit| LinesConfig {
+        unit: match unit {
+            args::LineUnit::Line => LineUnit::Line,
+            args::LineUnit::Paragraph => LineUnit::Paragraph,
+        },
+        min_bytes: arguments.min_line_bytes,
+        min_count: arguments.min_count,
+        normalize: normalizer.clone(),
+    });
+    let minhash = if none_named || arguments.minhash {
         Some(MinhashConfig {
             shingler: shingler(arguments, normalizer)?,
             threshold: arguments.threshold,
@@ -86,7 +116,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     } else {
         None
     };
-    Ok(DedupConfig { exact, minhash, keep: arguments.keep.parse()? })
+    Ok(DedupConfig { exact, minhash, lines, keep: arguments.keep.parse()? })
 }
 
 pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {

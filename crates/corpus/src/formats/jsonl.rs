@@ -115,6 +115,12 @@ pub(crate) fn field(record: &[u8], path: &FieldPath) -> Option<serde_json::Value
     serde_json::from_str(member(json, path).ok()?.get()).ok()
 }
 
+/// True if the outermost object has a member of this name, however often.
+pub(crate) fn has_member(record: &[u8], name: &str) -> bool {
+    let mut reader = serde_json::Deserializer::from_slice(record);
+    !matches!(Members { name }.deserialize(&mut reader), Ok(Found::Never))
+}
+
 /// The value that stands first at `path`, whatever stands after it, so that the rest of the record is not read.
 /// Where the record has it once, this is [`field`].
 pub(crate) fn first(record: &[u8], path: &FieldPath) -> Option<serde_json::Value> {

@@ -66,7 +66,8 @@ impl<'p> ParquetFile<'p> {
         columns.iter().position(|column| column.path().parts() == field.names())
     }
 
-    fn text_column(&self, field: &FieldPath) -> Result<usize> {
+    /// The number of the column that holds the texts.
+    pub(crate) fn text_column(&self, field: &FieldPath) -> Result<usize> {
         let columns = self.metadata().file_metadata().schema_descr().columns();
         let is_text =
             |i: &usize| columns[*i].physical_type() == Type::BYTE_ARRAY && columns[*i].max_rep_level() == 0;

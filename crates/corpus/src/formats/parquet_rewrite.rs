@@ -1,14 +1,15 @@
-//! Parquet, writing: a file again with some of its rows. Row groups that keep all rows are copied as
-//! they are; others are decoded and encoded column by column, levels and all, so that schema and
-//! values stay equal.
+//! Parquet, writing: a file again with some of its rows, and parts of some texts. Row groups that stay
+//! whole are copied as they are; others are decoded and encoded column by column, levels and all, so
+//! that schema and values stay equal.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::column::writer::{ColumnCloseResult, ColumnWriter, ColumnWriterImpl};
-use ::parquet::data_type::DataType;
+use ::parquet::data_type::{ByteArray, DataType};
 use ::parquet::errors::{ParquetError, Result as ParquetResult};
 use ::parquet::file::metadata::RowGroupMetaData;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -20,18 +21,59 @@ use verbatim_store::Bytes;
 use crate::error::{Error, Result};
 use crate::formats::damaged;
 use crate::formats::parquet::{BATCH_ROWS, ParquetFile};
+use crate::schema::FieldPath;
 
-/// Writes the rows that `keep` marks. `path` names the source.
+/// What of a file is written.
+pub(crate) struct Rows<'a> {
+    /// For each row whether it stays.
+    pub(crate) keep: Vec<bool>,
+    /// Rows, ascending, whose text is another one: its pieces.
+    pub(crate) texts: Vec<(usize, Vec<&'a [u8]>)>,
+    /// The column that holds the texts.
+    pub(crate) text_field: &'a FieldPath,
+}
+
+/// The part of [`Rows`] that is one row group.
+struct GroupRows<'a> {
+    first: usize,
+    keep: &'a [bool],
+    texts: &'a [(usize, Vec<&'a [u8]>)],
+    text_column: usize,
+}
+
+impl Rows<'_> {
+    fn group(&self, rows: Range<usize>, text_column: usize) -> GroupRows<'_> {
+        let of_row = |row: usize| self.texts.partition_point(|text| text.0 < row);
+        let texts = &self.texts[of_row(rows.start)..of_row(rows.end)];
+        GroupRows { first: rows.start, keep: &self.keep[rows], texts, text_column }
+    }
+}
+
+impl GroupRows<'_> {
+    fn stays_whole(&self) -> bool {
+        self.texts.is_empty() && !self.keep.contains(&false)
+    }
+
+    /// What becomes of the text in a row of the group.
+    fn text(&self, row: usize, text: ByteArray) -> ByteArray {
+        match self.texts.binary_search_by_key(&(self.first + row), |text| text.0) {
+            Ok(i) => ByteArray::from(self.texts[i].1.concat()),
+            Err(_) => text,
+        }
+    }
+}
+
+/// Writes the rows that stay. The path names the source.
 ///
 /// # Errors
 /// A damaged source, or a sink that refuses bytes.
 pub(crate) fn rewrite(
-    file: &Arc<Bytes>,
-    path: &Path,
-    keep: &[bool],
+    (file, path): (&Arc<Bytes>, &Path),
+    rows: &Rows<'_>,
     sink: &mut (impl Write + Send),
 ) -> Result<()> {
     let source = ParquetFile::open(file, path)?;
+    let text_column = source.text_column(rows.text_field)?;
     let failed = |e| write_error(e, path);
     let schema = source.metadata().file_metadata().schema_descr().root_schema_ptr();
     let properties = Arc::new(properties(&source));
@@ -39,19 +81,19 @@ pub(crate) fn rewrite(
     let mut start = 0;
     for (group, metadata) in source.metadata().row_groups().iter().enumerate() {
         let n_rows = usize::try_from(metadata.num_rows()).expect("row counts were checked at opening");
-        let keep = &keep[start..start + n_rows];
+        let rows = rows.group(start..start + n_rows, text_column);
         start += n_rows;
-        if !keep.contains(&true) {
+        if !rows.keep.contains(&true) {
             continue;
         }
         let written: ParquetResult<()> = source.in_group(group, || {
             Ok((|| {
                 let mut group_writer = writer.next_row_group()?;
-                if keep.contains(&false) {
-                    let reader = source.reader.get_row_group(group)?;
-                    filter_group(reader.as_ref(), &mut group_writer, keep)?;
-                } else {
+                if rows.stays_whole() {
                     copy_group(&source.bytes, metadata, &mut group_writer)?;
+                } else {
+                    let reader = source.reader.get_row_group(group)?;
+                    filter_group(reader.as_ref(), &mut group_writer, &rows)?;
                 }
                 group_writer.close().map(drop)
             })())
@@ -103,37 +145,39 @@ fn copy_group<W: Write + Send>(
 fn filter_group<W: Write + Send>(
     reader: &dyn RowGroupReader,
     writer: &mut SerializedRowGroupWriter<'_, W>,
-    keep: &[bool],
+    rows: &GroupRows<'_>,
 ) -> ParquetResult<()> {
+    let keep = rows.keep;
     for i in 0..reader.num_columns() {
         let descriptor = reader.metadata().column(i).column_descr();
         let mut column = writer.next_column()?.expect("the writer has the reader's columns");
         match (reader.get_column_reader(i)?, column.untyped()) {
             (ColumnReader::BoolColumnReader(r), ColumnWriter::BoolColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                filter(r, w, descriptor, keep, same)
             }
             (ColumnReader::Int32ColumnReader(r), ColumnWriter::Int32ColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                filter(r, w, descriptor, keep, same)
             }
             (ColumnReader::Int64ColumnReader(r), ColumnWriter::Int64ColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                filter(r, w, descriptor, keep, same)
             }
             (ColumnReader::Int96ColumnReader(r), ColumnWriter::Int96ColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                filter(r, w, descriptor, keep, same)
             }
             (ColumnReader::FloatColumnReader(r), ColumnWriter::FloatColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                filter(r, w, descriptor, keep, same)
             }
             (ColumnReader::DoubleColumnReader(r), ColumnWriter::DoubleColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                filter(r, w, descriptor, keep, same)
             }
             (ColumnReader::ByteArrayColumnReader(r), ColumnWriter::ByteArrayColumnWriter(w)) => {
-                filter(r, w, descriptor, keep)
+                let text = |row, text| if i == rows.text_column { rows.text(row, text) } else { text };
+                filter(r, w, descriptor, keep, text)
             }
             (
                 ColumnReader::FixedLenByteArrayColumnReader(r),
                 ColumnWriter::FixedLenByteArrayColumnWriter(w),
-            ) => filter(r, w, descriptor, keep),
+            ) => filter(r, w, descriptor, keep, same),
             _ => unreachable!("reader and writer have the same schema"),
         }?;
         column.close()?;
@@ -141,13 +185,19 @@ fn filter_group<W: Write + Send>(
     Ok(())
 }
 
-/// Copies the kept rows of one column. A row begins where the repetition level is 0; a value stands
+/// The value as it is, whatever its row.
+fn same<T>(_row: usize, value: T) -> T {
+    value
+}
+
+/// Copies the kept rows of one column, their values as `edit` gives them for a row. A row begins where the repetition level is 0; a value stands
 /// where the definition level is the highest (Melnik et al. 2010, section 4.1).
 fn filter<T: DataType>(
     mut reader: ColumnReaderImpl<T>,
     writer: &mut ColumnWriterImpl<'_, T>,
     descriptor: &ColumnDescriptor,
     keep: &[bool],
+    edit: impl Fn(usize, T::T) -> T::T,
 ) -> ParquetResult<()> {
     let (max_definition, max_repetition) = (descriptor.max_def_level(), descriptor.max_rep_level());
     let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
@@ -175,7 +225,7 @@ fn filter<T: DataType>(
             };
             let is_kept = keep.get(n_rows_begun - 1).copied();
             if is_kept.ok_or_else(|| ParquetError::General("more rows than promised".to_owned()))? {
-                kept_values.extend(value);
+                kept_values.extend(value.map(|value| edit(n_rows_begun - 1, value)));
                 kept_definitions.extend(definitions.get(level));
                 kept_repetitions.extend(repetitions.get(level));
             }

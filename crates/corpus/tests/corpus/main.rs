@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
 
+mod beside;
+mod cut;
 mod faults;
 mod faults_streams;
 mod fixture;

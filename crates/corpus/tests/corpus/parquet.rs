@@ -36,7 +36,7 @@ const SCHEMA: &str = "
 
 const GROUPS: [std::ops::Range<usize>; 3] = [0..700, 700..900, 900..1600];
 
-fn text_of(i: usize) -> String {
+pub(crate) fn text_of(i: usize) -> String {
     format!("text {i} {}", "ä".repeat(i % 40))
 }
 
@@ -47,7 +47,7 @@ fn has_text(i: usize) -> bool {
 
 /// Writes 1600 rows in three row groups; row i has i % 4 tags (none: null
 /// list or empty list, every third tag null).
-fn fixture() -> Vec<u8> {
+pub(crate) fn fixture() -> Vec<u8> {
     let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
@@ -134,16 +134,16 @@ fn write_column(column: &mut ColumnWriter<'_>, rows: std::ops::Range<usize>) {
     }
 }
 
-fn nested() -> OpenConfig {
+pub(crate) fn nested() -> OpenConfig {
     OpenConfig { text_field: "meta.text".parse().unwrap(), ..skip() }
 }
 
-fn rows(content: &[u8]) -> Vec<Row> {
+pub(crate) fn rows(content: &[u8]) -> Vec<Row> {
     let reader = SerializedFileReader::new(bytes::Bytes::copy_from_slice(content)).unwrap();
     reader.get_row_iter(None).unwrap().map(|row| row.unwrap()).collect()
 }
 
-fn expected_rows() -> Vec<usize> {
+pub(crate) fn expected_rows() -> Vec<usize> {
     (0..1600).filter(|&i| has_text(i)).collect()
 }
 

@@ -10,6 +10,7 @@ use verbatim_store::{Access, Existing, Silent, StagedDir};
 
 use super::fixture::{both, corpus_of, near};
 use crate::apply::{Count, Tally, apply, write_plan};
+use crate::cut::CutCount;
 use crate::error::Error;
 use crate::finder::plan;
 use crate::plan::Plan;
@@ -48,6 +49,7 @@ fn survivors_lists_and_tally_account_for_every_record() {
     let expected = Tally {
         read: count(5, (0..5).map(len).sum()),
         kept: count(2, len(0) + len(3)),
+        cut: CutCount::default(),
         removed: count(2, len(1) + len(4)),
         rejected: count(1, len(2)),
     };
@@ -134,8 +136,10 @@ fn files_that_are_no_usable_plans_are_refused() {
 #[test]
 fn documents_that_go_missing_are_noticed() {
     let one = Count { documents: 1, bytes: 10 };
-    let good = Tally { read: Count { documents: 3, bytes: 30 }, kept: one, removed: one, rejected: one };
-    assert!(good.balances());
+    let cut = CutCount { stretches: 2, documents: 1, bytes: 5 };
+    let read = Count { documents: 3, bytes: 35 };
+    let good = Tally { read, kept: one, cut, removed: one, rejected: one };
+    assert!(good.balances() && !Tally { cut: CutCount::default(), ..good }.balances());
     for lost in [Count { documents: 1, bytes: 9 }, Count { documents: 0, bytes: 10 }] {
         assert!(!Tally { kept: lost, ..good }.balances());
     }

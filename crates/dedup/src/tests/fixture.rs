@@ -39,11 +39,11 @@ pub(super) fn near(n: usize, threshold: f64) -> MinhashConfig {
 
 pub(super) fn exact_only(steps: Vec<Step>) -> DedupConfig {
     let exact = Some(ExactConfig { normalizer: Normalizer::new(steps) });
-    DedupConfig { exact, minhash: None, keep: Keep::First }
+    DedupConfig { exact, minhash: None, lines: None, keep: Keep::First }
 }
 
 pub(super) fn near_only(minhash: MinhashConfig, keep: Keep) -> DedupConfig {
-    DedupConfig { exact: None, minhash: Some(minhash), keep }
+    DedupConfig { exact: None, minhash: Some(minhash), lines: None, keep }
 }
 
 pub(super) fn both(minhash: MinhashConfig) -> DedupConfig {

@@ -128,6 +128,7 @@ fn an_exact_copy_that_is_no_near_copy_of_the_kept_document_stays() {
     let config = DedupConfig {
         exact: Some(ExactConfig { normalizer: Normalizer::new(vec![Step::Casefold]) }),
         minhash: Some(MinhashConfig { shingler, ..near(1, 0.8) }),
+        lines: None,
         keep: Keep::First,
     };
     let plan = plan(&corpus, &config, &Silent).unwrap();
@@ -182,7 +183,7 @@ fn configurations_that_promise_nothing_are_refused() {
         let minhash = MinhashConfig { bands_rows: Some(bands_rows), ..near(5, 0.8) };
         assert!(matches!(error(minhash), Error::BandsRows { .. }), "{bands_rows:?}");
     }
-    let nothing = DedupConfig { exact: None, minhash: None, keep: Keep::First };
+    let nothing = DedupConfig { exact: None, minhash: None, lines: None, keep: Keep::First };
     assert!(matches!(plan(&corpus, &nothing, &Silent), Err(Error::NoStage)));
 }
 

@@ -1,0 +1,119 @@
+//! Flags of the commands that find copies and carry plans out.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueEnum};
+
+use crate::args::values::{open_fraction, threshold};
+use crate::args::{Emitting, Output, Reading, SourceGuard};
+
+/// `verbatim dedup`
+#[derive(Debug, Args)]
+pub(crate) struct Dedup {
+    /// Files, folders or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt; `-` reads JSON lines from standard input
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Write the plan and the report only; `verbatim apply` carries it out
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Run the exact stage (without `--exact`, `--minhash` and `--lines`, the exact and the MinHash stage run)
+    #[arg(long, help_heading = "Stages")]
+    pub(crate) exact: bool,
+    /// Run the MinHash stage
+    #[arg(long, help_heading = "Stages")]
+    pub(crate) minhash: bool,
+    /// Normalisation steps before comparing, in order: nfc nfkc casefold whitespace punctuation digits diacritics;
+    /// `none` for no step. The exact stage compares normalised texts, `--lines` normalised lines; output is never
+    /// normalised
+    #[arg(long, value_name = "STEPS", default_value = "nfc,casefold,whitespace", help_heading = "Stages")]
+    pub(crate) normalize: String,
+    /// Jaccard similarity of n-gram sets from which two documents are near-duplicates (Lee et al. 2021)
+    #[arg(long, value_name = "SIMILARITY", default_value_t = 0.8, value_parser = threshold, help_heading = "MinHash")]
+    pub(crate) threshold: f64,
+    /// Chance that a pair right at the threshold is found; pairs above it are found with a higher one
+    #[arg(long, value_name = "CHANCE", default_value_t = 0.99, value_parser = open_fraction, help_heading = "MinHash")]
+    pub(crate) recall: f64,
+    /// What an n-gram is made of; `token` needs `--tokenizer`
+    #[arg(long, value_enum, default_value_t = Unit::Word, help_heading = "MinHash")]
+    pub(crate) unit: Unit,
+    /// Units in an n-gram (5 words: FineWeb, Lee et al. 2021)
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
+    pub(crate) ngram: u16,
+    /// tokenizer.json for token n-grams
+    #[arg(long, value_name = "FILE", help_heading = "MinHash")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Set bands yourself; the predicted recall is then whatever it is, and is printed
+    #[arg(long, value_name = "N", requires = "rows", value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "MinHash")]
+    pub(crate) bands: Option<u16>,
+    /// Rows in a band, with `--bands`
+    #[arg(long, value_name = "N", requires = "bands", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
+    pub(crate) rows: Option<u16>,
+    /// Run the stage of repeated lines, on lines or on paragraphs (what stands between blank lines)
+    #[arg(long, value_enum, value_name = "UNIT", help_heading = "Lines")]
+    pub(crate) lines: Option<LineUnit>,
+    /// Shortest line that is cut, in bytes after normalisation. What repeats by chance is short: in 185 classic books,
+    /// 20% of the lines under 20 bytes stand in another book too ("Yes."), 0.4% of those from 20 to 39, and 0.004%
+    /// of longer ones. CCNet and, by default, Dolma set no such limit
+    #[arg(long, value_name = "N", default_value_t = 40, requires = "lines", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Lines")]
+    pub(crate) min_line_bytes: u64,
+    /// How often a line must stand in the corpus to be cut, the copy that stays included. A larger number takes the
+    /// notices and menus of web pages, and leaves what is quoted once or twice
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "lines", value_parser = clap::value_parser!(u64).range(2..), help_heading = "Lines")]
+    pub(crate) min_count: u64,
+    /// Which document of a group stays, and which of repeated lines: first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED
+    #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) keep: String,
+    /// Seed of the hash functions
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) emitting: Emitting,
+    #[command(flatten)]
+    pub(crate) guard: SourceGuard,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// What `--lines` compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LineUnit {
+    /// Lines.
+    Line,
+    /// What stands between blank lines.
+    Paragraph,
+}
+
+/// What an n-gram is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unit {
+    /// Words by Unicode's rules.
+    Word,
+    /// Unicode scalar values.
+    Char,
+    /// Bytes.
+    Byte,
+    /// Tokens of `--tokenizer`.
+    Token,
+}
+
+/// `verbatim apply`
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// A plan.json; it names the corpus it was made for and is refused for any other
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: PathBuf,
+    /// Where the corpus is now, if it was moved since the plan was made; its files must have the same names
+    #[arg(value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) emitting: Emitting,
+}

@@ -1,0 +1,110 @@
+//! Flags of the commands that ask models.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::args::values::probability;
+use crate::args::{Output, Reading};
+
+/// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
+pub(crate) const MAX_NEW_TOKENS: u32 = 256;
+/// Likeliest tokens to draw from (Carlini et al. 2021, section 4.1).
+pub(crate) const TOP_K: u32 = 40;
+/// Tokens that must stand verbatim in one document (Nasr et al. 2023).
+pub(crate) const MIN_MATCH: u32 = 50;
+/// Sequences computed at once.
+pub(crate) const BATCH: u16 = 16;
+
+/// `verbatim demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Folder for the report and everything the run made
+    #[arg(short, long, value_name = "DIR", default_value = "verbatim-demo")]
+    pub(crate) output: PathBuf,
+    /// Train both checkpoints anew instead of using the ones in the binary (about a quarter of an hour)
+    #[arg(long)]
+    pub(crate) rebuild_models: bool,
+    /// Samples drawn from each checkpoint by each strategy
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub(crate) samples: u64,
+    /// Write found secrets in the clear (they are invented); default is redacted, as in every report
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+/// `verbatim extract`
+#[derive(Debug, Args)]
+pub(crate) struct Extract {
+    /// A folder in Hugging Face layout, or a model on the hub such as openai-community/gpt2
+    #[arg(long, value_name = "MODEL", required_unless_present = "rerank")]
+    pub(crate) model: Option<String>,
+    /// Branch, tag or commit on the hub; the commit is recorded
+    #[arg(long, value_name = "REVISION", default_value = "main")]
+    pub(crate) revision: String,
+    /// The corpus in which findings are proven: files, folders or globs
+    #[arg(long, value_name = "INPUT", num_args = 1..)]
+    pub(crate) corpus: Vec<PathBuf>,
+    /// A ledger of planted canaries to prompt for, as `verbatim plant` writes it
+    #[arg(long, value_name = "LEDGER")]
+    pub(crate) canaries: Option<PathBuf>,
+    /// A smaller model of the same tokenizer, for the `small` score
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) small: Option<String>,
+    /// A medium model of the same tokenizer, for the `medium` score
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) medium: Option<String>,
+    /// Rank the samples of an earlier run again; needs no model
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
+        "prompts", "batch", "seed",
+    ])]
+    pub(crate) rerank: Option<PathBuf>,
+    /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "LIST",
+        default_value = "top-n,decaying-temperature,conditioned",
+        help_heading = "Drawing"
+    )]
+    pub(crate) strategies: Vec<String>,
+    /// Samples for each strategy
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000_000), help_heading = "Drawing")]
+    pub(crate) samples: u64,
+    /// Tokens drawn for each sample; the model's context bounds it (Carlini et al. 2021: 256)
+    #[arg(long, value_name = "N", default_value_t = MAX_NEW_TOKENS, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Drawing")]
+    pub(crate) max_new_tokens: u32,
+    /// Draw from the k likeliest tokens (Carlini et al. 2021: 40)
+    #[arg(long, value_name = "K", default_value_t = TOP_K, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Drawing")]
+    pub(crate) top_k: u32,
+    /// Draw from the likeliest tokens that make up this share of the probability
+    #[arg(long, value_name = "P", value_parser = probability, help_heading = "Drawing")]
+    pub(crate) top_p: Option<f32>,
+    /// One prompt a line for the conditioned strategy; default is the built-in set
+    #[arg(long, value_name = "FILE", help_heading = "Drawing")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Sequences computed at once; never changes a sample
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
+    pub(crate) batch: u16,
+    /// Seed; sample i depends on it, the strategy and i only
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Drawing")]
+    pub(crate) seed: u64,
+    /// Candidates kept for each strategy and score (Carlini et al. 2021: 100)
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
+    pub(crate) top: u32,
+    /// Tokens that must stand verbatim in one document for a sample to count as memorized (Nasr et al. 2023: 50)
+    #[arg(long, value_name = "N", default_value_t = MIN_MATCH, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
+    pub(crate) min_match: u32,
+    /// Write findings in the clear, readable by you only; default is redacted
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// Key for the hashes that name redacted findings: DIR/key of an earlier run makes the two comparable.
+    /// Default is a new one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}

@@ -1,0 +1,122 @@
+//! Flags of the commands that train, plant and make corpora.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::args::values::{fraction, non_negative, positive};
+use crate::args::{Output, Reading};
+
+/// `verbatim train`
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// The corpus: files, folders or globs
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Continue from the last checkpoint of an interrupted run of the same command
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Use this tokenizer.json; default is to train a byte-level BPE on the corpus
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Size of the vocabulary of a new tokenizer
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(257..=1_000_000), help_heading = "Model")]
+    pub(crate) vocabulary: u32,
+    /// Transformer blocks
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Model")]
+    pub(crate) layers: u32,
+    /// Attention heads; must divide the width
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Model")]
+    pub(crate) heads: u32,
+    /// Width of the residual stream
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Model")]
+    pub(crate) width: u32,
+    /// Tokens of context
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=1_000_000), help_heading = "Model")]
+    pub(crate) context: u32,
+    /// Passes over the corpus
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100_000), help_heading = "Training")]
+    pub(crate) epochs: u32,
+    /// Steps instead of epochs
+    #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), help_heading = "Training")]
+    pub(crate) steps: Option<u64>,
+    /// Rows of context in a batch
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Training")]
+    pub(crate) batch: u32,
+    /// Highest learning rate, reached after the warm-up and lowered by a cosine
+    #[arg(long, value_name = "RATE", default_value_t = 2e-3, value_parser = positive, help_heading = "Training")]
+    pub(crate) learning_rate: f64,
+    /// Steps of warm-up
+    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Training")]
+    pub(crate) warmup: u32,
+    /// AdamW's decoupled weight decay, on matrices only
+    #[arg(long, value_name = "RATE", default_value_t = 0.1, value_parser = non_negative, help_heading = "Training")]
+    pub(crate) weight_decay: f64,
+    /// Dropout
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = fraction, help_heading = "Training")]
+    pub(crate) dropout: f64,
+    /// Largest norm of the gradient; longer ones are scaled down
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = positive, help_heading = "Training")]
+    pub(crate) clip: f64,
+    /// Share of the documents kept out of training to measure the validation loss
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = fraction, help_heading = "Training")]
+    pub(crate) validation: f64,
+    /// Stop when the validation loss has not improved for this many epochs
+    #[arg(long, value_name = "EPOCHS", help_heading = "Training")]
+    pub(crate) patience: Option<u32>,
+    /// Seed of the weights, the order of the data and dropout
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// `verbatim plant`
+#[derive(Debug, Args)]
+pub(crate) struct Plant {
+    /// The corpus to plant in: files, folders or globs
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// How often a canary is planted
+    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "1,4,16,64")]
+    pub(crate) copies: Vec<u32>,
+    /// What canaries look like: random (tokens), sentence (natural), pii (shaped like personal data)
+    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "random,sentence,pii")]
+    pub(crate) shapes: Vec<String>,
+    /// How copies stand in the corpus: document (whole, the same bytes), near-copy (edited elsewhere), passage
+    /// (inside otherwise different documents)
+    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "document,near-copy,passage")]
+    pub(crate) placements: Vec<String>,
+    /// Canaries for each shape, placement and number of copies
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) per_cell: u32,
+    /// Canaries that are never planted, for comparison
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) controls: u32,
+    /// Seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// `verbatim synth`
+#[derive(Debug, Args)]
+pub(crate) struct Synth {
+    /// File to write, JSON lines; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Documents
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
+    pub(crate) documents: u64,
+    /// Seed
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub(crate) seed: u64,
+}

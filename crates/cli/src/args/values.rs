@@ -1,0 +1,72 @@
+//! What values of flags may be.
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().map_err(|_| "not a number".to_owned())
+}
+
+fn within(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
+    let value = number(text)?;
+    if holds(value) { Ok(value) } else { Err(format!("must be {range}")) }
+}
+
+pub(crate) fn fraction(text: &str) -> Result<f64, String> {
+    within(text, "from 0 to below 1", |value| (0.0..1.0).contains(&value))
+}
+
+pub(crate) fn open_fraction(text: &str) -> Result<f64, String> {
+    within(text, "above 0 and below 1", |value| value > 0.0 && value < 1.0)
+}
+
+pub(crate) fn threshold(text: &str) -> Result<f64, String> {
+    within(text, "above 0 and at most 1", |value| value > 0.0 && value <= 1.0)
+}
+
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    within(text, "above 0", |value| value > 0.0 && value.is_finite())
+}
+
+pub(crate) fn non_negative(text: &str) -> Result<f64, String> {
+    within(text, "0 or above", |value| value >= 0.0 && value.is_finite())
+}
+
+pub(crate) fn probability(text: &str) -> Result<f32, String> {
+    threshold(text).map(|value| value as f32)
+}
+
+/// A number of bytes with an optional binary suffix.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let (digits, shift) = UNITS
+        .iter()
+        .find_map(|(suffix, shift)| text.strip_suffix(suffix).map(|digits| (digits, *shift)))
+        .unwrap_or((text, 0));
+    let count: u64 = digits.trim().parse().map_err(|_| "not a size; write 4096, 64MiB or 2GiB".to_owned())?;
+    match count.checked_mul(1 << shift) {
+        Some(0) => Err("must be above 0".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("too large".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_binary_suffixes_and_refuse_nonsense() {
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        for wrong in ["5Q", "", "-1", "0", "99999999999TiB", "1.5MiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges_refuse_what_is_not_a_number_in_them() {
+        for wrong in ["0", "-1", "1.01", "NaN", "x"] {
+            assert!(threshold(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(threshold("1"), Ok(1.0));
+        assert!(positive("inf").is_err());
+    }
+}

@@ -125,6 +125,12 @@ impl Corpus {
         }
     }
 
+    /// The text of a document as [`Corpus::text_str`] gives it, in memory of the caller's.
+    pub fn text_str_in<'a>(&'a self, id: DocId, buffer: &'a mut String) -> &'a str {
+        *buffer = self.text_str(id).into_owned();
+        buffer
+    }
+
     /// The record of a document as it stands in the input, without its line end: a JSON object, a
     /// line, a whole text file; for parquet the text alone.
     pub fn record(&self, id: DocId) -> &[u8] {

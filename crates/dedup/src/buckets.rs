@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::minhash::BandKeys;
+use crate::signs::Signs;
 
 const ALONE: u32 = u32::MAX;
 
@@ -18,14 +18,18 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    pub(crate) fn new(sketched: &BandKeys, bands: usize) -> Result<Self> {
-        let n = sketched.docs.len();
+    /// The buckets of documents that have signs and are not `gone`, by rank.
+    pub(crate) fn new(signs: &Signs, bands: usize, gone: &[bool]) -> Result<Self> {
+        let n = signs.docs.len();
         let mut numbers = vec![ALONE; n * bands];
         let mut n_buckets = 0u32;
         // One band at a time: 16 bytes for each document, not for each document and band.
         for band in 0..bands {
-            let mut keyed: Vec<(u64, u32)> =
-                (0..n).into_par_iter().map(|i| (sketched.keys[i * bands + band], i as u32)).collect();
+            let mut keyed: Vec<(u64, u32)> = (0..n)
+                .into_par_iter()
+                .filter(|&i| !gone[signs.docs[i] as usize])
+                .map(|i| (signs.keys[i * bands + band], i as u32))
+                .collect();
             keyed.par_sort_unstable();
             for bucket in keyed.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1) {
                 bucket.iter().for_each(|&(_, i)| numbers[i as usize * bands + band] = n_buckets);
@@ -37,7 +41,7 @@ impl Buckets {
         }
         let mut buckets =
             Buckets { docs: Vec::new(), numbers: Vec::new(), bands, n_buckets: n_buckets as usize };
-        for (&doc, numbers) in sketched.docs.iter().zip(numbers.chunks(bands)) {
+        for (&doc, numbers) in signs.docs.iter().zip(numbers.chunks(bands)) {
             if numbers.iter().any(|&number| number != ALONE) {
                 buckets.docs.push(doc);
                 buckets.numbers.extend_from_slice(numbers);

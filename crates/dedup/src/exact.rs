@@ -5,44 +5,26 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Normalizer;
-use verbatim_store::Progress;
-
-use crate::error::{Error, Result};
 
 /// A hash of a normalised text. Injected, so that tests can forge collisions.
 pub(crate) type TextHash = fn(&[u8]) -> u128;
 
 /// The groups of two and more equal texts as ranks, ascending; the groups are in the order of their first member.
 ///
-/// A document's rank is its position in `ranking`, the most preferred first.
-/// Texts that are empty after normalisation are in no group.
+/// A document's rank is its position in `ranking`, the most preferred first. `hashes` are those of the normalised
+/// texts, with the ranks; texts that are empty after normalisation have none and are in no group.
 pub(crate) fn equal_texts(
     corpus: &Corpus,
     ranking: &[DocId],
     normalizer: &Normalizer,
-    hash: TextHash,
-    progress: &dyn Progress,
-) -> Result<Vec<Vec<u32>>> {
-    progress.stage("hashing texts", Some(ranking.len() as u64), "documents");
+    mut hashes: Vec<(u128, u32)>,
+) -> Vec<Vec<u32>> {
     let texts = NormalizedTexts { corpus, ranking, normalizer };
-    let mut hashes: Vec<(u128, u32)> = (0..ranking.len() as u32)
-        .into_par_iter()
-        .filter_map(|rank| {
-            progress.advance(1);
-            if progress.interrupted() {
-                return None;
-            }
-            texts.with(rank, |text| (!text.is_empty()).then(|| (hash(text), rank)))
-        })
-        .collect();
-    if progress.interrupted() {
-        return Err(Error::Interrupted);
-    }
     hashes.par_sort_unstable();
     let runs: Vec<&[(u128, u32)]> = hashes.chunk_by(|a, b| a.0 == b.0).filter(|run| run.len() > 1).collect();
     let mut groups: Vec<Vec<u32>> = runs.into_par_iter().flat_map_iter(|run| texts.split(run)).collect();
     groups.sort_unstable();
-    Ok(groups)
+    groups
 }
 
 struct NormalizedTexts<'a> {

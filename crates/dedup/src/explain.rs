@@ -69,7 +69,8 @@ impl MinhashParameters {
     /// # Errors
     /// Those of [`Shingler::new`].
     pub fn shingler(&self, tokens: Option<TokenFn>) -> verbatim_index::Result<Shingler> {
-        Shingler::new(self.unit, self.n, self.normalize.clone(), tokens)
+        let shingler = Shingler::new(self.unit, self.n, self.normalize.clone(), tokens)?;
+        Ok(shingler.with_words(self.words))
     }
 }
 

@@ -13,8 +13,9 @@ use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
 use crate::lines::{LineSearch, repeated_lines};
 use crate::lsh::BandChoice;
-use crate::minhash::{Permutations, sketch};
+use crate::minhash::Permutations;
 use crate::plan::{Parameters, Plan, Removal, StageTally};
+use crate::signs::{Signing, Signs};
 use crate::similarity::Similarity;
 use crate::star::{NearCopies, NearCopy, Texts, near_copies};
 
@@ -43,8 +44,17 @@ pub(crate) fn plan_with_hash(
     }
     let resolved = config.minhash.as_ref().map(MinhashConfig::resolve).transpose()?;
     let ranking = config.keep.ranking(corpus);
+    let near = config.minhash.as_ref().zip(resolved);
+    let signing = Signing {
+        exact: config.exact.as_ref().map(|exact| (&exact.normalizer, hash)),
+        near: near.map(|(minhash, (_, choice))| (&minhash.shingler, Permutations::new(choice, minhash.seed))),
+    };
+    let mut signs = match (&signing.exact, &signing.near) {
+        (None, None) => Signs::default(),
+        _ => signing.of(corpus, &ranking, progress)?,
+    };
     let groups = match &config.exact {
-        Some(exact) => equal_texts(corpus, &ranking, &exact.normalizer, hash, progress)?,
+        Some(exact) => equal_texts(corpus, &ranking, &exact.normalizer, std::mem::take(&mut signs.hashes)),
         None => Vec::new(),
     };
     let mut decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(group)).collect();
@@ -52,9 +62,9 @@ pub(crate) fn plan_with_hash(
     if config.exact.is_some() {
         stages.push(StageTally::new(Stage::Exact, decided.len() as u64, 0));
     }
-    if let (Some(minhash), Some((threshold, choice))) = (&config.minhash, resolved) {
+    if let Some((minhash, (threshold, choice))) = near {
         let texts = Texts { corpus, ranking: &ranking, shingler: &minhash.shingler, threshold };
-        let found = find_near_copies(&texts, minhash.seed, choice, &decided, progress)?;
+        let found = find_near_copies(&texts, signs, choice, &decided, progress)?;
         stages.push(StageTally::new(Stage::Minhash, found.n_compared, found.n_passed_over));
         decided = rejoin(&texts, &groups, &found.copies);
     }
@@ -116,18 +126,15 @@ fn equal_copies(group: &[u32]) -> impl Iterator<Item = Decision> {
 /// The near copies among the documents that the exact stage left.
 fn find_near_copies(
     texts: &Texts<'_>,
-    seed: u64,
+    signs: Signs,
     choice: BandChoice,
     gone: &[Decision],
     progress: &dyn Progress,
 ) -> Result<NearCopies> {
     let mut is_gone = vec![false; texts.ranking.len()];
     gone.iter().for_each(|decision| is_gone[decision.copy as usize] = true);
-    let left: Vec<(u32, DocId)> =
-        (0..).zip(texts.ranking.iter().copied()).filter(|&(rank, _)| !is_gone[rank as usize]).collect();
-    let sketched = sketch(texts.corpus, &left, texts.shingler, &Permutations::new(choice, seed), progress)?;
-    let buckets = Buckets::new(&sketched, choice.bands)?;
-    drop(sketched);
+    let buckets = Buckets::new(&signs, choice.bands, &is_gone)?;
+    drop(signs);
     near_copies(texts, &buckets, progress)
 }
 

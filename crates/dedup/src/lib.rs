@@ -20,6 +20,7 @@ mod lines;
 mod lsh;
 mod minhash;
 mod plan;
+mod signs;
 mod similarity;
 mod source;
 mod sources;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId, Stretch};
-use verbatim_index::{Normalizer, Unit};
+use verbatim_index::{Normalizer, Unit, Words};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
@@ -84,6 +84,9 @@ pub struct ExactParameters {
 pub struct MinhashParameters {
     /// What a shingle is made of.
     pub unit: Unit,
+    /// What a word is, where shingles are made of words.
+    #[serde(default)]
+    pub words: Words,
     /// Units in a shingle.
     pub n: usize,
     /// Steps applied before texts are cut.
@@ -106,6 +109,7 @@ impl Parameters {
             config.exact.as_ref().map(|exact| ExactParameters { normalize: exact.normalizer.clone() });
         let minhash = config.minhash.as_ref().zip(choice).map(|(minhash, choice)| MinhashParameters {
             unit: minhash.shingler.unit(),
+            words: minhash.shingler.words(),
             n: minhash.shingler.n(),
             normalize: minhash.shingler.normalizer().clone(),
             threshold: minhash.threshold,

@@ -43,6 +43,9 @@ pub(crate) struct Dedup {
     /// What an n-gram is made of; `token` needs `--tokenizer`
     #[arg(long, value_enum, default_value_t = Unit::Word, help_heading = "MinHash")]
     pub(crate) unit: Unit,
+    /// What a word is
+    #[arg(long, value_enum, default_value_t = Words::Unicode, help_heading = "MinHash")]
+    pub(crate) words: Words,
     /// Units in an n-gram (5 words: FineWeb, Lee et al. 2021)
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
     pub(crate) ngram: u16,
@@ -79,6 +82,15 @@ pub(crate) struct Dedup {
     pub(crate) guard: SourceGuard,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// What a word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Words {
+    /// By the boundaries of Unicode Annex 29, without punctuation; an ideograph or a Thai letter is a word of its own.
+    Unicode,
+    /// What stands between white space, punctuation included, as most other tools have it.
+    Whitespace,
 }
 
 /// What `--lines` compares.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_dedup::{DedupConfig, ExactConfig, LineUnit, LinesConfig, MinhashConfig, Plan, Source};
-use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit};
+use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
 use verbatim_store::{Access, StagedDir};
@@ -143,5 +143,10 @@ fn shingler(arguments: &Dedup, normalizer: Normalizer) -> anyhow::Result<Shingle
         (Some(_), _) => return Err(failure::usage("--tokenizer is for --unit token")),
         (None, _) => None,
     };
-    Ok(Shingler::new(unit, usize::from(arguments.ngram), normalizer, tokens)?)
+    let words = match arguments.words {
+        args::Words::Unicode => Words::Unicode,
+        args::Words::Whitespace if unit == Unit::Word => Words::Whitespace,
+        args::Words::Whitespace => return Err(failure::usage("--words is for --unit word")),
+    };
+    Ok(Shingler::new(unit, usize::from(arguments.ngram), normalizer, tokens)?.with_words(words))
 }

@@ -10,8 +10,9 @@ use crate::config::MinhashConfig;
 use crate::finder::plan;
 use crate::keep::Keep;
 use crate::lsh::{BandChoice, candidate_probability};
-use crate::minhash::{Permutations, sketch};
+use crate::minhash::Permutations;
 use crate::plan::Plan;
+use crate::signs::Signing;
 use crate::similarity::{Similarity, Threshold};
 
 /// True where two documents share a band, for each pair.
@@ -22,9 +23,10 @@ pub(super) fn are_candidates(
     seed: u64,
     pairs: &[(DocId, DocId, Similarity)],
 ) -> Vec<bool> {
-    let docs: Vec<(u32, DocId)> = (0..).zip(corpus.ids()).collect();
-    let sketched = sketch(corpus, &docs, shingler, &Permutations::new(choice, seed), &Silent).unwrap();
-    let buckets = Buckets::new(&sketched, choice.bands).unwrap();
+    let ranking: Vec<DocId> = corpus.ids().collect();
+    let signing = Signing { exact: None, near: Some((shingler, Permutations::new(choice, seed))) };
+    let signs = signing.of(corpus, &ranking, &Silent).unwrap();
+    let buckets = Buckets::new(&signs, choice.bands, &vec![false; ranking.len()]).unwrap();
     let buckets_of = |doc: DocId| -> Vec<usize> {
         let index = buckets.docs().binary_search(&(doc.0 as u32));
         index.map(|index| buckets.of(index).collect()).unwrap_or_default()

@@ -37,7 +37,7 @@ const BLOCK_DOCS: usize = if cfg!(test) { 8 } else { 512 };
 const BLOCK_BYTES: usize = 4 << 20;
 
 /// Memory for the shingle sets of kept documents.
-const CACHE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 32 << 20 };
+const CACHE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 
 /// A document that is similar to a kept one. Both are ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What kind of file an input is, by its first bytes as well as by its name.
 
 pub(crate) mod compressed;
+pub(crate) mod escapes;
 pub(crate) mod jsonl;
 pub(crate) mod parquet;
 pub(crate) mod parquet_rewrite;

@@ -19,10 +19,12 @@ mod document;
 mod error;
 mod formats;
 mod ids;
+mod records;
 mod reject;
 mod schema;
 mod shard;
 mod source;
+mod spans;
 mod write;
 
 pub use corpus::Corpus;

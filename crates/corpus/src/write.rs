@@ -149,9 +149,9 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Prog
 
 /// Which rows of a parquet file are kept; rows without a document are not.
 fn kept_rows(shard: &Shard, keep: &[bool]) -> Vec<bool> {
-    let mut rows = vec![false; index(shard.lines.n_lines())];
+    let mut rows = vec![false; index(shard.n_lines)];
     for local in kept(keep) {
-        rows[index(shard.lines.line_of(size(local)) - 1)] = true;
+        rows[shard.row_of(size(local))] = true;
     }
     rows
 }
@@ -167,12 +167,12 @@ impl Survivors<'_> {
     /// Copies records with the line ends that they have; a last line without one gets one.
     fn copy(&self, sink: &mut impl Write, failed: impl Fn(io::Error) -> Error) -> Result<()> {
         let content = self.shard.content();
-        for (spans, keep) in self.shard.spans.chunks(BATCH_DOCUMENTS).zip(self.keep.chunks(BATCH_DOCUMENTS)) {
+        for (batch, keep) in self.keep.chunks(BATCH_DOCUMENTS).enumerate() {
             if self.progress.interrupted() {
                 return Err(Error::Interrupted);
             }
             for local in kept(keep) {
-                let span = &spans[local];
+                let span = self.shard.spans.get(batch * BATCH_DOCUMENTS + local);
                 sink.write_all(span.record(content)).map_err(&failed)?;
                 let after = &content[index(span.offset) + span.len as usize..];
                 let line_end: &[u8] = match self.shard.format {

@@ -72,7 +72,14 @@ impl Corpus {
             rejects.extend(notes.rejects);
             warnings.extend(notes.warnings);
             let start = starts[starts.len() - 1];
-            ids.extend(notes.ids.into_iter().map(|(id, document)| (id, start + document)));
+            let mut shard_ids = notes.ids;
+            shard_ids.iter_mut().for_each(|(_, document)| *document += start);
+            // The first is taken as it is: often it is the only one, and large.
+            if ids.is_empty() {
+                ids = shard_ids
+            } else {
+                ids.append(&mut shard_ids)
+            }
             starts.push(start + size(shard.spans.len()));
             shards.push(shard);
         }

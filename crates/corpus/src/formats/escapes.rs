@@ -63,11 +63,14 @@ pub(crate) fn unescape(raw: &[u8], text: &mut Vec<u8>) -> bool {
     while at < raw.len() {
         if let (Some(from), Some(to)) = (raw[at..].first_chunk::<8>(), text[end..].first_chunk_mut()) {
             *to = *from;
-            let n = first_backslash(*from);
-            (at, end) = (at + n, end + n);
-            if n == 8 {
+            // Asked apart from where it is, the usual answer "none" is foreseen and nothing waits for it.
+            let marks = backslashes(*from);
+            if marks == 0 {
+                (at, end) = (at + 8, end + 8);
                 continue;
             }
+            let n = marks.trailing_zeros() as usize / 8;
+            (at, end) = (at + n, end + n);
         } else if raw[at] != b'\\' {
             text[end] = raw[at];
             (at, end) = (at + 1, end + 1);
@@ -87,12 +90,11 @@ pub(crate) fn unescape(raw: &[u8], text: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Where the first backslash is, or 8: a byte is zero where it borrows on subtraction and did not have its high bit
-/// set, and lower bytes are not disturbed by higher ones (Warren, Hacker's Delight, section 6-1).
-fn first_backslash(bytes: [u8; 8]) -> usize {
+/// A mark in the highest bit of each byte that is a backslash; above the first, marks may be wrong. A byte is zero where
+/// it borrows on subtraction and did not have its high bit set (Warren, Hacker's Delight, section 6-1).
+fn backslashes(bytes: [u8; 8]) -> u64 {
     let zero_where_found = u64::from_le_bytes(bytes) ^ (ONE_IN_EACH_BYTE * u64::from(b'\\'));
-    let borrows = zero_where_found.wrapping_sub(ONE_IN_EACH_BYTE) & !zero_where_found;
-    (borrows & (ONE_IN_EACH_BYTE << 7)).trailing_zeros() as usize / 8
+    zero_where_found.wrapping_sub(ONE_IN_EACH_BYTE) & !zero_where_found & (ONE_IN_EACH_BYTE << 7)
 }
 
 /// What a backslash and this letter stand for, where nothing else belongs to the escape.
@@ -206,15 +208,15 @@ mod tests {
 
     #[test]
     fn the_first_backslash_of_eight_bytes_is_found() {
-        assert_eq!(first_backslash(*b"abcdefgh"), 8);
-        assert_eq!(first_backslash([0xff, 0xdc, 0, 0x5d, 0x5b, 1, 0x80, 0x7f]), 8);
+        assert_eq!(backslashes(*b"abcdefgh"), 0);
+        assert_eq!(backslashes([0xff, 0xdc, 0, 0x5d, 0x5b, 1, 0x80, 0x7f]), 0);
         for i in 0..8 {
             for filler in [0_u8, 0x5b, 0x5d, 0xdc, 0xff] {
                 let mut bytes = [filler; 8];
                 bytes[i] = b'\\';
-                assert_eq!(first_backslash(bytes), i);
+                assert_eq!(backslashes(bytes).trailing_zeros(), 8 * i as u32 + 7);
                 bytes[7] = b'\\';
-                assert_eq!(first_backslash(bytes), i);
+                assert_eq!(backslashes(bytes).trailing_zeros(), 8 * i as u32 + 7);
             }
         }
     }

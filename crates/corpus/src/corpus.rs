@@ -159,11 +159,11 @@ impl Corpus {
     }
 
     /// The record of a document as it stands in the input, without its line end: a JSON object, a
-    /// line, a whole text file; for parquet the text alone.
+    /// line, a whole text file; for parquet and Arrow the text alone.
     pub fn record(&self, id: DocId) -> &[u8] {
         let (shard, span) = self.locate(id);
         match shard.format {
-            Format::Parquet => span.raw_text(shard.content()),
+            Format::Parquet | Format::Arrow => span.raw_text(shard.content()),
             Format::Jsonl | Format::Text(_) => span.record(shard.content()),
         }
     }
@@ -181,7 +181,7 @@ impl Corpus {
     pub fn location(&self, id: DocId) -> Location {
         let (shard, span) = self.locate(id);
         let byte = match shard.format {
-            Format::Parquet => 0,
+            Format::Parquet | Format::Arrow => 0,
             Format::Jsonl | Format::Text(_) => span.offset,
         };
         Location { path: printable(&shard.path), line: span.line, byte }

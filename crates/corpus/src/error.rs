@@ -38,12 +38,14 @@ pub enum Error {
         path: String,
     },
     /// Neither the name nor the content of an input says what it is.
-    #[error("{path}: unknown format; name it .jsonl, .parquet or .txt (with .gz or .zst if compressed)")]
+    #[error(
+        "{path}: unknown format; name it .jsonl, .parquet, .arrow or .txt (with .gz or .zst if compressed)"
+    )]
     UnknownFormat {
         /// The input.
         path: String,
     },
-    /// A compressed stream or a parquet file is damaged or of an unsupported kind.
+    /// A compressed stream or a file of columns is damaged or of an unsupported kind.
     #[error("{path}: {cause}")]
     Damaged {
         /// The input.
@@ -61,7 +63,7 @@ pub enum Error {
         /// The limit.
         max_decoded_bytes: u64,
     },
-    /// A parquet file has no usable text column of that name.
+    /// A file of columns has no usable text column of that name.
     #[error("{path}: no text column `{field}` (columns: {columns}); set --text-field")]
     NoColumn {
         /// The input.

@@ -1,6 +1,6 @@
 //! What the documents of a corpus are, as bytes, and how a changed corpus gets back to disk.
 //!
-//! JSON lines (plain, gzip, zstd), parquet and plain text come in; each document is a [`DocId`] with
+//! JSON lines (plain, gzip, zstd), parquet, Arrow and plain text come in; each document is a [`DocId`] with
 //! its text, its record and its place. This room decides nothing about documents and knows no model.
 //!
 //! ```no_run

@@ -13,7 +13,7 @@ use verbatim_store::{Bytes, Progress, Silent};
 use crate::document::{index, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::{
-    Container, Format, Named, Promise, UTF8_BOM, compressed, container_of, damaged, format_of, jsonl,
+    Container, Format, Named, Promise, UTF8_BOM, arrow, compressed, container_of, damaged, format_of, jsonl,
     parquet, promise, text,
 };
 use crate::ids::IdHash;
@@ -39,12 +39,12 @@ pub(crate) struct Shard {
     pub(crate) container: Container,
     pub(crate) format: Format,
     pub(crate) file: Arc<Bytes>,
-    /// The decompressed bytes, or the texts of a parquet file one after the other.
+    /// The decompressed bytes, or the texts of a file of columns one after the other.
     decoded: Option<Bytes>,
-    /// Columns of a parquet file other than the text, by row, read when first asked for.
+    /// Columns of a file of columns other than the text, by row, read when first asked for.
     columns: Mutex<BTreeMap<FieldPath, Arc<Vec<Option<Value>>>>>,
     pub(crate) spans: Spans,
-    /// Lines, or rows of a parquet file, with and without a document.
+    /// Lines, or rows of a file of columns, with and without a document.
     pub(crate) n_lines: u64,
     pub(crate) n_text_bytes: u64,
     pub(crate) n_record_bytes: u64,
@@ -93,11 +93,17 @@ impl Shard {
         // The compressed bytes were counted while they were decompressed.
         let progress: &dyn Progress = if container == Container::Plain { progress } else { &Silent };
         let mut records = match format {
-            Format::Parquet if container != Container::Plain => {
-                return Err(damaged(&path, "parquet, but compressed as a whole; decompress it first"));
+            Format::Parquet | Format::Arrow if container != Container::Plain => {
+                return Err(damaged(
+                    &path,
+                    "a file of columns, but compressed as a whole; decompress it first",
+                ));
             }
-            Format::Parquet => {
-                let (texts, records) = parquet::decode(&file, &path, config, progress)?;
+            Format::Parquet | Format::Arrow => {
+                let (texts, records) = match format {
+                    Format::Arrow => arrow::decode(&file, &path, config, progress)?,
+                    _ => parquet::decode(&file, &path, config, progress)?,
+                };
                 decoded = Some(texts);
                 records
             }
@@ -132,11 +138,13 @@ impl Shard {
         match self.format {
             Format::Jsonl => jsonl::field(self.span(document).record(self.content()), path),
             Format::Text(_) => None,
-            Format::Parquet => self.column(path).get(self.row_of(document)).cloned().flatten(),
+            Format::Parquet | Format::Arrow => {
+                self.column(path).get(self.row_of(document)).cloned().flatten()
+            }
         }
     }
 
-    /// The row of a parquet file that a document is, from 0.
+    /// The row of a file of columns that a document is, from 0.
     pub(crate) fn row_of(&self, document: u64) -> usize {
         index(self.span(document).line - 1)
     }
@@ -147,7 +155,12 @@ impl Shard {
 
     fn column(&self, path: &FieldPath) -> Arc<Vec<Option<Value>>> {
         let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || Arc::new(parquet::values(&self.file, &self.path, path));
+        let read = || {
+            Arc::new(match self.format {
+                Format::Arrow => arrow::values(&self.file, &self.path, path),
+                _ => parquet::values(&self.file, &self.path, path),
+            })
+        };
         Arc::clone(columns.entry(path.clone()).or_insert_with(read))
     }
 
@@ -162,6 +175,7 @@ impl Notes {
     fn compare_with_name(&mut self, path: &Path, (container, format): (Container, Format), name: Promise) {
         let found = match (container, format) {
             (_, Format::Parquet) if name.format != Some(Named::Parquet) => "as parquet",
+            (_, Format::Arrow) if name.format != Some(Named::Arrow) => "as Arrow",
             (Container::Plain, _) if name.container != container => "as it is, not compressed",
             (Container::Gzip, _) if name.container != container => "as gzip",
             (Container::Zstd, _) if name.container != container => "as zstd",
@@ -197,7 +211,7 @@ fn scan_content(
             return Ok(records);
         }
         Format::Text(TextUnit::Line) => text::scan_lines,
-        Format::Jsonl | Format::Parquet => jsonl::scan,
+        Format::Jsonl | Format::Parquet | Format::Arrow => jsonl::scan,
     };
     let mut chunks = chunks(content, start);
     loop {

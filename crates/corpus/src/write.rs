@@ -11,7 +11,7 @@ use verbatim_store::{Access, Progress, create_file};
 use crate::corpus::Corpus;
 use crate::document::{DocId, index, size};
 use crate::error::{Error, Result};
-use crate::formats::{Container, Format, parquet_rewrite};
+use crate::formats::{Container, Format, arrow_rewrite, parquet_rewrite};
 use crate::schema::TextUnit;
 use crate::shard::Shard;
 
@@ -121,8 +121,12 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Prog
         created.map_err(|source| verbatim_store::Error::Create { path: folder.to_path_buf(), source })?;
     }
     let mut output = create_file(&path, Access::Shared)?;
-    if shard.format == Format::Parquet {
-        parquet_rewrite::rewrite(&shard.file, &shard.path, &kept_rows(shard, keep), &mut output)?;
+    if shard.format.has_columns() {
+        let rows = kept_rows(shard, keep);
+        match shard.format {
+            Format::Arrow => arrow_rewrite::rewrite(&shard.file, &shard.path, &rows, &mut output)?,
+            _ => parquet_rewrite::rewrite(&shard.file, &shard.path, &rows, &mut output)?,
+        }
         progress.advance(size(keep.len()));
         return Ok(output.finish()?);
     }
@@ -147,7 +151,7 @@ fn write_shard(shard: &Shard, keep: &[bool], out_dir: &Path, progress: &dyn Prog
     Ok(output.finish()?)
 }
 
-/// Which rows of a parquet file are kept; rows without a document are not.
+/// Which rows of a file of columns are kept; rows without a document are not.
 fn kept_rows(shard: &Shard, keep: &[bool]) -> Vec<bool> {
     let mut rows = vec![false; index(shard.n_lines)];
     for local in kept(keep) {

@@ -3,8 +3,6 @@
 //! The parquet crate panics on some damaged files, so each row group is read under `catch_unwind`.
 
 use std::convert::Infallible;
-use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,14 +13,14 @@ use ::parquet::errors::Result as ParquetResult;
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
-use verbatim_store::{Bytes, Progress, Spool};
+use verbatim_store::{Bytes, Progress};
 
-use crate::document::{index, printable, size};
+use crate::document::printable;
 use crate::error::{Error, Result};
-use crate::formats::damaged;
+use crate::formats::texts::Texts;
+use crate::formats::{damaged, guard};
 use crate::ids::IdHash;
-use crate::records::{Found, Records, Rules, Scan};
-use crate::reject::Cause;
+use crate::records::Records;
 use crate::schema::{FieldPath, OpenConfig};
 
 /// Rows decoded at a time; bounds memory, any number gives the same result.
@@ -114,9 +112,7 @@ pub(crate) fn decode(
     let column = file.text_column(&config.text_field)?;
     let max_definition = file.metadata().file_metadata().schema_descr().column(column).max_def_level();
     let id_column = config.id_field.as_ref().and_then(|field| file.scalar_column(field));
-    let rules = Rules::new(path, config);
-    let mut texts = Texts { spool: Spool::create()?, scan: Scan::default(), rules, path, config };
-    let mut records = Records::default();
+    let mut texts = Texts::new(path, config)?;
     for (group, metadata) in file.metadata().row_groups().iter().enumerate() {
         if progress.interrupted() {
             return Err(Error::Interrupted);
@@ -134,60 +130,14 @@ pub(crate) fn decode(
                 texts.push(value.map(|value| value.data()), ids.next().flatten())
             })
         })??;
-        let n_rows = texts.scan.n_lines();
+        let n_rows = texts.end_group()?;
         if i64::try_from(n_rows) != Ok(metadata.num_rows()) {
             let cause = format!("row group {group}: {} rows promised, {n_rows} there", metadata.num_rows());
             return Err(damaged(path, cause));
         }
-        records.append(std::mem::take(&mut texts.scan))?;
         progress.advance(metadata.compressed_size().try_into().unwrap_or(0));
     }
-    Ok((texts.spool.into_bytes()?, records))
-}
-
-/// The texts decoded so far, and what was found in this row group.
-struct Texts<'a> {
-    spool: Spool,
-    scan: Scan,
-    rules: Rules,
-    path: &'a Path,
-    config: &'a OpenConfig,
-}
-
-impl Texts<'_> {
-    fn push(&mut self, text: Option<&[u8]>, id: Option<IdHash>) -> Result<()> {
-        match self.check(text) {
-            Ok(text) => {
-                let offset = self.spool.n_bytes();
-                if let Some(max_decoded_bytes) = self.config.max_decoded_bytes
-                    && offset + size(text.len()) > max_decoded_bytes
-                {
-                    return Err(Error::TooLarge { path: self.rules.path.clone(), max_decoded_bytes });
-                }
-                let found = Found { text: 0..text.len(), n_text_bytes: text.len(), id };
-                self.scan.push(index(offset), text, found);
-                let written = self.spool.write_all(text);
-                Ok(written.map_err(|e| verbatim_store::Error::io(self.path, "write the texts of", e))?)
-            }
-            Err((cause, byte)) => {
-                self.scan.reject(&self.rules.path, byte, cause, text.map_or(0, <[u8]>::len));
-                Ok(())
-            }
-        }
-    }
-
-    fn check<'t>(&self, text: Option<&'t [u8]>) -> Result<&'t [u8], (Cause, usize)> {
-        let field = || self.rules.text_field.to_string();
-        let max_doc_bytes = self.rules.max_doc_bytes;
-        let text = text.ok_or_else(|| (Cause::NotAString { field: field(), found: "null" }, 0))?;
-        if size(text.len()) > max_doc_bytes {
-            return Err((Cause::TooLong { max_doc_bytes }, 0));
-        }
-        match std::str::from_utf8(text) {
-            Ok(_) => Ok(text),
-            Err(e) => Err((Cause::InvalidUtf8, e.valid_up_to())),
-        }
-    }
+    texts.finish()
 }
 
 /// All values of one scalar column by row; `None` for nulls. An empty list where there is no such
@@ -262,13 +212,5 @@ fn each_row<T: DataType, E>(
                 return Ok(Err(e));
             }
         }
-    }
-}
-
-fn guard<T>(path: &Path, place: &str, step: impl FnOnce() -> ParquetResult<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(damaged(path, format!("{place}: {e}"))),
-        Err(_) => Err(damaged(path, format!("{place}: damaged beyond what the parquet reader can say"))),
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
 
+mod arrow;
 mod faults;
 mod faults_streams;
 mod fixture;

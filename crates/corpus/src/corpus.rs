@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::document::{DocId, Location, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::Format;
-use crate::formats::escapes::unescape;
+use crate::formats::unescape::unescape;
 use crate::ids::{id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
@@ -35,14 +35,14 @@ impl Corpus {
     /// Finds the inputs and scans their records in parallel.
     ///
     /// An input is a file, a folder (searched recursively, in the order of the bytes of the relative
-    /// path; hidden files, links and `_verbatim` are left out), a pattern, or `-` for standard input.
+    /// path; hidden files, `_verbatim` and, unless asked for, links are left out), a pattern, or `-` for standard input.
     ///
     /// # Errors
     /// Missing or damaged inputs, a bad record ([`OnBad::Error`]: the first in input order), too many
     /// bad records ([`OnBad::Skip`]).
     pub fn open(inputs: &[PathBuf], config: &OpenConfig, progress: &dyn Progress) -> Result<Corpus> {
         config.validate()?;
-        let (sources, mut warnings) = source::find(inputs)?;
+        let (sources, mut warnings) = source::find(inputs, config)?;
         progress.stage("reading", Some(sources.iter().map(|s| s.n_bytes).sum()), "bytes");
 
         // A shard after one that failed need not be read; those before it are, so that the error
@@ -84,8 +84,11 @@ impl Corpus {
             shards.push(shard);
         }
         let n_documents = starts[starts.len() - 1];
-        check_fraction(&rejects, n_documents, config)?;
+        check_rejects(&rejects, n_documents, config)?;
         if n_documents == 0 {
+            if config.require_documents {
+                return Err(Error::NoDocuments);
+            }
             warnings.push("the input holds no documents".to_owned());
         }
         let fingerprint = fingerprint(&shards);
@@ -257,13 +260,12 @@ fn stop_at_bad((shard, mut notes): (Shard, Notes), config: &OpenConfig) -> Resul
     }
 }
 
-fn check_fraction(rejects: &[Reject], n_documents: u64, config: &OpenConfig) -> Result<()> {
+fn check_rejects(rejects: &[Reject], n_documents: u64, config: &OpenConfig) -> Result<()> {
     let n_bad = size(rejects.len());
     let n_records = n_documents + n_bad;
     match rejects.first() {
-        Some(first) if n_bad as f64 > config.max_bad_fraction * n_records as f64 => {
-            let max_bad_fraction = config.max_bad_fraction;
-            Err(Error::TooManyBad { n_bad, n_records, max_bad_fraction, first: first.clone() })
+        Some(first) if !config.max_bad.tolerates(n_bad, n_records) => {
+            Err(Error::TooManyBad { n_bad, n_records, max_bad: config.max_bad, first: first.clone() })
         }
         _ => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! Why a corpus cannot be opened or written, each case with its place and its exit code.
 
 use crate::reject::Reject;
+use crate::schema::MaxBad;
 
 /// Result of this room.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,16 +19,14 @@ pub enum Error {
     #[error("{0}; leave such records out with --on-bad skip")]
     Bad(Reject),
     /// More records were left out than is tolerated.
-    #[error(
-        "{n_bad} of {n_records} records are bad, more than the tolerated fraction of {max_bad_fraction}; the first: {first}"
-    )]
+    #[error("{n_bad} of {n_records} records are bad, more than the tolerated {max_bad}; the first: {first}")]
     TooManyBad {
         /// Records left out.
         n_bad: u64,
         /// Records in all.
         n_records: u64,
-        /// The tolerated fraction.
-        max_bad_fraction: f64,
+        /// What is tolerated.
+        max_bad: MaxBad,
         /// The first of them in input order.
         first: Reject,
     },
@@ -73,6 +72,9 @@ pub enum Error {
         /// The names that are there.
         columns: String,
     },
+    /// There is no document, and there had to be one.
+    #[error("the input holds no documents")]
+    NoDocuments,
     /// A pattern matches no file.
     #[error("{pattern}: no such file, and as a pattern it matches none")]
     NoInput {
@@ -120,6 +122,7 @@ impl Error {
             | Error::UnknownFormat { .. }
             | Error::Damaged { .. }
             | Error::TooLarge { .. }
+            | Error::NoDocuments
             | Error::NoColumn { .. } => 65,
         }
     }

@@ -4,12 +4,12 @@ pub(crate) mod arrow;
 mod arrow_column;
 pub(crate) mod arrow_rewrite;
 pub(crate) mod compressed;
-pub(crate) mod escapes;
 pub(crate) mod jsonl;
 pub(crate) mod parquet;
 pub(crate) mod parquet_rewrite;
 pub(crate) mod text;
 pub(crate) mod texts;
+pub(crate) mod unescape;
 
 use std::ffi::OsStr;
 use std::fmt;

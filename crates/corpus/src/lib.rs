@@ -31,5 +31,5 @@ pub use corpus::Corpus;
 pub use document::{DocId, Location};
 pub use error::{Error, Result};
 pub use reject::{Cause, Reject};
-pub use schema::{FieldPath, OnBad, OpenConfig, TextUnit};
+pub use schema::{FieldPath, MaxBad, OnBad, OpenConfig, Surrogates, TextUnit};
 pub use write::{Written, write_json_line, write_survivors, write_survivors_to};

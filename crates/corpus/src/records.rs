@@ -9,7 +9,7 @@ use crate::document::{Location, printable, size};
 use crate::error::Result;
 use crate::ids::IdHash;
 use crate::reject::{Cause, Reject};
-use crate::schema::{FieldPath, OpenConfig};
+use crate::schema::{FieldPath, OpenConfig, Surrogates};
 use crate::spans::{Span, SpansWriter};
 
 /// What a shard's records must keep to.
@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     pub(crate) text_field: FieldPath,
     pub(crate) id_field: Option<FieldPath>,
     pub(crate) max_doc_bytes: u64,
+    /// What half of a surrogate pair stands for, if it may be.
+    pub(crate) lone_surrogate: Option<char>,
 }
 
 impl Rules {
@@ -29,6 +31,7 @@ impl Rules {
             text_field: config.text_field.clone(),
             id_field: config.id_field.clone(),
             max_doc_bytes: config.max_doc_bytes,
+            lone_surrogate: (config.surrogates == Surrogates::Replace).then_some(char::REPLACEMENT_CHARACTER),
         }
     }
 }

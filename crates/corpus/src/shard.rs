@@ -74,13 +74,14 @@ impl Shard {
         let Source { path, name, content, .. } = source;
         let file = Arc::new(match content {
             Some(spooled) => spooled,
-            None => Bytes::open(&path)?,
+            None if config.map_files => Bytes::open(&path)?,
+            None => Bytes::read(&path)?,
         });
         let mut notes = Notes::default();
         let container = container_of(&file);
         let (mut decoded, mut damage) = (None, None);
         if container != Container::Plain {
-            let result = compressed::decode((container, &file), &path, config.max_decoded_bytes, progress)?;
+            let result = compressed::decode((container, &file), &path, config, progress)?;
             notes.warnings.extend(result.warnings);
             (decoded, damage) = (Some(result.content), result.damage);
         }

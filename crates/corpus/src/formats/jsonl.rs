@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::document::size;
-use crate::formats::escapes::Escapes;
+use crate::formats::unescape::Escapes;
 use crate::ids::IdHash;
 use crate::records::{Found, Rules, Scan};
 use crate::reject::Cause;
@@ -22,7 +22,7 @@ pub(crate) type Fault = (Cause, usize);
 /// Finds the records of `content[range]`, which starts at a line's start and ends at a line's end.
 pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
     let mut scan = Scan::default();
-    let escapes = Escapes::new();
+    let escapes = Escapes::new(rules.lone_surrogate);
     let mut start = range.start;
     while start < range.end {
         let newline = memchr::memchr(b'\n', &content[start..range.end]).map(|at| start + at);

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use verbatim_corpus::{Cause, Corpus, OpenConfig, TextUnit};
+use verbatim_corpus::{Cause, Corpus, OpenConfig, Surrogates, TextUnit, write_survivors};
 use verbatim_store::Silent;
 
 use crate::fixture::{Folder, assert_bad, assert_error, causes, open, open_bytes, skip, texts};
@@ -25,6 +25,10 @@ fn fault_01_empty_inputs_hold_no_documents_and_warn() {
     }
     let empty = Folder::new();
     assert_eq!(open(empty.path(), &standard()).unwrap().n_documents(), 0);
+    let required = OpenConfig { require_documents: true, ..standard() };
+    assert_bad(open(folder.path(), &required), &["no documents"]);
+    folder.write("a.jsonl", "{\"text\":\"a\"}\n");
+    assert_eq!(open(folder.path(), &required).unwrap().n_documents(), 1);
 }
 
 #[test]
@@ -104,6 +108,16 @@ fn fault_10_a_lone_surrogate_is_a_bad_record() {
         assert_bad(open_bytes("a.jsonl", &line, &standard()), &["a.jsonl:1:9: lone surrogate"]);
     }
     assert_eq!(texts(&open_bytes("a.jsonl", r#"{"text":"\ud83d\ude00"}"#, &standard()).unwrap()), ["😀"]);
+    // One that is asked for is a replacement character each, and the record stays as it stands.
+    let replace = OpenConfig { surrogates: Surrogates::Replace, ..standard() };
+    let line = concat!(r#"{"text":"a\ud800b\ud83d\ude00\udc00\ud83d\ud83d\ude00"}"#, "\n");
+    let folder = Folder::new();
+    let corpus = open(&folder.write("a.jsonl", line), &replace).unwrap();
+    assert_eq!(texts(&corpus), ["a\u{fffd}b\u{1f600}\u{fffd}\u{fffd}\u{1f600}"]);
+    assert_eq!(corpus.text_bytes(), texts(&corpus)[0].len() as u64);
+    let out = Folder::new();
+    write_survivors(&corpus, &[true], out.path(), &Silent).unwrap();
+    assert_eq!(fs::read_to_string(out.path().join("a.jsonl")).unwrap(), line);
     // In a member that nobody reads it does no harm.
     assert_eq!(texts(&open_bytes("a.jsonl", r#"{"x":"\ud800","text":"a"}"#, &standard()).unwrap()), ["a"]);
 }
@@ -300,6 +314,49 @@ fn fault_25_links_are_not_followed_and_one_file_is_read_once() {
 }
 
 #[test]
+fn fault_25_links_are_followed_when_asked_for_and_lead_in_no_circle() {
+    let folder = Folder::new();
+    let outside = Folder::new();
+    outside.write("out/x.jsonl", "{\"text\":\"outside\"}\n");
+    symlink(folder.path(), outside.path().join("out/back")).unwrap();
+    folder.write("sub/a.jsonl", "{\"text\":\"a\"}\n");
+    symlink(folder.path(), folder.path().join("sub/loop")).unwrap();
+    symlink(outside.path().join("out"), folder.path().join("link")).unwrap();
+    symlink("sub/a.jsonl", folder.path().join("z.jsonl")).unwrap();
+    symlink("nowhere", folder.path().join("nothing")).unwrap();
+    let follow = OpenConfig { follow_links: true, ..standard() };
+    let corpus = open(folder.path(), &follow).unwrap();
+    assert_eq!(texts(&corpus), ["outside", "a"]);
+    assert_eq!(corpus.shard_names(), ["link/x.jsonl", "sub/a.jsonl"]);
+    let warnings = corpus.warnings().join("\n");
+    for part in [
+        "link/back: a link to a folder around it",
+        "sub/loop: a link",
+        "z.jsonl: the same",
+        "ignored nothing",
+    ] {
+        assert!(warnings.contains(part), "{part} is not in {warnings}");
+    }
+    let repeat = OpenConfig { allow_repeat: true, ..follow.clone() };
+    let corpus = open(folder.path(), &repeat).unwrap();
+    assert_eq!(texts(&corpus), ["outside", "a", "a"]);
+    assert!(!corpus.warnings().iter().any(|w| w.contains("read once")));
+    // A link that promises data and leads nowhere is no input that could be left out in silence.
+    symlink("nowhere", folder.path().join("nothing.jsonl")).unwrap();
+    assert_error(open(folder.path(), &follow), 66, &["nothing.jsonl"]);
+}
+
+#[test]
+fn fault_25_a_file_with_two_names_is_read_twice_when_asked_for() {
+    let folder = Folder::new();
+    let file = folder.write("a.jsonl", "{\"text\":\"a\"}\n");
+    fs::hard_link(&file, folder.path().join("same.jsonl")).unwrap();
+    let repeat = OpenConfig { allow_repeat: true, ..standard() };
+    let corpus = open(folder.path(), &repeat).unwrap();
+    assert_eq!((texts(&corpus), corpus.warnings().len()), (vec!["a".to_owned(); 2], 0));
+}
+
+#[test]
 fn fault_26_pipes_devices_and_files_without_size_are_refused() {
     for path in ["/dev/zero", "/proc/version"] {
         assert_error(open(Path::new(path), &standard()), 66, &[path, "not a regular file"]);
@@ -353,8 +410,23 @@ fn fault_29_an_input_that_changes_is_74_and_does_not_crash() {
     assert_eq!(corpus.verify_unchanged().unwrap_err().exit_code(), 74);
     let out = Folder::new();
     let keep = vec![true; 10_000];
-    let written = verbatim_corpus::write_survivors(&corpus, &keep, out.path(), &Silent);
+    let written = write_survivors(&corpus, &keep, out.path(), &Silent);
     assert_eq!(written.unwrap_err().exit_code(), 74);
+}
+
+#[test]
+fn fault_29_a_file_that_was_read_is_not_cut_short_and_its_change_is_74() {
+    let folder = Folder::new();
+    let line = "{\"text\":\"a\"}\n".repeat(10_000);
+    let path = folder.write("a.jsonl", &line);
+    let unmapped = OpenConfig { map_files: false, ..standard() };
+    let corpus = open(&path, &unmapped).unwrap();
+    assert_eq!(corpus.fingerprint(), open(&path, &standard()).unwrap().fingerprint());
+    corpus.verify_unchanged().unwrap();
+    // With a mapping, reading on would be SIGBUS.
+    fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+    assert!(texts(&corpus).iter().all(|text| text == "a"));
+    assert_eq!(corpus.verify_unchanged().unwrap_err().exit_code(), 74);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use serde_json::Value;
-use verbatim_corpus::{Corpus, OpenConfig};
+use verbatim_corpus::{Corpus, MaxBad, OpenConfig};
 
 use crate::fixture::{Folder, open, open_bytes, skip, texts};
 
@@ -112,13 +112,18 @@ fn the_first_bad_record_stops_whatever_the_number_of_threads() {
 #[test]
 fn too_many_bad_records_are_an_error_even_when_skipping() {
     let content = "{\"text\":\"a\"}\n".repeat(98) + "bad\nbad\n";
-    let allowed = |max_bad_fraction| {
-        open_bytes("a.jsonl", &content, &OpenConfig { max_bad_fraction, ..skip() }).map(|c| c.n_documents())
-    };
-    assert_eq!(allowed(0.02).unwrap(), 98);
-    let error = allowed(0.019).unwrap_err();
-    assert_eq!(error.exit_code(), 65);
-    assert!(error.to_string().contains("2 of 100 records are bad"), "{error}");
+    let allowed =
+        |max_bad| open_bytes("a.jsonl", &content, &OpenConfig { max_bad, ..skip() }).map(|c| c.n_documents());
+    for (enough, too_few, named) in [
+        (MaxBad::Fraction(0.02), MaxBad::Fraction(0.019), "the tolerated fraction of 0.019"),
+        (MaxBad::Records(2), MaxBad::Records(1), "the tolerated number of 1"),
+    ] {
+        assert_eq!(allowed(enough).unwrap(), 98);
+        let error = allowed(too_few).unwrap_err();
+        assert_eq!(error.exit_code(), 65);
+        let message = error.to_string();
+        assert!(message.contains("2 of 100 records are bad") && message.contains(named), "{message}");
+    }
 }
 
 #[test]

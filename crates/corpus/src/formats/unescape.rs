@@ -15,8 +15,8 @@ pub(crate) struct Escapes {
 }
 
 impl Escapes {
-    pub(crate) fn new() -> Escapes {
-        Escapes { doubled: Finder::new(r"\\"), unicode: Finder::new(r"\u"), lone_surrogate: None }
+    pub(crate) fn new(lone_surrogate: Option<char>) -> Escapes {
+        Escapes { doubled: Finder::new(r"\\"), unicode: Finder::new(r"\u"), lone_surrogate }
     }
 
     /// The length of a raw JSON string when decoded; `None` where an escape is half of a surrogate pair and may not be.
@@ -191,8 +191,10 @@ mod tests {
             let mut text = b"left over".to_vec();
             prop_assert!(unescape(raw.as_bytes(), &mut text));
             prop_assert_eq!(std::str::from_utf8(&text).unwrap(), &expected);
-            let len = Escapes::new().decoded_len(raw.as_bytes());
+            let len = Escapes::new(None).decoded_len(raw.as_bytes());
             prop_assert_eq!(len, (!has_lone_surrogate).then_some(expected.len()));
+            let len = Escapes::new(Some(char::REPLACEMENT_CHARACTER)).decoded_len(raw.as_bytes());
+            prop_assert_eq!(len, Some(expected.len()));
         }
 
         #[test]
@@ -202,7 +204,7 @@ mod tests {
             if unescape(&raw, &mut text) {
                 prop_assert!(text.len() <= raw.len());
             }
-            Escapes::new().decoded_len(&raw);
+            Escapes::new(None).decoded_len(&raw);
         }
     }
 

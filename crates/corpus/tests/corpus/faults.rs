@@ -1,11 +1,12 @@
 //! Section A of the fault matrix: files, folders and records. The number is the row of the matrix.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use verbatim_corpus::{Cause, Corpus, OpenConfig, Surrogates, TextUnit, write_survivors};
+use verbatim_corpus::{Cause, Corpus, OpenConfig, Surrogates, TextUnit, write_survivors, write_survivors_to};
 use verbatim_store::Silent;
 
 use crate::fixture::{Folder, assert_bad, assert_error, causes, open, open_bytes, skip, texts};
@@ -215,6 +216,35 @@ fn fault_17_a_large_document_is_read_when_the_cap_is_raised() {
     assert!(matches!(corpus.text(corpus.ids().next().unwrap()), std::borrow::Cow::Borrowed(_)));
 }
 
+/// Runs itself as a child process that may hold three times the document in memory of its own; a mapped file is not.
+#[test]
+fn fault_17_a_document_of_a_gibibyte_takes_at_most_three_times_its_memory() {
+    const CHILD: &str = "VERBATIM_CORPUS_TEST_GIBIBYTE";
+    const N_BYTES: u64 = 1 << 30;
+    if let Some(path) = std::env::var_os(CHILD) {
+        let config = OpenConfig { max_doc_bytes: 2 * N_BYTES, ..standard() };
+        let corpus = open(Path::new(&path), &config).unwrap();
+        let id = corpus.ids().next().unwrap();
+        assert_eq!(corpus.text_bytes(), N_BYTES + 1);
+        assert_eq!(corpus.text_str_in(id, &mut String::new()).len() as u64, N_BYTES + 1);
+        let written = write_survivors_to(&corpus, &[true], &mut std::io::sink()).unwrap();
+        return assert_eq!(written.n_bytes, corpus.record_bytes());
+    }
+    let folder = Folder::new();
+    let path = folder.write("a.jsonl", "{\"text\":\"\\n");
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    std::io::copy(&mut std::io::repeat(b'a').take(N_BYTES), &mut file).unwrap();
+    file.write_all(b"\"}\n").unwrap();
+    let child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -d \"$1\" && shift && exec \"$@\"", "sh", &(3 * N_BYTES / 1024).to_string()])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::fault_17_a_document_of_a_gibibyte_takes_at_most_three_times_its_memory"])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+}
+
 #[test]
 fn fault_24_folders_give_known_suffixes_sorted_by_bytes_of_the_path() {
     let folder = Folder::new();
@@ -401,7 +431,6 @@ fn fault_29_an_input_that_changes_is_74_and_does_not_crash() {
     let path = folder.write("a.jsonl", &line);
     let corpus = open(&path, &standard()).unwrap();
     corpus.verify_unchanged().unwrap();
-    use std::io::{Seek, SeekFrom, Write};
     let mut file = fs::File::options().write(true).open(&path).unwrap();
     file.seek(SeekFrom::Start(9)).unwrap();
     file.write_all(b"\xff\xff\xff\\ud800").unwrap();
@@ -431,7 +460,6 @@ fn fault_29_a_file_that_was_read_is_not_cut_short_and_its_change_is_74() {
 
 #[test]
 fn fault_31_records_behind_4_gib_are_found() {
-    use std::io::{Seek, SeekFrom, Write};
     let folder = Folder::new();
     let path = folder.write("a.jsonl", "{\"text\":\"a\"}\n");
     let mut file = fs::File::options().write(true).open(&path).unwrap();

@@ -11,4 +11,6 @@ mod harness;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod tidy;

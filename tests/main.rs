@@ -19,6 +19,8 @@ mod lines;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod tidy;

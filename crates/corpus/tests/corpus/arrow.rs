@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, LargeStringArray,
@@ -18,7 +19,7 @@ use arrow_schema::{DataType, Field, Fields, Schema};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use proptest::prelude::*;
-use verbatim_corpus::{OnBad, OpenConfig, write_survivors};
+use verbatim_corpus::{DocId, OnBad, OpenConfig, Selection, Stretch, write_survivors};
 use verbatim_store::Silent;
 
 use crate::fixture::{Folder, assert_bad, causes, gzip, open, open_bytes, skip, texts};
@@ -215,6 +216,52 @@ fn survivors_have_equal_schema_values_and_metadata() {
             assert_eq!(after.schema(), before.schema());
             assert!(after == filter_record_batch(&before, &rows).unwrap());
             assert_eq!(metadata_after, metadata);
+        }
+    }
+}
+
+#[test]
+fn texts_lose_stretches_and_all_else_is_equal() {
+    for content in [file(None), stream(Some(CompressionType::ZSTD))] {
+        let folder = Folder::new();
+        let path = folder.write("a.arrow", &content);
+        let rows = expected_rows();
+        let keep: Vec<bool> = rows.iter().map(|row| row % 4 > 0).collect();
+        // The batch in the middle stays as it is.
+        let is_cut = |row: usize| !(70..90).contains(&row) && row % 3 == 0;
+        let docs = (0_u64..).zip(rows.iter().zip(&keep)).filter(|(_, (row, keep))| **keep && is_cut(**row));
+        let cuts: Vec<Stretch> = docs.map(|(doc, _)| Stretch { doc: DocId(doc), start: 1, end: 5 }).collect();
+        let kept: Vec<usize> =
+            rows.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| *row).collect();
+        let marks: BooleanArray = (0..160).map(|row| Some(kept.contains(&row))).collect();
+        let (before, _) = read_back(&content);
+        let expected = filter_record_batch(&before, &marks).unwrap();
+        let selection = Selection { keep: &keep, cuts: &cuts, fields: None };
+        for field in TEXT_FIELDS {
+            let corpus = open(&path, &with_text(field)).unwrap();
+            let out = Folder::new();
+            let written = write_survivors(&corpus, selection, out.path(), &Silent);
+            if field == "word" {
+                let error = written.unwrap_err();
+                assert_eq!(error.exit_code(), 65);
+                assert!(error.to_string().contains("`word`, a dictionary"), "{error}");
+                continue;
+            }
+            let (found, _) = read_back(&fs::read(out.path().join("a.arrow")).unwrap());
+            assert_eq!(found.schema(), expected.schema());
+            for (i, column) in before.schema().fields().iter().enumerate() {
+                let is_text = field.split('.').next() == Some(column.name());
+                assert_eq!(found.column(i) == expected.column(i), !is_text, "{field}: {}", column.name());
+            }
+            if field == "meta.text" {
+                let scores = |batch: &RecordBatch| batch["meta"].as_struct().column(1).clone();
+                assert_eq!(&scores(&found), &scores(&expected));
+            }
+            let again = open(out.path(), &with_text(field)).unwrap();
+            let cut = |row: usize| text_of(row).replacen(if is_cut(row) { "ext " } else { "" }, "", 1);
+            assert_eq!(texts(&again), kept.iter().map(|&row| cut(row)).collect::<Vec<_>>());
+            let n_bytes = again.record_bytes();
+            assert_eq!((cuts.len() > 20, written.unwrap().n_bytes), (true, n_bytes));
         }
     }
 }

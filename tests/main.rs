@@ -21,6 +21,8 @@ mod lines;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod tidy;

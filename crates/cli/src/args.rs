@@ -18,7 +18,7 @@ pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K}
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
-use values::{fraction, size};
+use values::{max_bad, size};
 
 const EXIT_CODES: &str = "Exit codes:
   0 done · 1 a check did not pass · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
@@ -175,15 +175,55 @@ pub(crate) struct Reading {
     /// `_verbatim/rejects.jsonl`)
     #[arg(long, value_enum, default_value_t = OnBad::Error, help_heading = "Reading")]
     pub(crate) on_bad: OnBad,
-    /// With `--on-bad skip`, the share of bad records above which the run stops all the same
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = fraction, help_heading = "Reading")]
-    pub(crate) max_bad: f64,
+    /// With `--on-bad skip`, the bad records above which the run stops all the same: a share of all records such as
+    /// 0.01, or, written without a point, their number
+    #[arg(long, value_name = "SHARE|N", default_value = "0.01", value_parser = max_bad, help_heading = "Reading")]
+    pub(crate) max_bad: MaxBad,
+    /// What half of a surrogate pair in a JSON text (a lone `\\ud800`) is: a bad record, or U+FFFD in the text. The
+    /// record is written back with its own bytes either way
+    #[arg(long, value_enum, default_value_t = Surrogates::Error, help_heading = "Reading")]
+    pub(crate) surrogates: Surrogates,
     /// Largest document, in bytes; a larger one is a bad record (suffixes KiB, MiB, GiB)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size, help_heading = "Reading")]
     pub(crate) max_doc_bytes: u64,
     /// Stop when a compressed file unpacks to more than this
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Reading")]
     pub(crate) max_decompressed: Option<u64>,
+    /// Largest window of a zstd file, as a power of two: files of `zstd --long=N` need N, and 2^N bytes of memory
+    #[arg(long, value_name = "N", default_value_t = 27, value_parser = clap::value_parser!(u32).range(10..=31), help_heading = "Reading")]
+    pub(crate) zstd_window_log: u32,
+    /// Follow links within folders. A link that leads back to a folder around it is passed over with a warning
+    #[arg(long, help_heading = "Reading")]
+    pub(crate) follow: bool,
+    /// Read a file again that was an input before under another name (a hard link, or a link that is followed);
+    /// default is to read it once and warn
+    #[arg(long, help_heading = "Reading")]
+    pub(crate) allow_repeat: bool,
+    /// Fail where the input holds no documents
+    #[arg(long, help_heading = "Reading")]
+    pub(crate) require_docs: bool,
+    /// Read files into memory instead of mapping them: for file systems that cannot map, and for inputs that another
+    /// program may cut short. Takes as much memory as the input has bytes
+    #[arg(long, help_heading = "Reading")]
+    pub(crate) no_mmap: bool,
+}
+
+/// How many bad records are left out before the run stops.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum MaxBad {
+    /// A share of all records.
+    Share(f64),
+    /// A number.
+    Records(u64),
+}
+
+/// What half of a surrogate pair in a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Surrogates {
+    /// A bad record.
+    Error,
+    /// U+FFFD in the text.
+    Replace,
 }
 
 /// What a .txt file holds.

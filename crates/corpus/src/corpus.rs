@@ -8,14 +8,16 @@ use rayon::prelude::*;
 use verbatim_store::Progress;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::document::{DocId, Location, Span, index, printable, size};
+use crate::document::{DocId, Location, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::Format;
+use crate::formats::unescape::unescape;
 use crate::ids::{id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
 use crate::shard::{Notes, Shard};
 use crate::source;
+use crate::spans::Span;
 
 /// A corpus that is open: every record is found and checked, no text is in memory.
 #[derive(Debug)]
@@ -33,14 +35,14 @@ impl Corpus {
     /// Finds the inputs and scans their records in parallel.
     ///
     /// An input is a file, a folder (searched recursively, in the order of the bytes of the relative
-    /// path; hidden files, links and `_verbatim` are left out), a pattern, or `-` for standard input.
+    /// path; hidden files, `_verbatim` and, unless asked for, links are left out), a pattern, or `-` for standard input.
     ///
     /// # Errors
     /// Missing or damaged inputs, a bad record ([`OnBad::Error`]: the first in input order), too many
     /// bad records ([`OnBad::Skip`]).
     pub fn open(inputs: &[PathBuf], config: &OpenConfig, progress: &dyn Progress) -> Result<Corpus> {
         config.validate()?;
-        let (sources, mut warnings) = source::find(inputs)?;
+        let (sources, mut warnings) = source::find(inputs, config)?;
         progress.stage("reading", Some(sources.iter().map(|s| s.n_bytes).sum()), "bytes");
 
         // A shard after one that failed need not be read; those before it are, so that the error
@@ -63,24 +65,36 @@ impl Corpus {
             .collect();
 
         let mut shards = Vec::with_capacity(opened.len());
-        let mut rejects = Vec::new();
+        let (mut rejects, mut ids) = (Vec::new(), Vec::new());
         let mut starts = vec![0];
         for shard in opened.into_iter().map_while(|shard| shard) {
             let (shard, notes) = shard?;
             rejects.extend(notes.rejects);
             warnings.extend(notes.warnings);
-            starts.push(starts[starts.len() - 1] + size(shard.spans.len()));
+            let start = starts[starts.len() - 1];
+            let mut shard_ids = notes.ids;
+            shard_ids.iter_mut().for_each(|(_, document)| *document += start);
+            // The first is taken as it is: often it is the only one, and large.
+            if ids.is_empty() {
+                ids = shard_ids
+            } else {
+                ids.append(&mut shard_ids)
+            }
+            starts.push(start + size(shard.spans.len()));
             shards.push(shard);
         }
         let n_documents = starts[starts.len() - 1];
-        check_fraction(&rejects, n_documents, config)?;
+        check_rejects(&rejects, n_documents, config)?;
         if n_documents == 0 {
+            if config.require_documents {
+                return Err(Error::NoDocuments);
+            }
             warnings.push("the input holds no documents".to_owned());
         }
         let fingerprint = fingerprint(&shards);
         let id_field = config.id_field.clone();
         let mut corpus = Corpus { shards, starts, id_field, rejects, warnings, fingerprint };
-        let repeated = config.id_field.as_ref().and_then(|field| repeated(&corpus, field));
+        let repeated = config.id_field.as_ref().and_then(|field| repeated(&corpus, field, ids));
         corpus.warnings.extend(repeated);
         Ok(corpus)
     }
@@ -97,7 +111,7 @@ impl Corpus {
 
     /// Bytes of all records together, without line ends.
     pub fn record_bytes(&self) -> u64 {
-        self.ids().map(|id| size(self.record(id).len())).sum()
+        self.shards.iter().map(|shard| shard.n_record_bytes).sum()
     }
 
     /// All documents in order.
@@ -118,25 +132,38 @@ impl Corpus {
     pub fn text_str(&self, id: DocId) -> Cow<'_, str> {
         match self.text(id) {
             Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
-            Cow::Owned(bytes) => Cow::Owned(match String::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-            }),
+            Cow::Owned(bytes) => Cow::Owned(lossy(bytes)),
         }
     }
 
-    /// The text of a document as [`Corpus::text_str`] gives it, in memory of the caller's.
+    /// The same string as [`text_str`](Self::text_str), in `buffer` where it does not stand in the input as it is; for
+    /// loops over many documents, which can then do without an allocation for each.
     pub fn text_str_in<'a>(&'a self, id: DocId, buffer: &'a mut String) -> &'a str {
-        *buffer = self.text_str(id).into_owned();
+        let (raw, has_escapes) = self.raw_text(id);
+        if has_escapes {
+            let mut bytes = std::mem::take(buffer).into_bytes();
+            if unescape(raw, &mut bytes) {
+                *buffer = lossy(bytes);
+                return buffer;
+            }
+        }
+        if let Ok(text) = simdutf8::basic::from_utf8(raw) {
+            return text;
+        }
+        buffer.clear();
+        for chunk in raw.utf8_chunks() {
+            buffer.push_str(chunk.valid());
+            buffer.extend((!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER));
+        }
         buffer
     }
 
     /// The record of a document as it stands in the input, without its line end: a JSON object, a
-    /// line, a whole text file; for parquet the text alone.
+    /// line, a whole text file; for parquet and Arrow the text alone.
     pub fn record(&self, id: DocId) -> &[u8] {
         let (shard, span) = self.locate(id);
         match shard.format {
-            Format::Parquet => span.raw_text(shard.content()),
+            Format::Parquet | Format::Arrow => span.raw_text(shard.content()),
             Format::Jsonl | Format::Text(_) => span.record(shard.content()),
         }
     }
@@ -145,19 +172,19 @@ impl Corpus {
     pub fn label(&self, id: DocId) -> String {
         let value = self.id_field.as_ref().and_then(|path| self.field(id, path));
         value.and_then(id_of).unwrap_or_else(|| {
-            let (shard, local) = self.shard_of(id);
-            format!("{}:{}", printable(&shard.name), shard.lines.line_of(local))
+            let (shard, span) = self.locate(id);
+            format!("{}:{}", printable(&shard.name), span.line)
         })
     }
 
     /// Where the record of a document begins.
     pub fn location(&self, id: DocId) -> Location {
-        let (shard, local) = self.shard_of(id);
+        let (shard, span) = self.locate(id);
         let byte = match shard.format {
-            Format::Parquet => 0,
-            Format::Jsonl | Format::Text(_) => shard.spans[index(local)].offset,
+            Format::Parquet | Format::Arrow => 0,
+            Format::Jsonl | Format::Text(_) => span.offset,
         };
-        Location { path: printable(&shard.path), line: shard.lines.line_of(local), byte }
+        Location { path: printable(&shard.path), line: span.line, byte }
     }
 
     /// A field of a document's record; `None` where the record does not have it exactly once.
@@ -216,10 +243,21 @@ impl Corpus {
         (&self.shards[i], id.0 - self.starts[i])
     }
 
-    fn locate(&self, id: DocId) -> (&Shard, &Span) {
+    fn locate(&self, id: DocId) -> (&Shard, Span) {
         let (shard, local) = self.shard_of(id);
-        (shard, &shard.spans[index(local)])
+        (shard, shard.span(local))
     }
+
+    /// The text as it stands in the shard's content, and whether that is other than the text.
+    fn raw_text(&self, id: DocId) -> (&[u8], bool) {
+        let (shard, span) = self.locate(id);
+        let raw = span.raw_text(shard.content());
+        (raw, shard.format == Format::Jsonl && memchr::memchr(b'\\', raw).is_some())
+    }
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
 fn stop_at_bad((shard, mut notes): (Shard, Notes), config: &OpenConfig) -> Result<(Shard, Notes)> {
@@ -229,13 +267,12 @@ fn stop_at_bad((shard, mut notes): (Shard, Notes), config: &OpenConfig) -> Resul
     }
 }
 
-fn check_fraction(rejects: &[Reject], n_documents: u64, config: &OpenConfig) -> Result<()> {
+fn check_rejects(rejects: &[Reject], n_documents: u64, config: &OpenConfig) -> Result<()> {
     let n_bad = size(rejects.len());
     let n_records = n_documents + n_bad;
     match rejects.first() {
-        Some(first) if n_bad as f64 > config.max_bad_fraction * n_records as f64 => {
-            let max_bad_fraction = config.max_bad_fraction;
-            Err(Error::TooManyBad { n_bad, n_records, max_bad_fraction, first: first.clone() })
+        Some(first) if !config.max_bad.tolerates(n_bad, n_records) => {
+            Err(Error::TooManyBad { n_bad, n_records, max_bad: config.max_bad, first: first.clone() })
         }
         _ => Ok(()),
     }

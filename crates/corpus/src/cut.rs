@@ -10,7 +10,8 @@ use crate::corpus::Corpus;
 use crate::document::{DocId, index, printable, size};
 use crate::error::{Error, Result};
 use crate::fields::NewFields;
-use crate::formats::{Format, escapes, jsonl};
+use crate::formats::unescape::unescape;
+use crate::formats::{Format, escapes};
 use crate::shard::Shard;
 
 /// A stretch of a document's text, in bytes of the decoded text.
@@ -88,7 +89,7 @@ impl Corpus {
     /// When the range is not one of [`Corpus::raw_offsets`].
     pub fn text_in(&self, id: DocId, raw: Range<usize>) -> Cow<'_, [u8]> {
         let (shard, local) = self.shard_of(id);
-        shard.decode(&shard.spans[index(local)].raw_text(shard.content())[raw])
+        shard.decode(&shard.span(local).raw_text(shard.content())[raw])
     }
 
     /// The bytes that a document's record loses by these cuts, which are all of that document.
@@ -113,17 +114,13 @@ impl Shard {
     /// JSON texts were checked at opening. One can only fail now if the file was changed since, which
     /// `verify_unchanged` reports before anything is committed.
     pub(crate) fn decode<'a>(&self, raw: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.format != Format::Jsonl {
-            return Cow::Borrowed(raw);
-        }
-        match std::str::from_utf8(raw).ok().and_then(jsonl::decode) {
-            Some(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
-            Some(Cow::Borrowed(_)) | None => Cow::Borrowed(raw),
-        }
+        let has_escapes = self.format == Format::Jsonl && memchr::memchr(b'\\', raw).is_some();
+        let mut text = Vec::new();
+        if has_escapes && unescape(raw, &mut text) { Cow::Owned(text) } else { Cow::Borrowed(raw) }
     }
 
     fn raw_offsets(&self, local: u64, offsets: impl IntoIterator<Item = u64>) -> Option<Vec<usize>> {
-        let raw = self.spans[index(local)].raw_text(self.content());
+        let raw = self.span(local).raw_text(self.content());
         match (self.format, std::str::from_utf8(raw)) {
             (Format::Jsonl, text) => escapes::raw_offsets(text.ok()?, offsets),
             (_, text) => {
@@ -143,16 +140,16 @@ impl Shard {
             return Ok(Vec::new());
         }
         let offsets = self.raw_offsets(local, cuts.iter().flat_map(|cut| [cut.start, cut.end]));
-        let offsets = offsets
-            .ok_or_else(|| Error::Cut { path: printable(&self.path), line: self.lines.line_of(local) })?;
+        let offsets =
+            offsets.ok_or_else(|| Error::Cut { path: printable(&self.path), line: self.span(local).line })?;
         Ok(offsets.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect())
     }
 
-    /// What is left of a document's record, or of its text in parquet.
+    /// What is left of a document's record, or of its text in a file of columns.
     pub(crate) fn pieces(&self, local: u64, cuts: &[Stretch]) -> Result<Vec<&[u8]>> {
-        let span = &self.spans[index(local)];
+        let span = self.span(local);
         let (whole, text_start) = match self.format {
-            Format::Parquet => (span.raw_text(self.content()), 0),
+            Format::Parquet | Format::Arrow => (span.raw_text(self.content()), 0),
             Format::Jsonl | Format::Text(_) => (span.record(self.content()), span.text_start as usize),
         };
         let mut pieces = Vec::with_capacity(cuts.len() + 1);

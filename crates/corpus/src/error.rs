@@ -2,6 +2,7 @@
 
 use crate::document::Location;
 use crate::reject::Reject;
+use crate::schema::MaxBad;
 
 /// Result of this room.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -19,16 +20,14 @@ pub enum Error {
     #[error("{0}; leave such records out with --on-bad skip")]
     Bad(Reject),
     /// More records were left out than is tolerated.
-    #[error(
-        "{n_bad} of {n_records} records are bad, more than the tolerated fraction of {max_bad_fraction}; the first: {first}"
-    )]
+    #[error("{n_bad} of {n_records} records are bad, more than the tolerated {max_bad}; the first: {first}")]
     TooManyBad {
         /// Records left out.
         n_bad: u64,
         /// Records in all.
         n_records: u64,
-        /// The tolerated fraction.
-        max_bad_fraction: f64,
+        /// What is tolerated.
+        max_bad: MaxBad,
         /// The first of them in input order.
         first: Reject,
     },
@@ -39,12 +38,14 @@ pub enum Error {
         path: String,
     },
     /// Neither the name nor the content of an input says what it is.
-    #[error("{path}: unknown format; name it .jsonl, .parquet or .txt (with .gz or .zst if compressed)")]
+    #[error(
+        "{path}: unknown format; name it .jsonl, .parquet, .arrow or .txt (with .gz or .zst if compressed)"
+    )]
     UnknownFormat {
         /// The input.
         path: String,
     },
-    /// A compressed stream or a parquet file is damaged or of an unsupported kind.
+    /// A compressed stream or a file of columns is damaged or of an unsupported kind.
     #[error("{path}: {cause}")]
     Damaged {
         /// The input.
@@ -62,7 +63,7 @@ pub enum Error {
         /// The limit.
         max_decoded_bytes: u64,
     },
-    /// A parquet file has no usable text column of that name.
+    /// A file of columns has no usable text column of that name.
     #[error("{path}: no text column `{field}` (columns: {columns}); set --text-field")]
     NoColumn {
         /// The input.
@@ -72,6 +73,9 @@ pub enum Error {
         /// The names that are there.
         columns: String,
     },
+    /// There is no document, and there had to be one.
+    #[error("the input holds no documents")]
+    NoDocuments,
     /// A pattern matches no file.
     #[error("{pattern}: no such file, and as a pattern it matches none")]
     NoInput {
@@ -124,8 +128,16 @@ pub enum Error {
     Cut {
         /// The input.
         path: String,
-        /// The line, or the row of a parquet file.
+        /// The line, or the row of a file of columns.
         line: u64,
+    },
+    /// A text that is to be cut is in a dictionary, which other rows share.
+    #[error("{path}: cannot cut texts in column `{field}`, a dictionary; write it as plain strings first")]
+    CutDictionary {
+        /// The input.
+        path: String,
+        /// The column.
+        field: String,
     },
 }
 
@@ -146,9 +158,11 @@ impl Error {
             | Error::UnknownFormat { .. }
             | Error::Damaged { .. }
             | Error::TooLarge { .. }
+            | Error::NoDocuments
             | Error::NoColumn { .. }
             | Error::FieldExists { .. }
-            | Error::Cut { .. } => 65,
+            | Error::Cut { .. }
+            | Error::CutDictionary { .. } => 65,
         }
     }
 }

@@ -70,8 +70,9 @@ fn check(corpus: &Corpus, name: &str) -> Result<()> {
             return Err(Error::NewField { name: name.to_owned(), cause });
         }
         let content = shard.content();
-        let taken =
-            shard.spans.par_iter().position_first(|span| jsonl::has_member(span.record(content), name));
+        let taken = (0..shard.spans.len())
+            .into_par_iter()
+            .position_first(|local| jsonl::has_member(shard.spans.get(local).record(content), name));
         if let Some(local) = taken {
             let location = corpus.location(DocId(first + crate::document::size(local)));
             return Err(Error::FieldExists { location, name: name.to_owned() });

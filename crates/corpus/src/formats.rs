@@ -1,5 +1,8 @@
 //! What kind of file an input is, by its first bytes as well as by its name.
 
+pub(crate) mod arrow;
+mod arrow_column;
+pub(crate) mod arrow_rewrite;
 pub(crate) mod compressed;
 pub(crate) mod encode;
 pub(crate) mod escapes;
@@ -7,9 +10,13 @@ pub(crate) mod jsonl;
 pub(crate) mod parquet;
 pub(crate) mod parquet_rewrite;
 pub(crate) mod text;
+pub(crate) mod texts;
+pub(crate) mod unescape;
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::document::printable;
@@ -29,7 +36,15 @@ pub(crate) enum Container {
 pub(crate) enum Format {
     Jsonl,
     Parquet,
+    Arrow,
     Text(TextUnit),
+}
+
+impl Format {
+    /// True where texts are columns of a file that must be decoded, and a line is a row.
+    pub(crate) fn has_columns(self) -> bool {
+        matches!(self, Format::Parquet | Format::Arrow)
+    }
 }
 
 /// What a file name promises.
@@ -46,6 +61,7 @@ pub(crate) enum Named {
     /// `.json`: JSON lines in many data sets, but something else in most folders.
     Json,
     Parquet,
+    Arrow,
     Text,
 }
 
@@ -55,6 +71,8 @@ const ZSTD_MAGIC: &[u8] = b"\x28\xb5\x2f\xfd";
 /// The last three bytes of a zstd skippable frame's magic; the first is 0x50 to 0x5f.
 const ZSTD_SKIPPABLE_MAGIC: &[u8] = b"\x2a\x4d\x18";
 const PARQUET_MAGIC: &[u8] = b"PAR1";
+/// The first bytes of version 1 of Feather, which came before Arrow's own file format.
+const FEATHER_1_MAGIC: &[u8] = b"FEA1";
 
 /// Reads the suffixes of a file name, such as `.jsonl.gz`.
 pub(crate) fn promise(path: &Path) -> Promise {
@@ -72,6 +90,7 @@ pub(crate) fn promise(path: &Path) -> Promise {
         Some(b"jsonl" | b"ndjson") => Some(Named::Jsonl),
         Some(b"json") => Some(Named::Json),
         Some(b"parquet") => Some(Named::Parquet),
+        Some(b"arrow" | b"feather" | b"ipc") => Some(Named::Arrow),
         Some(b"txt") => Some(Named::Text),
         _ => None,
     };
@@ -82,7 +101,7 @@ impl Promise {
     /// True for names that stand for data when found in a folder.
     pub(crate) fn is_data_in_a_folder(self) -> bool {
         match self.format {
-            Some(Named::Jsonl | Named::Parquet | Named::Text) => true,
+            Some(Named::Jsonl | Named::Parquet | Named::Arrow | Named::Text) => true,
             // `shard.json.gz` is data (C4); `dataset_info.json` is not.
             Some(Named::Json) => self.container != Container::Plain,
             None => false,
@@ -113,18 +132,39 @@ pub(crate) fn format_of(content: &[u8], path: &Path, text_unit: TextUnit) -> Res
     if content.starts_with(PARQUET_MAGIC) {
         return Ok(Format::Parquet);
     }
+    if content.starts_with(arrow::FILE_MAGIC) || content.starts_with(arrow::CONTINUATION) {
+        return Ok(Format::Arrow);
+    }
+    if content.starts_with(FEATHER_1_MAGIC) {
+        return Err(damaged(path, "version 1 of Feather; write it again as version 2"));
+    }
     match promise(path).format {
         Some(Named::Text) => Ok(Format::Text(text_unit)),
         Some(Named::Jsonl | Named::Json) => Ok(Format::Jsonl),
         Some(Named::Parquet) if content.is_empty() => Err(damaged(path, "empty, not a parquet file")),
+        Some(Named::Arrow) if content.is_empty() => Err(damaged(path, "empty, not an Arrow file")),
         _ if starts_like_jsonl(content) => Ok(Format::Jsonl),
         Some(Named::Parquet) => Err(damaged(path, "not a parquet file")),
+        Some(Named::Arrow) => Err(damaged(path, "not an Arrow file or stream")),
         None => Err(Error::UnknownFormat { path: printable(path) }),
     }
 }
 
 pub(crate) fn damaged(path: &Path, cause: impl Into<String>) -> Error {
     Error::Damaged { path: printable(path), cause: cause.into() }
+}
+
+/// Runs a step of a reader that may panic on damaged files, turning its errors and panics into ours.
+pub(crate) fn guard<T, E: fmt::Display>(
+    path: &Path,
+    place: &str,
+    step: impl FnOnce() -> Result<T, E>,
+) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => Err(damaged(path, format!("{place}: {e}"))),
+        Err(_) => Err(damaged(path, format!("{place}: damaged beyond what the reader can say"))),
+    }
 }
 
 /// True when the first byte that is not white space opens an object, or there is none.

@@ -1,19 +1,48 @@
 //! Ids that a person's data gives to more than one document.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use rayon::prelude::*;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::corpus::Corpus;
-use crate::document::{DocId, printable, size};
-use crate::formats::{Format, jsonl, parquet};
+use crate::document::{DocId, printable};
 use crate::schema::FieldPath;
-use crate::shard::Shard;
 
 /// How many characters of an id a warning shows; the field that was named may hold whole texts.
 const N_SHOWN: usize = 80;
+
+/// The hash of an id. Equal ids have equal hashes; the reverse is for [`repeated`] to confirm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IdHash(NonZeroU64);
+
+impl IdHash {
+    /// The hash of the id that a field's value is, if it can be one; an empty one is none.
+    pub(crate) fn of(value: Value) -> Option<IdHash> {
+        id_of(value).and_then(|id| IdHash::of_text(&id))
+    }
+
+    /// The same of a value that is still JSON.
+    pub(crate) fn of_json(json: &str) -> Option<IdHash> {
+        let quoted = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        match (quoted, json.as_bytes()[0]) {
+            (Some(id), _) if !id.contains('\\') => IdHash::of_text(id),
+            // Longer ones may not fit 64 bits, and are then written in another way.
+            (None, b'0'..=b'9') if json.len() < 20 && json.bytes().all(|b| b.is_ascii_digit()) => {
+                IdHash::of_text(json)
+            }
+            (Some(_), _) | (None, b'-' | b'0'..=b'9') => serde_json::from_str(json).ok().and_then(IdHash::of),
+            _ => None,
+        }
+    }
+
+    fn of_text(id: &str) -> Option<IdHash> {
+        let hash = NonZeroU64::new(xxh3_64(id.as_bytes())).unwrap_or(NonZeroU64::MIN);
+        (!id.is_empty()).then_some(IdHash(hash))
+    }
+}
 
 /// The id that a field's value is, if it can be one.
 pub(crate) fn id_of(value: Value) -> Option<String> {
@@ -26,59 +55,64 @@ pub(crate) fn id_of(value: Value) -> Option<String> {
 
 /// The warning for ids that stand more than once; none for records without an id or with an empty one.
 ///
-/// Ids are compared by their hashes, 16 bytes a document, and then, where hashes are equal, themselves.
-pub(crate) fn repeated(corpus: &Corpus, field: &FieldPath) -> Option<String> {
-    let mut hashes: Vec<(u64, u64)> =
-        corpus.shards().flat_map(|(start, shard)| shard_hashes(shard, start, field)).collect();
-    hashes.par_sort_unstable();
-    let groups: Vec<&[(u64, u64)]> =
-        hashes.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1).collect();
-    let firsts: Vec<(u64, String)> =
-        groups.into_par_iter().flat_map_iter(|group| confirmed(corpus, field, group)).collect();
-    let (doc, id) = firsts.iter().min()?;
+/// `ids` are 16 bytes for each document that has one, in any order. Where hashes are equal, the ids themselves are
+/// compared.
+pub(crate) fn repeated(corpus: &Corpus, field: &FieldPath, mut ids: Vec<(IdHash, u64)>) -> Option<String> {
+    ids.par_sort_unstable();
+    let groups: Vec<&[(IdHash, u64)]> =
+        ids.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1).collect();
+    let (n, first) = groups
+        .into_par_iter()
+        .map(|group| confirmed(corpus, field, group))
+        .reduce(|| (0, None), |a, b| (a.0 + b.0, a.1.into_iter().chain(b.1).min()));
+    let (doc, id) = first?;
     let shown: String = id.chars().take(N_SHOWN).collect();
     let cut = if shown.len() < id.len() { "…" } else { "" };
-    let place = corpus.location(DocId(*doc));
-    let what = match firsts.len() {
+    let place = corpus.location(DocId(doc));
+    let what = match n {
         1 => "1 id stands more than once:".to_owned(),
         n => format!("{n} ids stand more than once, the first:"),
     };
     Some(format!("{what} {}{cut} at {}:{}", printable(shown), place.path, place.line))
 }
 
-/// The ids among documents of one hash that stand more than once, each with its first document.
-fn confirmed(corpus: &Corpus, field: &FieldPath, group: &[(u64, u64)]) -> Vec<(u64, String)> {
+/// How many ids among documents of one hash stand more than once, and the first with its first document.
+fn confirmed(corpus: &Corpus, field: &FieldPath, group: &[(IdHash, u64)]) -> (u64, Option<(u64, String)>) {
     let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for &(_, doc) in group {
         if let Some(id) = corpus.field(DocId(doc), field).and_then(id_of) {
             found.entry(id).or_insert((doc, 0)).1 += 1;
         }
     }
-    found.into_iter().filter(|(_, (_, n))| *n > 1).map(|(id, (doc, _))| (doc, id)).collect()
+    let repeated = found.into_iter().filter(|(_, (_, n))| *n > 1).map(|(id, (doc, _))| (doc, id));
+    repeated.fold((0, None), |(n, first), next| (n + 1, first.into_iter().chain([next]).min()))
 }
 
-/// (hash of the id, document) for each document of a shard that seems to have one.
-fn shard_hashes(shard: &Shard, start: u64, field: &FieldPath) -> Vec<(u64, u64)> {
-    let pair = |doc: u64, value: Value| {
-        let id = id_of(value).filter(|id| !id.is_empty())?;
-        Some((xxh3_64(id.as_bytes()), start + doc))
-    };
-    match shard.format {
-        Format::Text(_) => Vec::new(),
-        Format::Jsonl => {
-            let value = |i: usize| jsonl::first(shard.spans[i].record(shard.content()), field);
-            (0..shard.spans.len())
-                .into_par_iter()
-                .filter_map(|i| value(i).and_then(|value| pair(size(i), value)))
-                .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn an_id_has_one_hash_in_all_its_spellings(text in "[a-b\"\\\\\u{e9}\n]{0,4}", number in proptest::num::u64::ANY) {
+            let spelt = serde_json::to_string(&text).unwrap();
+            let escaped: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            let expected = IdHash::of(Value::from(text.as_str()));
+            proptest::prop_assert_eq!(expected.is_none(), text.is_empty());
+            proptest::prop_assert_eq!(IdHash::of_json(&spelt), expected);
+            proptest::prop_assert_eq!(IdHash::of_json(&format!("\"{escaped}\"")), expected);
+            let number = number >> (number % 64);
+            for json in [number.to_string(), format!("-{number}"), format!("{number}.5"), format!("1{number}")] {
+                let value: Value = serde_json::from_str(&json).unwrap();
+                proptest::prop_assert_eq!(IdHash::of_json(&json), IdHash::of(value));
+            }
         }
-        // The column is not kept: most runs never ask for it again.
-        Format::Parquet => {
-            let values = parquet::values(&shard.file, &shard.path, field);
-            let value = |doc: u64| values.get(shard.row_of(doc)).cloned().flatten();
-            (0..size(shard.spans.len()))
-                .filter_map(|doc| value(doc).and_then(|value| pair(doc, value)))
-                .collect()
+    }
+
+    #[test]
+    fn only_strings_and_numbers_are_ids() {
+        for json in ["null", "true", "[1]", "{\"a\":1}", "\"\""] {
+            assert_eq!(IdHash::of_json(json), None, "{json}");
         }
     }
 }

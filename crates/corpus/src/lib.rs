@@ -1,6 +1,6 @@
 //! What the documents of a corpus are, as bytes, and how a changed corpus gets back to disk.
 //!
-//! JSON lines (plain, gzip, zstd), parquet and plain text come in; each document is a [`DocId`] with
+//! JSON lines (plain, gzip, zstd), parquet, Arrow and plain text come in; each document is a [`DocId`] with
 //! its text, its record and its place. This room decides nothing about documents and knows no model.
 //!
 //! ```no_run
@@ -21,11 +21,13 @@ mod error;
 mod fields;
 mod formats;
 mod ids;
+mod records;
 mod reject;
 mod schema;
 mod shard;
 mod sidecar;
 mod source;
+mod spans;
 mod write;
 
 pub use corpus::Corpus;
@@ -34,6 +36,6 @@ pub use document::{DocId, Location};
 pub use error::{Error, Result};
 pub use fields::{FieldValues, NewFields};
 pub use reject::{Cause, Reject};
-pub use schema::{FieldPath, OnBad, OpenConfig, TextUnit};
+pub use schema::{FieldPath, MaxBad, OnBad, OpenConfig, Surrogates, TextUnit};
 pub use sidecar::{Row, write_rows};
 pub use write::{Written, write_json_line, write_survivors, write_survivors_to};

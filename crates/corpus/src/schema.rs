@@ -80,6 +80,44 @@ pub enum OnBad {
     Skip,
 }
 
+/// How many bad records are tolerated where they are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MaxBad {
+    /// This fraction of all records, 0 to 1.
+    Fraction(f64),
+    /// This many.
+    Records(u64),
+}
+
+impl MaxBad {
+    pub(crate) fn tolerates(self, n_bad: u64, n_records: u64) -> bool {
+        match self {
+            MaxBad::Fraction(fraction) => n_bad as f64 <= fraction * n_records as f64,
+            MaxBad::Records(n) => n_bad <= n,
+        }
+    }
+}
+
+impl fmt::Display for MaxBad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MaxBad::Fraction(fraction) => write!(f, "fraction of {fraction}"),
+            MaxBad::Records(n) => write!(f, "number of {n}"),
+        }
+    }
+}
+
+/// What to do with half of a UTF-16 surrogate pair that stands as an escape in a JSON text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Surrogates {
+    /// The record is bad.
+    Error,
+    /// The text has U+FFFD there; the record is written back as it stands.
+    Replace,
+}
+
 /// What one document is in a plain text file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,32 +139,56 @@ pub struct OpenConfig {
     pub text_unit: TextUnit,
     /// What to do with a record that cannot be used.
     pub on_bad: OnBad,
-    /// With [`OnBad::Skip`], the largest tolerated fraction of bad records, 0 to 1.
-    pub max_bad_fraction: f64,
+    /// With [`OnBad::Skip`], how many bad records are tolerated.
+    pub max_bad: MaxBad,
+    /// What to do with half of a surrogate pair in a text.
+    pub surrogates: Surrogates,
     /// The longest tolerated record in bytes, at most 4 GiB - 1.
     pub max_doc_bytes: u64,
     /// The largest tolerated decompressed size of one input file in bytes.
     pub max_decoded_bytes: Option<u64>,
+    /// The largest window that a zstd frame may ask for, as a power of two from 10 to 31; the memory that it takes.
+    pub max_zstd_window_log: u32,
+    /// Follow links within folders; a link that leads back to a folder it is in is passed over.
+    pub follow_links: bool,
+    /// Read a file again that was an input before under another name.
+    pub allow_repeat: bool,
+    /// Fail where there is no document.
+    pub require_documents: bool,
+    /// Map files into memory; otherwise they are read into it.
+    pub map_files: bool,
 }
 
 impl OpenConfig {
     /// Field `text`, label from field `id`, one document a text file, stop at bad records,
-    /// records up to 64 MiB.
+    /// records up to 64 MiB, files mapped, no links followed.
     pub fn standard() -> Self {
         OpenConfig {
             text_field: FieldPath { names: vec!["text".to_owned()] },
             id_field: Some(FieldPath { names: vec!["id".to_owned()] }),
             text_unit: TextUnit::File,
             on_bad: OnBad::Error,
-            max_bad_fraction: 0.01,
+            max_bad: MaxBad::Fraction(0.01),
+            surrogates: Surrogates::Error,
             max_doc_bytes: 64 << 20,
             max_decoded_bytes: None,
+            max_zstd_window_log: 27,
+            follow_links: false,
+            allow_repeat: false,
+            require_documents: false,
+            map_files: true,
         }
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.max_bad_fraction) {
-            let text = format!("the fraction of bad records must be 0 to 1, not {}", self.max_bad_fraction);
+        if let MaxBad::Fraction(fraction) = self.max_bad
+            && !(0.0..=1.0).contains(&fraction)
+        {
+            let text = format!("the fraction of bad records must be 0 to 1, not {fraction}");
+            return Err(Error::Config { text });
+        }
+        if !(10..=31).contains(&self.max_zstd_window_log) {
+            let text = format!("a zstd window is 2^10 to 2^31 bytes, not 2^{}", self.max_zstd_window_log);
             return Err(Error::Config { text });
         }
         if self.max_doc_bytes > u64::from(u32::MAX) {
@@ -159,8 +221,13 @@ mod tests {
 
     #[test]
     fn limits_out_of_range_are_usage_errors() {
-        let changes: [fn(&mut OpenConfig); 3] =
-            [|c| c.max_bad_fraction = f64::NAN, |c| c.max_bad_fraction = 1.5, |c| c.max_doc_bytes = 1 << 32];
+        let changes: [fn(&mut OpenConfig); 5] = [
+            |c| c.max_bad = MaxBad::Fraction(f64::NAN),
+            |c| c.max_bad = MaxBad::Fraction(1.5),
+            |c| c.max_doc_bytes = 1 << 32,
+            |c| c.max_zstd_window_log = 9,
+            |c| c.max_zstd_window_log = 32,
+        ];
         for change in changes {
             let mut config = OpenConfig::standard();
             config.validate().unwrap();

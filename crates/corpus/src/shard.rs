@@ -5,25 +5,29 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::current_num_threads;
 use rayon::prelude::*;
 use serde_json::Value;
 use verbatim_store::{Bytes, Progress, Silent};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use crate::document::{Lines, Location, Span, index, printable, size};
+use crate::document::{index, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::{
-    Container, Format, Named, Promise, UTF8_BOM, compressed, container_of, damaged, format_of, jsonl,
+    Container, Format, Named, Promise, UTF8_BOM, arrow, compressed, container_of, damaged, format_of, jsonl,
     parquet, promise, text,
 };
-use crate::reject::{Cause, Reject};
+use crate::ids::IdHash;
+use crate::records::{Records, Rules, Scan};
+use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig, TextUnit};
 use crate::source::Source;
+use crate::spans::{Span, Spans};
 
 /// Stretches of a file that are scanned at the same time; any size gives the same result.
-const CHUNK_BYTES: usize = 4 << 20;
-/// Chunks between two looks at errors and at the wish to stop.
-const CHUNKS_IN_A_WAVE: usize = 64;
+const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks for each thread between two looks at errors and at the wish to stop. What they hold is in memory together:
+/// for the shortest of records, some times their bytes.
+const CHUNKS_A_THREAD: usize = 8;
 
 /// One input file.
 #[derive(Debug)]
@@ -36,39 +40,24 @@ pub(crate) struct Shard {
     pub(crate) format: Format,
     pub(crate) text_field: FieldPath,
     pub(crate) file: Arc<Bytes>,
-    /// The decompressed bytes, or the texts of a parquet file one after the other.
+    /// The decompressed bytes, or the texts of a file of columns one after the other.
     decoded: Option<Bytes>,
-    /// Columns of a parquet file other than the text, by row, read when first asked for.
+    /// Columns of a file of columns other than the text, by row, read when first asked for.
     columns: Mutex<BTreeMap<FieldPath, Arc<Vec<Option<Value>>>>>,
-    pub(crate) spans: Vec<Span>,
-    pub(crate) lines: Lines,
+    pub(crate) spans: Spans,
+    /// Lines, or rows of a file of columns, with and without a document.
+    pub(crate) n_lines: u64,
     pub(crate) n_text_bytes: u64,
+    pub(crate) n_record_bytes: u64,
     /// xxh3-128 over the hashes of the records, in order.
     pub(crate) digest: u128,
-}
-
-/// What a shard's records must keep to.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    /// The file in printable form, for messages.
-    pub(crate) path: String,
-    pub(crate) text_field: FieldPath,
-    pub(crate) max_doc_bytes: u64,
-}
-
-/// What was found in a stretch of a shard. Lines count from the stretch's start.
-#[derive(Debug, Default)]
-pub(crate) struct Scan {
-    pub(crate) spans: Vec<Span>,
-    pub(crate) hashes: Vec<u128>,
-    pub(crate) lines: Lines,
-    pub(crate) rejects: Vec<Reject>,
-    pub(crate) n_text_bytes: u64,
 }
 
 /// What a person should hear of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    /// The documents that have an id, by their numbers in the shard.
+    pub(crate) ids: Vec<(IdHash, u64)>,
     pub(crate) rejects: Vec<Reject>,
     pub(crate) warnings: Vec<String>,
 }
@@ -86,13 +75,14 @@ impl Shard {
         let Source { path, name, content, .. } = source;
         let file = Arc::new(match content {
             Some(spooled) => spooled,
-            None => Bytes::open(&path)?,
+            None if config.map_files => Bytes::open(&path)?,
+            None => Bytes::read(&path)?,
         });
         let mut notes = Notes::default();
         let container = container_of(&file);
         let (mut decoded, mut damage) = (None, None);
         if container != Container::Plain {
-            let result = compressed::decode((container, &file), &path, config.max_decoded_bytes, progress)?;
+            let result = compressed::decode((container, &file), &path, config, progress)?;
             notes.warnings.extend(result.warnings);
             (decoded, damage) = (Some(result.content), result.damage);
         }
@@ -104,14 +94,20 @@ impl Shard {
         let rules = Rules::new(&path, config);
         // The compressed bytes were counted while they were decompressed.
         let progress: &dyn Progress = if container == Container::Plain { progress } else { &Silent };
-        let mut scan = match format {
-            Format::Parquet if container != Container::Plain => {
-                return Err(damaged(&path, "parquet, but compressed as a whole; decompress it first"));
+        let mut records = match format {
+            Format::Parquet | Format::Arrow if container != Container::Plain => {
+                return Err(damaged(
+                    &path,
+                    "a file of columns, but compressed as a whole; decompress it first",
+                ));
             }
-            Format::Parquet => {
-                let (texts, scan) = parquet::decode(&file, &path, config, progress)?;
+            Format::Parquet | Format::Arrow => {
+                let (texts, records) = match format {
+                    Format::Arrow => arrow::decode(&file, &path, config, progress)?,
+                    _ => parquet::decode(&file, &path, config, progress)?,
+                };
                 decoded = Some(texts);
-                scan
+                records
             }
             Format::Jsonl | Format::Text(_) => {
                 let start = notes.check_encoding(content, format, &rules.path);
@@ -119,12 +115,9 @@ impl Shard {
             }
         };
         if let Some(cause) = damage {
-            scan.end_damaged(&rules.path, cause, content_len);
+            records.end_damaged(&rules.path, cause, content_len);
         }
-        notes.rejects = std::mem::take(&mut scan.rejects);
-        let digest = scan.digest();
-        let Scan { spans, lines, n_text_bytes, .. } = scan;
-        let columns = Mutex::default();
+        (notes.rejects, notes.ids) = (records.rejects, records.ids);
         let shard = Shard {
             name,
             path,
@@ -133,11 +126,12 @@ impl Shard {
             text_field: config.text_field.clone(),
             file,
             decoded,
-            columns,
-            spans,
-            lines,
-            n_text_bytes,
-            digest,
+            columns: Mutex::default(),
+            spans: records.spans.finish()?,
+            n_lines: records.n_lines,
+            n_text_bytes: records.n_text_bytes,
+            n_record_bytes: records.n_record_bytes,
+            digest: records.digest.digest128(),
         };
         Ok((shard, notes))
     }
@@ -145,20 +139,31 @@ impl Shard {
     /// A field of one document's record.
     pub(crate) fn field(&self, document: u64, path: &FieldPath) -> Option<Value> {
         match self.format {
-            Format::Jsonl => jsonl::field(self.spans[index(document)].record(self.content()), path),
+            Format::Jsonl => jsonl::field(self.span(document).record(self.content()), path),
             Format::Text(_) => None,
-            Format::Parquet => self.column(path).get(self.row_of(document)).cloned().flatten(),
+            Format::Parquet | Format::Arrow => {
+                self.column(path).get(self.row_of(document)).cloned().flatten()
+            }
         }
     }
 
-    /// The row of a parquet file that a document is, from 0.
+    /// The row of a file of columns that a document is, from 0.
     pub(crate) fn row_of(&self, document: u64) -> usize {
-        index(self.lines.line_of(document) - 1)
+        index(self.span(document).line - 1)
+    }
+
+    pub(crate) fn span(&self, document: u64) -> Span {
+        self.spans.get(index(document))
     }
 
     fn column(&self, path: &FieldPath) -> Arc<Vec<Option<Value>>> {
         let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = || Arc::new(parquet::values(&self.file, &self.path, path));
+        let read = || {
+            Arc::new(match self.format {
+                Format::Arrow => arrow::values(&self.file, &self.path, path),
+                _ => parquet::values(&self.file, &self.path, path),
+            })
+        };
         Arc::clone(columns.entry(path.clone()).or_insert_with(read))
     }
 
@@ -168,18 +173,12 @@ impl Shard {
     }
 }
 
-impl Rules {
-    pub(crate) fn new(path: &Path, config: &OpenConfig) -> Rules {
-        let text_field = config.text_field.clone();
-        Rules { path: printable(path), text_field, max_doc_bytes: config.max_doc_bytes }
-    }
-}
-
 impl Notes {
     /// Notes where a file is not what its name promises.
     fn compare_with_name(&mut self, path: &Path, (container, format): (Container, Format), name: Promise) {
         let found = match (container, format) {
             (_, Format::Parquet) if name.format != Some(Named::Parquet) => "as parquet",
+            (_, Format::Arrow) if name.format != Some(Named::Arrow) => "as Arrow",
             (Container::Plain, _) if name.container != container => "as it is, not compressed",
             (Container::Gzip, _) if name.container != container => "as gzip",
             (Container::Zstd, _) if name.container != container => "as zstd",
@@ -201,99 +200,52 @@ impl Notes {
     }
 }
 
-impl Scan {
-    /// Adds a document whose record is at `offset`; `text` is the range of its raw text in it.
-    pub(crate) fn push(&mut self, offset: usize, record: &[u8], text: Range<usize>, n_text_bytes: usize) {
-        let short = |n| u32::try_from(n).expect("records over 4 GiB are refused before");
-        self.spans.push(Span {
-            offset: size(offset),
-            len: short(record.len()),
-            text_start: short(text.start),
-            text_len: short(text.len()),
-        });
-        self.hashes.push(xxh3_128(record));
-        self.lines.push_document();
-        self.n_text_bytes += size(n_text_bytes);
-    }
-
-    /// Passes over a line whose record cannot be used; `byte` counts from the start of the file.
-    pub(crate) fn reject(&mut self, path: &str, byte: usize, cause: Cause, n_bytes: usize) {
-        self.lines.push_skipped();
-        let location = Location { path: path.to_owned(), line: self.lines.n_lines(), byte: size(byte) };
-        self.rejects.push(Reject { location, cause, n_bytes: size(n_bytes) });
-    }
-
-    fn digest(&self) -> u128 {
-        let mut hasher = Xxh3::new();
-        self.hashes.iter().for_each(|hash| hasher.update(&hash.to_le_bytes()));
-        hasher.digest128()
-    }
-
-    /// Names a stream that broke after `n_bytes`. The record that it cut short is the same fault.
-    fn end_damaged(&mut self, path: &str, cause: String, n_bytes: usize) {
-        let cut = self.rejects.pop_if(|reject| reject.cause == Cause::Truncated);
-        let line = cut.as_ref().map_or(self.lines.n_lines() + 1, |reject| reject.location.line);
-        let location = Location { path: path.to_owned(), line, byte: size(n_bytes) };
-        let n_bytes = cut.map_or(0, |reject| reject.n_bytes);
-        self.rejects.push(Reject { location, cause: Cause::DamagedStream(cause), n_bytes });
-    }
-
-    fn append(&mut self, next: Scan) {
-        let n_lines = self.lines.n_lines();
-        self.rejects.extend(next.rejects.into_iter().map(|mut reject| {
-            reject.location.line += n_lines;
-            reject
-        }));
-        self.spans.extend(next.spans);
-        self.hashes.extend(next.hashes);
-        self.lines.append(next.lines);
-        self.n_text_bytes += next.n_text_bytes;
-    }
-}
-
 /// Scans lines in parallel, chunk by chunk, and joins the results in order.
 fn scan_content(
     content: &[u8],
     start: usize,
     (format, rules, on_bad): (Format, &Rules, OnBad),
     progress: &dyn Progress,
-) -> Result<Scan> {
+) -> Result<Records> {
+    let mut records = Records::default();
     let scan_chunk = match format {
-        Format::Text(TextUnit::File) => return Ok(text::scan_file(content, start..content.len(), rules)),
+        Format::Text(TextUnit::File) => {
+            records.append(text::scan_file(content, start..content.len(), rules))?;
+            return Ok(records);
+        }
         Format::Text(TextUnit::Line) => text::scan_lines,
-        Format::Jsonl | Format::Parquet => jsonl::scan,
+        Format::Jsonl | Format::Parquet | Format::Arrow => jsonl::scan,
     };
-    let mut scan = Scan::default();
-    for wave in chunks(content, start).chunks(CHUNKS_IN_A_WAVE) {
+    let mut chunks = chunks(content, start);
+    loop {
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
+        let wave: Vec<Range<usize>> = chunks.by_ref().take(CHUNKS_A_THREAD * current_num_threads()).collect();
+        if wave.is_empty() || (on_bad == OnBad::Error && !records.rejects.is_empty()) {
+            return Ok(records);
+        }
         let parts: Vec<Scan> = wave
-            .par_iter()
+            .into_par_iter()
             .map(|range| {
-                let part = scan_chunk(content, range.clone(), rules);
-                progress.advance(size(range.len()));
+                let n_bytes = size(range.len());
+                let part = scan_chunk(content, range, rules);
+                progress.advance(n_bytes);
                 part
             })
             .collect();
-        parts.into_iter().for_each(|part| scan.append(part));
-        if on_bad == OnBad::Error && !scan.rejects.is_empty() {
-            break;
-        }
+        parts.into_iter().try_for_each(|part| records.append(part))?;
     }
-    Ok(scan)
 }
 
 /// Cuts at line ends, about every `CHUNK_BYTES`. Each byte is looked at once at most, however long
 /// the lines are.
-fn chunks(content: &[u8], start: usize) -> Vec<Range<usize>> {
-    let mut chunks = Vec::new();
+fn chunks(content: &[u8], start: usize) -> impl Iterator<Item = Range<usize>> {
     let mut at = start;
-    while at < content.len() {
-        let mark = content.len().min(at + CHUNK_BYTES);
-        let end = memchr::memchr(b'\n', &content[mark..]).map_or(content.len(), |i| mark + i + 1);
-        chunks.push(at..end);
-        at = end;
-    }
-    chunks
+    std::iter::from_fn(move || {
+        let start = at;
+        let mark = content.len().min(start + CHUNK_BYTES);
+        at = memchr::memchr(b'\n', &content[mark..]).map_or(content.len(), |i| mark + i + 1);
+        (start < content.len()).then_some(start..at)
+    })
 }

@@ -81,7 +81,7 @@ fn rows(shard: &Shard, first: u64, rejects: &[Reject]) -> Vec<Row> {
     let mut rejected = rejects.iter().filter(is_record).map(|reject| reject.location.line).peekable();
     let mut rows = Vec::with_capacity(shard.spans.len());
     for local in 0..size(shard.spans.len()) {
-        let line = shard.lines.line_of(local);
+        let line = shard.span(local).line;
         while rejected.next_if(|&before| before < line).is_some() {
             rows.push(Row::Rejected);
         }

@@ -1,7 +1,8 @@
 //! Finds the input files that a person's arguments name: files, folders, patterns, standard input.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, Metadata};
+use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +13,7 @@ use verbatim_store::{Bytes, Spool};
 use crate::document::printable;
 use crate::error::{Error, Result};
 use crate::formats::promise;
+use crate::schema::OpenConfig;
 
 /// The folder that this program's own notes stand in; no part of a corpus.
 const NOTES_FOLDER: &str = "_verbatim";
@@ -36,8 +38,14 @@ pub(crate) struct Source {
 ///
 /// # Errors
 /// Inputs that are missing or no files, and two inputs of one name.
-pub(crate) fn find(inputs: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
-    let mut list = List::default();
+pub(crate) fn find(inputs: &[PathBuf], config: &OpenConfig) -> Result<(Vec<Source>, Vec<String>)> {
+    let mut list = List {
+        config,
+        sources: Vec::new(),
+        warnings: Vec::new(),
+        seen: HashSet::new(),
+        names: BTreeMap::new(),
+    };
     for input in inputs {
         if input.as_os_str() == "-" {
             list.add_stdin()?;
@@ -57,8 +65,8 @@ pub(crate) fn find(inputs: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
     Ok((list.sources, list.warnings))
 }
 
-#[derive(Default)]
-struct List {
+struct List<'a> {
+    config: &'a OpenConfig,
     sources: Vec<Source>,
     warnings: Vec<String>,
     /// (device, inode) of what is listed.
@@ -67,7 +75,7 @@ struct List {
     names: BTreeMap<PathBuf, PathBuf>,
 }
 
-impl List {
+impl List<'_> {
     /// A file or folder that a person named; links are followed.
     fn add(&mut self, path: &Path, metadata: &Metadata) -> Result<()> {
         if metadata.is_dir() {
@@ -78,7 +86,7 @@ impl List {
     }
 
     fn add_file(&mut self, path: PathBuf, name: PathBuf, metadata: &Metadata) -> Result<()> {
-        if !self.seen.insert((metadata.dev(), metadata.ino())) {
+        if !self.seen.insert(identity(metadata)) && !self.config.allow_repeat {
             self.warnings
                 .push(format!("{}: the same file as an input before it; read once", printable(&path)));
             return Ok(());
@@ -107,42 +115,71 @@ impl List {
         self.push(Source { path, name: PathBuf::from("stdin.jsonl"), n_bytes, content })
     }
 
-    /// Everything below a folder that has a known suffix. Links are not followed, so there are no
+    /// Everything below a folder that has a known suffix. Links are followed only if asked for, so that there are no
     /// loops and nothing from outside the folder.
     fn add_folder(&mut self, root: &Path) -> Result<()> {
         let mut files = Vec::new();
         let mut ignored = Vec::new();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
+        let top = fs::metadata(root).map_err(|e| unreadable(root, e))?;
+        // Each folder with itself and those around it, which a link must not lead back to.
+        let mut folders = vec![(PathBuf::new(), vec![identity(&top)])];
+        while let Some((folder, around)) = folders.pop() {
             let at = root.join(&folder);
             for entry in fs::read_dir(&at).map_err(|e| unreadable(&at, e))? {
                 let entry = entry.map_err(|e| unreadable(&at, e))?;
                 let name = folder.join(entry.file_name());
-                let kind = entry.file_type().map_err(|e| unreadable(&entry.path(), e))?;
                 let own_name = entry.file_name();
                 if own_name == NOTES_FOLDER || own_name.as_bytes().starts_with(TEMPORARY_PREFIX) {
                     continue;
                 }
                 let is_hidden = own_name.as_bytes().starts_with(b".");
-                if kind.is_dir() && !is_hidden {
-                    folders.push(name);
-                } else if kind.is_file() && !is_hidden && promise(&name).is_data_in_a_folder() {
-                    files.push(name);
+                let is_data = promise(&name).is_data_in_a_folder();
+                let Some(metadata) = self.look(&entry, !is_hidden && is_data)? else {
+                    ignored.push(name);
+                    continue;
+                };
+                if metadata.is_dir() && !is_hidden {
+                    let own = identity(&metadata);
+                    if around.contains(&own) {
+                        self.warnings.push(format!(
+                            "{}: a link to a folder around it; not followed",
+                            printable(root.join(&name))
+                        ));
+                    } else {
+                        folders.push((name, [&around[..], &[own]].concat()));
+                    }
+                } else if metadata.is_file() && !is_hidden && is_data {
+                    files.push((name, metadata));
                 } else {
                     ignored.push(name);
                 }
             }
         }
-        sort_by_bytes(&mut files);
-        sort_by_bytes(&mut ignored);
+        files.sort_by(|a, b| by_bytes(&a.0, &b.0));
+        ignored.sort_by(|a, b| by_bytes(a, b));
         self.warnings.extend(ignored_warning(root, &ignored));
-        for name in files {
-            let path = root.join(&name);
-            let metadata = fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
-            self.add_file(path, name, &metadata)?;
+        for (name, metadata) in files {
+            self.add_file(root.join(&name), name, &metadata)?;
         }
         Ok(())
     }
+
+    /// What an entry of a folder is; `None` for a link that is not to be followed, or leads nowhere and need not.
+    fn look(&self, entry: &DirEntry, must_exist: bool) -> Result<Option<Metadata>> {
+        let failed = |e| unreadable(&entry.path(), e);
+        if !entry.file_type().map_err(failed)?.is_symlink() {
+            return entry.metadata().map(Some).map_err(failed);
+        }
+        match fs::metadata(entry.path()) {
+            _ if !self.config.follow_links => Ok(None),
+            Err(e) if must_exist => Err(failed(e)),
+            found => Ok(found.ok()),
+        }
+    }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn ignored_warning(root: &Path, ignored: &[PathBuf]) -> Option<String> {
@@ -156,8 +193,8 @@ fn ignored_warning(root: &Path, ignored: &[PathBuf]) -> Option<String> {
     Some(format!("{}: ignored {}", printable(root), names.join(", ")))
 }
 
-fn sort_by_bytes(paths: &mut [PathBuf]) {
-    paths.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+fn by_bytes(a: &Path, b: &Path) -> Ordering {
+    a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes())
 }
 
 fn is_pattern(path: &Path) -> bool {
@@ -177,7 +214,7 @@ fn matches(pattern: &Path) -> Result<Vec<PathBuf>> {
     if found.is_empty() {
         return Err(no_input());
     }
-    sort_by_bytes(&mut found);
+    found.sort_by(|a, b| by_bytes(a, b));
     Ok(found)
 }
 

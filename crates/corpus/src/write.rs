@@ -13,9 +13,9 @@ use crate::corpus::Corpus;
 use crate::cut::Selection;
 use crate::document::{DocId, index, size};
 use crate::error::{Error, Result};
-use crate::formats::Format;
 use crate::formats::encode::encode;
 use crate::formats::parquet_rewrite::{self, Rows};
+use crate::formats::{Format, arrow_rewrite};
 use crate::schema::TextUnit;
 use crate::shard::Shard;
 
@@ -156,9 +156,12 @@ fn write_shard(survivors: &Survivors<'_>, out_dir: &Path, progress: &dyn Progres
         created.map_err(|source| verbatim_store::Error::Create { path: folder.to_path_buf(), source })?;
     }
     let mut output = create_file(&path, Access::Shared)?;
-    if shard.format == Format::Parquet {
+    if shard.format.has_columns() {
         let (rows, written) = survivors.rows()?;
-        parquet_rewrite::rewrite((&shard.file, &shard.path), &rows, &mut output)?;
+        match shard.format {
+            Format::Arrow => arrow_rewrite::rewrite((&shard.file, &shard.path), &rows, &mut output)?,
+            _ => parquet_rewrite::rewrite((&shard.file, &shard.path), &rows, &mut output)?,
+        }
         progress.advance(size(keep.len()));
         output.finish()?;
         return Ok(written);
@@ -197,7 +200,7 @@ impl Survivors<'_> {
                 let id = DocId(self.first + size(local));
                 self.selection.write(id, &pieces, sink).map_err(failed)?;
                 written += counted(&pieces);
-                let span = &self.shard.spans[local];
+                let span = self.shard.spans.get(local);
                 let after = &content[index(span.offset) + span.len as usize..];
                 let line_end: &[u8] = match self.shard.format {
                     Format::Text(TextUnit::File) => b"",
@@ -216,9 +219,9 @@ impl Survivors<'_> {
         self.shard.pieces(local, self.selection.cuts_of(DocId(self.first + local)))
     }
 
-    /// Which rows of a parquet file are kept, and the texts that differ; rows without a document are not kept.
+    /// Which rows of a file of columns are kept, and the texts that differ; rows without a document are not kept.
     fn rows(&self) -> Result<(Rows<'_>, Written)> {
-        let mut keep = vec![false; index(self.shard.lines.n_lines())];
+        let mut keep = vec![false; index(self.shard.n_lines)];
         let mut texts = Vec::new();
         let mut written = Written::default();
         for local in kept(self.keep) {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{FieldPath, OnBad, OpenConfig, TextUnit};
+use verbatim_corpus::{FieldPath, MaxBad, OnBad, OpenConfig, Surrogates, TextUnit};
 
 /// Where a plan's corpus was read from, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,9 +26,15 @@ struct Reading {
     id_field: Option<FieldPath>,
     text_unit: TextUnit,
     on_bad: OnBad,
-    max_bad_fraction: f64,
+    max_bad: MaxBad,
+    surrogates: Surrogates,
     max_doc_bytes: u64,
     max_decoded_bytes: Option<u64>,
+    max_zstd_window_log: u32,
+    follow_links: bool,
+    allow_repeat: bool,
+    require_documents: bool,
+    map_files: bool,
 }
 
 /// A file name as JSON: a string, or its bytes where it is not UTF-8.
@@ -68,7 +74,12 @@ mod tests {
     fn sources_read_back_even_with_names_that_are_not_utf8() {
         let source = Source {
             inputs: vec!["a/b.jsonl".into(), OsString::from_vec(b"\xff.txt".to_vec()).into()],
-            reading: OpenConfig { max_decoded_bytes: Some(7), ..OpenConfig::standard() },
+            reading: OpenConfig {
+                max_decoded_bytes: Some(7),
+                max_bad: MaxBad::Records(3),
+                surrogates: Surrogates::Replace,
+                ..OpenConfig::standard()
+            },
         };
         let json = serde_json::to_string(&source).unwrap();
         assert!(json.contains("\"a/b.jsonl\"") && json.contains("[255,46"), "{json}");

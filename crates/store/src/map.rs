@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -52,16 +52,18 @@ impl Bytes {
     /// [`Error::Input`] and [`Error::NotRegular`] when it cannot be opened as a file,
     /// [`Error::Io`] when reading fails.
     pub fn open(path: &Path) -> Result<Bytes> {
-        // Opening a FIFO would wait for its writer, so the kind is asked first.
-        let kind = std::fs::metadata(path).map_err(|e| Error::input(path, e))?.file_type();
-        if kind.is_dir() {
-            return Err(Error::input(path, std::io::ErrorKind::IsADirectory.into()));
-        }
-        if !kind.is_file() {
-            return Err(Error::NotRegular { path: path.to_path_buf() });
-        }
-        let file = File::open(path).map_err(|e| Error::input(path, e))?;
-        Bytes::map_file(file, path)
+        Bytes::map_file(open_regular(path)?, path)
+    }
+
+    /// Opens a regular file and reads it into memory: it then cannot be cut short under the reader.
+    ///
+    /// # Errors
+    /// As [`Bytes::open`].
+    pub fn read(path: &Path) -> Result<Bytes> {
+        let mut file = open_regular(path)?;
+        let identity = Identity::of(&file.metadata().map_err(|e| Error::io(path, "read", e))?, path);
+        let content = Content::Owned(read(&mut file, path, identity.len)?);
+        Ok(Bytes { content, identity: Some(identity) })
     }
 
     /// Takes the content of an open regular file; `path` is for messages and comparison.
@@ -103,6 +105,18 @@ impl Bytes {
     }
 }
 
+fn open_regular(path: &Path) -> Result<File> {
+    // Opening a FIFO would wait for its writer, so the kind is asked first.
+    let kind = std::fs::metadata(path).map_err(|e| Error::input(path, e))?.file_type();
+    if kind.is_dir() {
+        return Err(Error::input(path, std::io::ErrorKind::IsADirectory.into()));
+    }
+    if !kind.is_file() {
+        return Err(Error::NotRegular { path: path.to_path_buf() });
+    }
+    File::open(path).map_err(|e| Error::input(path, e))
+}
+
 impl Identity {
     fn of(metadata: &std::fs::Metadata, path: &Path) -> Identity {
         Identity {
@@ -127,13 +141,14 @@ fn map(file: &File) -> Option<Mmap> {
     unsafe { Mmap::map(file) }.ok()
 }
 
-fn read(file: &mut File, path: &Path, len: u64) -> Result<Vec<u8>> {
+fn read(file: &mut (impl Read + Seek), path: &Path, len: u64) -> Result<Vec<u8>> {
     let failed = |e| Error::io(path, "read", e);
     let n = usize::try_from(len).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(n).map_err(|_| failed(std::io::ErrorKind::OutOfMemory.into()))?;
     file.rewind().map_err(failed)?;
-    file.take(len.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    let all = file.take(len.saturating_add(1)).read_to_end(&mut bytes);
+    all.map_err(|e| failed(io::Error::new(e.kind(), format!("{e} at byte {}", bytes.len()))))?;
     // Files of `/proc` say that they are empty and then are not.
     if bytes.len() != n {
         return match n {
@@ -222,6 +237,61 @@ mod tests {
             assert!(bytes[..] == content[..]);
             bytes.verify_unchanged().unwrap();
         }
+    }
+
+    /// Runs itself as a child process, which uses up its mappings.
+    #[test]
+    fn fault_30_a_file_that_cannot_be_mapped_is_read() {
+        const CHILD: &str = "VERBATIM_STORE_TEST_MAPPINGS";
+        if std::env::var_os(CHILD).is_some() {
+            let content = vec![b'a'; MIN_MAPPED_BYTES as usize];
+            let (_dir, path) = file_of(&content);
+            let mut mapped = Vec::new();
+            loop {
+                let bytes = Bytes::open(&path).unwrap();
+                bytes.verify_unchanged().unwrap();
+                assert!(bytes[..] == content[..]);
+                match bytes.content {
+                    Content::Mapped(_) => mapped.push(bytes),
+                    Content::Owned(_) => return,
+                }
+            }
+        }
+        let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
+        if limit.trim().parse::<u32>().is_ok_and(|limit| limit <= 1 << 18) {
+            let name = "map::tests::fault_30_a_file_that_cannot_be_mapped_is_read";
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            let child = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        } else {
+            eprintln!("SKIPPED: too many mappings to use up, or how many is not known");
+        }
+    }
+
+    #[test]
+    fn fault_32_a_disk_that_fails_in_the_middle_is_74_with_the_byte() {
+        struct Broken(usize);
+        impl Read for Broken {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0 {
+                    0 => Err(io::Error::from_raw_os_error(libc::EIO)),
+                    left => {
+                        let n = buffer.len().min(left);
+                        self.0 -= n;
+                        Ok(n)
+                    }
+                }
+            }
+        }
+        impl Seek for Broken {
+            fn seek(&mut self, _: io::SeekFrom) -> io::Result<u64> {
+                Ok(0)
+            }
+        }
+        let error = read(&mut Broken(5000), Path::new("a.jsonl"), 20_000).unwrap_err();
+        assert_eq!(error.exit_code(), 74);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("Input/output error") && cause.ends_with("at byte 5000"), "{cause}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What values of flags may be.
 
+use super::MaxBad;
+
 fn number(text: &str) -> Result<f64, String> {
     text.parse::<f64>().map_err(|_| "not a number".to_owned())
 }
@@ -11,6 +13,13 @@ fn within(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, S
 
 pub(crate) fn fraction(text: &str) -> Result<f64, String> {
     within(text, "from 0 to below 1", |value| (0.0..1.0).contains(&value))
+}
+
+pub(crate) fn max_bad(text: &str) -> Result<MaxBad, String> {
+    match text.parse() {
+        Ok(n) => Ok(MaxBad::Records(n)),
+        Err(_) => fraction(text).map(MaxBad::Share),
+    }
 }
 
 pub(crate) fn open_fraction(text: &str) -> Result<f64, String> {
@@ -67,6 +76,11 @@ mod tests {
             assert!(threshold(wrong).is_err(), "{wrong}");
         }
         assert_eq!(threshold("1"), Ok(1.0));
+        assert_eq!(max_bad("1"), Ok(MaxBad::Records(1)));
+        assert_eq!(max_bad("0.5"), Ok(MaxBad::Share(0.5)));
+        for wrong in ["-1", "1.0", "1.5", "NaN", ""] {
+            assert!(max_bad(wrong).is_err(), "{wrong}");
+        }
         assert!(positive("inf").is_err());
     }
 }

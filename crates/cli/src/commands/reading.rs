@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use verbatim_corpus::{Corpus, OnBad, OpenConfig, TextUnit};
+use verbatim_corpus::{Corpus, MaxBad, OnBad, OpenConfig, Surrogates, TextUnit};
 use verbatim_report::CorpusUsed;
 
 use crate::args::{self, Reading};
@@ -26,9 +26,21 @@ impl Reading {
                 args::OnBad::Error => OnBad::Error,
                 args::OnBad::Skip => OnBad::Skip,
             },
-            max_bad_fraction: self.max_bad,
+            max_bad: match self.max_bad {
+                args::MaxBad::Share(share) => MaxBad::Fraction(share),
+                args::MaxBad::Records(n) => MaxBad::Records(n),
+            },
+            surrogates: match self.surrogates {
+                args::Surrogates::Error => Surrogates::Error,
+                args::Surrogates::Replace => Surrogates::Replace,
+            },
             max_doc_bytes: self.max_doc_bytes,
             max_decoded_bytes: self.max_decompressed,
+            max_zstd_window_log: self.zstd_window_log,
+            follow_links: self.follow,
+            allow_repeat: self.allow_repeat,
+            require_documents: self.require_docs,
+            map_files: !self.no_mmap,
         })
     }
 

@@ -9,9 +9,8 @@ use verbatim_store::{Bytes, Progress, Spool};
 use crate::document::{printable, size};
 use crate::error::{Error, Result};
 use crate::formats::{Container, container_of};
+use crate::schema::OpenConfig;
 
-/// zstd's own default: 128 MiB. Frames that ask for more are refused.
-const MAX_WINDOW_LOG: u32 = 27;
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// A decompressed file.
@@ -25,16 +24,16 @@ pub(crate) struct Decoded {
 /// Decompresses a whole file.
 ///
 /// # Errors
-/// More bytes than `max_decoded_bytes`, no room for the temporary file, or interruption. A broken
+/// More bytes than the configuration tolerates, no room for the temporary file, or interruption. A broken
 /// stream is no error here but `damage`.
 pub(crate) fn decode(
     (container, compressed): (Container, &[u8]),
     path: &Path,
-    max_decoded_bytes: Option<u64>,
+    config: &OpenConfig,
     progress: &dyn Progress,
 ) -> Result<Decoded> {
     let buffer = vec![0; BUFFER_BYTES];
-    let mut sink = Sink { spool: Spool::create()?, buffer, path, max_decoded_bytes, progress };
+    let mut sink = Sink { spool: Spool::create()?, buffer, path, config, progress };
     let mut warnings = Vec::new();
     let mut damage = None;
     let mut rest = compressed;
@@ -82,15 +81,17 @@ fn decode_member<'a>(
             sink.fill_from(&mut decoder)?.map(|()| decoder.into_inner().rest).map_err(gzip_cause)
         }
         Container::Zstd => {
+            let window_log = sink.config.max_zstd_window_log;
             let decoder = zstd::stream::read::Decoder::with_buffer(input).and_then(|mut decoder| {
-                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                decoder.window_log_max(window_log)?;
                 Ok(decoder.single_frame())
             });
             match decoder {
-                Ok(mut decoder) => {
-                    sink.fill_from(&mut decoder)?.map(|()| decoder.finish().rest).map_err(zstd_cause)
-                }
-                Err(e) => Err(zstd_cause(e)),
+                Ok(mut decoder) => sink
+                    .fill_from(&mut decoder)?
+                    .map(|()| decoder.finish().rest)
+                    .map_err(|e| zstd_cause(e, window_log)),
+                Err(e) => Err(zstd_cause(e, window_log)),
             }
         }
         Container::Plain => unreachable!("only compressed files are decoded"),
@@ -104,12 +105,11 @@ fn gzip_cause(error: io::Error) -> String {
     }
 }
 
-fn zstd_cause(error: io::Error) -> String {
+fn zstd_cause(error: io::Error, max_window_log: u32) -> String {
     let message = error.to_string();
     if message.contains("too much memory") {
         return format!(
-            "zstd window larger than 2^{MAX_WINDOW_LOG} bytes; compress again without --long={}",
-            MAX_WINDOW_LOG + 1
+            "zstd window larger than 2^{max_window_log} bytes; raise --zstd-window-log to take it"
         );
     }
     match error.kind() {
@@ -129,7 +129,7 @@ struct Sink<'a> {
     spool: Spool,
     buffer: Vec<u8>,
     path: &'a Path,
-    max_decoded_bytes: Option<u64>,
+    config: &'a OpenConfig,
     progress: &'a dyn Progress,
 }
 
@@ -143,7 +143,7 @@ impl Sink<'_> {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Ok(Err(e)),
             };
-            if let Some(max_decoded_bytes) = self.max_decoded_bytes
+            if let Some(max_decoded_bytes) = self.config.max_decoded_bytes
                 && self.spool.n_bytes() + size(n) > max_decoded_bytes
             {
                 return Err(Error::TooLarge { path: printable(self.path), max_decoded_bytes });

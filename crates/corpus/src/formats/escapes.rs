@@ -1,5 +1,7 @@
 //! JSON escapes: where a place in a text stands in the string that the record holds.
 
+use crate::formats::unescape::unicode_escape;
+
 /// The offsets into a raw JSON string (without its quotes) that stand for ascending offsets into its text.
 ///
 /// `None` where an offset lies beyond the text or inside a character, be it written out or escaped.
@@ -30,20 +32,15 @@ fn lengths(escape: &[u8]) -> Option<(usize, u64)> {
     if escape.get(1)? != &b'u' {
         return Some((2, 1));
     }
-    let unit = u16::from_str_radix(std::str::from_utf8(escape.get(2..6)?).ok()?, 16).ok()?;
-    Some(match unit {
-        0..0x80 => (6, 1),
-        0x80..0x800 => (6, 2),
-        // The first half of a pair: the text was decoded, so the second one follows.
-        0xD800..=0xDBFF => (escape.get(..12)?.len(), 4),
-        _ => (6, 3),
-    })
+    let (c, n_raw) = unicode_escape(escape)?;
+    // Half of a surrogate pair is only in a text that is read with U+FFFD for it.
+    Some((n_raw, c.unwrap_or(char::REPLACEMENT_CHARACTER).len_utf8() as u64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::jsonl::decode;
+    use crate::formats::unescape::unescape;
     use proptest::prelude::*;
 
     /// One character, written out or escaped, as JSON allows.
@@ -60,20 +57,43 @@ mod tests {
             r"\u20ac",
             r"\ud83d\ude00",
             r"\t",
+            // Halves of pairs: a whole pair where the second follows the first.
+            r"\ud83d",
+            r"\ude00",
         ]);
         prop_oneof![written_out, escaped.prop_map(str::to_owned)]
+    }
+
+    /// The list with the halves of surrogate pairs that meet as one unit.
+    fn joined(units: Vec<String>) -> Vec<String> {
+        let mut joined: Vec<String> = Vec::new();
+        for unit in units {
+            match joined.last_mut() {
+                Some(last) if last == r"\ud83d" && unit == r"\ude00" => last.push_str(&unit),
+                _ => joined.push(unit),
+            }
+        }
+        joined
+    }
+
+    fn decoded_len(raw: &str) -> u64 {
+        let mut text = Vec::new();
+        assert!(unescape(raw.as_bytes(), &mut text), "{raw}");
+        text.len() as u64
     }
 
     proptest! {
         #[test]
         fn offsets_agree_with_decoding_each_character(units in prop::collection::vec(written(), 0..12)) {
+            // A first half and a second one are one character.
+            let units = joined(units);
             let raw = units.concat();
             // Every place between characters, found by decoding the characters one by one.
             let (mut at, mut decoded) = (0, 0);
             let mut places = vec![(0, 0)];
             for unit in &units {
                 at += unit.len();
-                decoded += decode(unit).unwrap().len() as u64;
+                decoded += decoded_len(unit);
                 places.push((decoded, at));
             }
             for offset in 0..=decoded + 2 {
@@ -86,8 +106,18 @@ mod tests {
     }
 
     #[test]
+    fn half_of_a_surrogate_pair_is_three_bytes_of_text() {
+        // U+FFFD, a, U+FFFD, U+1F600
+        let raw = r"\ud83da\ude00\ud83d\ude00";
+        assert_eq!(raw_offsets(raw, [0, 3, 4, 7, 11]), Some(vec![0, 6, 7, 13, 25]));
+        for inside in [1, 2, 5, 6, 8, 9, 10, 12] {
+            assert_eq!(raw_offsets(raw, [inside]), None, "{inside}");
+        }
+    }
+
+    #[test]
     fn strings_that_changed_under_the_reader_give_nothing() {
-        for raw in ["\\", r"\u12", r"\ud83d", r"\uzzzz", "a"] {
+        for raw in ["\\", r"\u12", r"\uzzzz", "a"] {
             assert_eq!(raw_offsets(raw, [3]), None, "{raw}");
         }
     }

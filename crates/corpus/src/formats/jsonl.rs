@@ -3,7 +3,6 @@
 //! JSON itself is read by serde_json, and only as far as needed: members other than the text are
 //! skipped without being built, so their nesting and their numbers have no limit.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -11,9 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::document::size;
+use crate::formats::unescape::Escapes;
+use crate::ids::IdHash;
+use crate::records::{Found, Rules, Scan};
 use crate::reject::Cause;
 use crate::schema::FieldPath;
-use crate::shard::{Rules, Scan};
 
 /// A fault and the byte of the record where it is.
 pub(crate) type Fault = (Cause, usize);
@@ -21,6 +22,7 @@ pub(crate) type Fault = (Cause, usize);
 /// Finds the records of `content[range]`, which starts at a line's start and ends at a line's end.
 pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
     let mut scan = Scan::default();
+    let escapes = Escapes::new(rules.lone_surrogate);
     let mut start = range.start;
     while start < range.end {
         let newline = memchr::memchr(b'\n', &content[start..range.end]).map(|at| start + at);
@@ -32,10 +34,10 @@ pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
         };
         let record = &content[start..end];
         if record.trim_ascii().is_empty() {
-            scan.lines.push_skipped();
+            scan.skip();
         } else {
-            match check(record, newline.is_some(), rules) {
-                Ok((text, n_text_bytes)) => scan.push(start, record, text, n_text_bytes),
+            match check(record, newline.is_some(), rules, &escapes) {
+                Ok(found) => scan.push(start, record, found),
                 Err((cause, byte)) => scan.reject(&rules.path, start + byte, cause, record.len()),
             }
         }
@@ -44,103 +46,103 @@ pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
     scan
 }
 
-/// The range of the raw text within a record, and the decoded text's length.
-fn check(record: &[u8], is_terminated: bool, rules: &Rules) -> Result<(Range<usize>, usize), Fault> {
+fn check(record: &[u8], is_terminated: bool, rules: &Rules, escapes: &Escapes) -> Result<Found, Fault> {
     if size(record.len()) > rules.max_doc_bytes {
         return Err((Cause::TooLong { max_doc_bytes: rules.max_doc_bytes }, 0));
     }
-    if let Some(at) = memchr::memchr(0, record)
-        && record[at..].iter().all(|&b| b == 0)
-    {
-        return Err((Cause::NulPadding, at));
-    }
-    let json = std::str::from_utf8(record).map_err(|e| (Cause::InvalidUtf8, e.valid_up_to()))?;
-    let raw = match find(json, &rules.text_field) {
+    // No record that ends in a zero byte is JSON.
+    read(record, is_terminated, rules, escapes).map_err(|fault| match memchr::memchr(0, record) {
+        Some(at) if record[at..].iter().all(|&b| b == 0) => (Cause::NulPadding, at),
+        _ => fault,
+    })
+}
+
+fn read(record: &[u8], is_terminated: bool, rules: &Rules, escapes: &Escapes) -> Result<Found, Fault> {
+    // The fast check does not say where it failed.
+    let json = simdutf8::basic::from_utf8(record).or_else(|_| std::str::from_utf8(record));
+    let json = json.map_err(|e| (Cause::InvalidUtf8, e.valid_up_to()))?;
+    let (raw, id) = match find(json, rules) {
         Err((Cause::Json(_), at)) if !is_terminated && is_cut(json) => return Err((Cause::Truncated, at)),
         found => found?,
     };
-    let start = raw.as_ptr() as usize - json.as_ptr() as usize;
-    let text = decode(raw).ok_or_else(|| (lone_surrogate(&rules.text_field), start))?;
-    Ok((start..start + raw.len(), text.len()))
+    let start = offset(json, raw);
+    let n_text_bytes = escapes.decoded_len(raw.as_bytes());
+    let n_text_bytes = n_text_bytes.ok_or_else(|| (lone_surrogate(&rules.text_field), start))?;
+    Ok(Found { text: start..start + raw.len(), n_text_bytes, id })
 }
 
-/// The inside of the quotes of the string at `path`.
-fn find<'a>(json: &'a str, path: &FieldPath) -> Result<&'a str, Fault> {
-    let value = member(json, path)?;
+/// Where a part of a record is in it.
+fn offset(json: &str, part: &str) -> usize {
+    part.as_ptr() as usize - json.as_ptr() as usize
+}
+
+/// The inside of the quotes of the text, and the id if there is one.
+fn find<'a>(json: &'a str, rules: &Rules) -> Result<(&'a str, Option<IdHash>), Fault> {
+    let (value, id) = members(json, rules.text_field.names(), rules.id_field.as_ref().map(FieldPath::names))?;
     let quoted = value.get();
-    let at = quoted.as_ptr() as usize - json.as_ptr() as usize;
     let found = match quoted.as_bytes()[0] {
-        b'"' => return Ok(&quoted[1..quoted.len() - 1]),
+        b'"' => return Ok((&quoted[1..quoted.len() - 1], id)),
         b'n' => "null",
         b't' | b'f' => "true or false",
         b'[' => "an array",
         b'{' => "an object",
         _ => "a number",
     };
-    Err((Cause::NotAString { field: path.to_string(), found }, at))
+    Err((Cause::NotAString { field: rules.text_field.to_string(), found }, offset(json, quoted)))
 }
 
-/// The value at `path`, unread. Every object on the way is read to its end, so that a second member
-/// of the same name is noticed.
-fn member<'a>(json: &'a str, path: &FieldPath) -> Result<&'a RawValue, Fault> {
-    let mut object = json;
-    let mut found = None;
-    for depth in 0..path.names().len() {
-        let at = object.as_ptr() as usize - json.as_ptr() as usize;
-        let field = || path.names()[..=depth].join(".");
+/// The value at a path of names, unread, and the id at another path. Every object on the way is read to its end, so that a
+/// second member of the same name is noticed.
+fn members<'a>(
+    json: &'a str,
+    path: &[String],
+    id: Option<&[String]>,
+) -> Result<(&'a RawValue, Option<IdHash>), Fault> {
+    let (mut object, mut found, mut id_hash) = (json, None, None);
+    for depth in 0..path.len() {
+        let at = offset(json, object);
+        let field = || path[..=depth].join(".");
         if !object.trim_ascii_start().starts_with('{') {
             return Err(match depth {
                 0 => not_an_object(json),
                 _ => (Cause::Missing { field: field() }, at),
             });
         }
+        let wanted = Wanted { name: &path[depth], id: id.filter(|_| depth == 0).map(|id| &*id[0]) };
         let mut reader = serde_json::Deserializer::from_str(object);
-        let members = Members { name: &path.names()[depth] }.deserialize(&mut reader);
-        let members = members.and_then(|members| reader.end().map(|()| members));
-        match members.map_err(|e| json_fault(&e, at))? {
-            Found::Once(value) => {
+        let counted = reader.deserialize_map(wanted);
+        let counted = counted.and_then(|counted| reader.end().map(|()| counted));
+        let (value, id_value) = counted.map_err(|e| json_fault(&e, at))?;
+        match value {
+            Count::One(value) => {
                 object = value.get();
                 found = Some(value);
             }
-            Found::Never => return Err((Cause::Missing { field: field() }, at)),
-            Found::Twice => return Err((Cause::Duplicate { field: field() }, at)),
+            Count::None => return Err((Cause::Missing { field: field() }, at)),
+            Count::Many => return Err((Cause::Duplicate { field: field() }, at)),
+        }
+        if let (Count::One(value), Some([_, below @ ..])) = (id_value, id) {
+            let value = if below.is_empty() {
+                Ok(value)
+            } else {
+                members(value.get(), below, None).map(|(value, _)| value)
+            };
+            id_hash = value.ok().and_then(|value| IdHash::of_json(value.get()));
         }
     }
-    Ok(found.expect("a field path has at least one name"))
+    Ok((found.expect("a field path has at least one name"), id_hash))
 }
 
 /// The value at `path` of a record, if the record has it once.
 pub(crate) fn field(record: &[u8], path: &FieldPath) -> Option<serde_json::Value> {
     let json = std::str::from_utf8(record).ok()?;
-    serde_json::from_str(member(json, path).ok()?.get()).ok()
+    serde_json::from_str(members(json, path.names(), None).ok()?.0.get()).ok()
 }
 
 /// True if the outermost object has a member of this name, however often.
 pub(crate) fn has_member(record: &[u8], name: &str) -> bool {
     let mut reader = serde_json::Deserializer::from_slice(record);
-    !matches!(Members { name }.deserialize(&mut reader), Ok(Found::Never))
-}
-
-/// The value that stands first at `path`, whatever stands after it, so that the rest of the record is not read.
-/// Where the record has it once, this is [`field`].
-pub(crate) fn first(record: &[u8], path: &FieldPath) -> Option<serde_json::Value> {
-    let mut object = record;
-    for name in path.names() {
-        let mut found = None;
-        let mut reader = serde_json::Deserializer::from_slice(object);
-        // The reader objects to a visitor that leaves before the object's end; what it found stands.
-        let _ = reader.deserialize_map(First { name, found: &mut found });
-        object = found?.get().as_bytes();
-    }
-    serde_json::from_slice(object).ok()
-}
-
-/// The text of a raw JSON string without its quotes; `None` when an escape is half of a pair.
-pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
-    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(raw));
-    }
-    serde_json::from_str(&format!("\"{raw}\"")).ok().map(Cow::Owned)
+    !matches!(reader.deserialize_map(Wanted { name, id: None }), Ok((Count::None, _)))
 }
 
 fn lone_surrogate(path: &FieldPath) -> Cause {
@@ -167,95 +169,73 @@ fn json_fault(error: &serde_json::Error, base: usize) -> Fault {
 }
 
 /// How often an object has a member.
-enum Found<'a> {
-    Never,
-    Once(&'a RawValue),
-    Twice,
+enum Count<'a> {
+    None,
+    One(&'a RawValue),
+    Many,
 }
 
-/// Reads one object to its end, keeping the value of one member unread.
-struct Members<'p> {
-    name: &'p str,
-}
-
-impl<'de> DeserializeSeed<'de> for Members<'_> {
-    type Value = Found<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
-        deserializer.deserialize_map(self)
+impl<'a> Count<'a> {
+    fn and(self, value: &'a RawValue) -> Count<'a> {
+        match self {
+            Count::None => Count::One(value),
+            Count::One(_) | Count::Many => Count::Many,
+        }
     }
 }
 
-impl<'de> Visitor<'de> for Members<'_> {
-    type Value = Found<'de>;
+/// Reads one object to its end, keeping the values of one or two members unread.
+#[derive(Clone, Copy)]
+struct Wanted<'p> {
+    name: &'p str,
+    id: Option<&'p str>,
+}
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = (Count<'de>, Count<'de>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found::Never;
-        while let Some(is_wanted) = members.next_key_seed(IsName { name: self.name })? {
-            if !is_wanted {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut id) = (Count::None, Count::None);
+        while let Some((is_wanted, is_id)) = members.next_key_seed(Name(self))? {
+            if !is_wanted && !is_id {
                 members.next_value::<IgnoredAny>()?;
                 continue;
             }
             let value = members.next_value()?;
-            found = match found {
-                Found::Never => Found::Once(value),
-                Found::Once(_) | Found::Twice => Found::Twice,
-            };
-        }
-        Ok(found)
-    }
-}
-
-/// Reads an object up to one member, whose value it leaves unread.
-struct First<'p, 'de> {
-    name: &'p str,
-    found: &'p mut Option<&'de RawValue>,
-}
-
-impl<'de> Visitor<'de> for First<'_, 'de> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(is_wanted) = members.next_key_seed(IsName { name: self.name })? {
             if is_wanted {
-                *self.found = Some(members.next_value()?);
-                return Ok(());
+                found = found.and(value);
             }
-            members.next_value::<IgnoredAny>()?;
+            if is_id {
+                id = id.and(value);
+            }
         }
-        Ok(())
+        Ok((found, id))
     }
 }
 
-/// Compares a member's name without keeping it.
-struct IsName<'p> {
-    name: &'p str,
-}
+/// Compares a member's name with those wanted, without keeping it.
+struct Name<'p>(Wanted<'p>);
 
-impl<'de> DeserializeSeed<'de> for IsName<'_> {
-    type Value = bool;
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = (bool, bool);
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for IsName<'_> {
-    type Value = bool;
+impl Visitor<'_> for Name<'_> {
+    type Value = (bool, bool);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
-        Ok(name == self.name)
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok((name == self.0.name, self.0.id == Some(name)))
     }
 }

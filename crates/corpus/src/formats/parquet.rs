@@ -3,8 +3,6 @@
 //! The parquet crate panics on some damaged files, so each row group is read under `catch_unwind`.
 
 use std::convert::Infallible;
-use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,14 +13,15 @@ use ::parquet::errors::Result as ParquetResult;
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
-use verbatim_store::{Bytes, Progress, Spool};
+use verbatim_store::{Bytes, Progress};
 
-use crate::document::{index, printable, size};
+use crate::document::printable;
 use crate::error::{Error, Result};
-use crate::formats::damaged;
-use crate::reject::Cause;
+use crate::formats::texts::Texts;
+use crate::formats::{damaged, guard};
+use crate::ids::IdHash;
+use crate::records::Records;
 use crate::schema::{FieldPath, OpenConfig};
-use crate::shard::{Rules, Scan};
 
 /// Rows decoded at a time; bounds memory, any number gives the same result.
 pub(crate) const BATCH_ROWS: usize = 256;
@@ -66,6 +65,27 @@ impl<'p> ParquetFile<'p> {
         columns.iter().position(|column| column.path().parts() == field.names())
     }
 
+    /// The number of the leaf column at a path, if it has one value a row at most.
+    fn scalar_column(&self, field: &FieldPath) -> Option<usize> {
+        let schema = self.metadata().file_metadata().schema_descr();
+        self.column(field).filter(|&i| schema.column(i).max_rep_level() == 0)
+    }
+
+    /// Visits the values of a scalar column in one row group; `None` for nulls.
+    fn each_value(&self, group: usize, column: usize, visit: &mut dyn FnMut(Option<Value>)) -> Result<()> {
+        let max_definition = self.metadata().file_metadata().schema_descr().column(column).max_def_level();
+        self.in_group(group, || {
+            let reader = self.reader.get_row_group(group)?.get_column_reader(column)?;
+            read_values(reader, max_definition, visit)
+        })
+    }
+
+    fn ids(&self, group: usize, column: usize) -> Result<Vec<Option<IdHash>>> {
+        let mut ids = Vec::new();
+        self.each_value(group, column, &mut |value| ids.push(value.and_then(IdHash::of)))?;
+        Ok(ids)
+    }
+
     /// The number of the column that holds the texts.
     pub(crate) fn text_column(&self, field: &FieldPath) -> Result<usize> {
         let columns = self.metadata().file_metadata().schema_descr().columns();
@@ -82,83 +102,43 @@ impl<'p> ParquetFile<'p> {
 /// Decodes all texts of a file, one after the other.
 ///
 /// # Errors
-/// A damaged file, no text column, too many bytes; rows without a text are rejects of the scan.
+/// A damaged file, no text column, too many bytes; rows without a text are rejects of the records.
 pub(crate) fn decode(
     file: &Arc<Bytes>,
     path: &Path,
     config: &OpenConfig,
     progress: &dyn Progress,
-) -> Result<(Bytes, Scan)> {
+) -> Result<(Bytes, Records)> {
     let file = ParquetFile::open(file, path)?;
     let column = file.text_column(&config.text_field)?;
     let max_definition = file.metadata().file_metadata().schema_descr().column(column).max_def_level();
-    let rules = Rules::new(path, config);
-    let mut texts = Texts { spool: Spool::create()?, scan: Scan::default(), rules, path, config };
+    let id_column = config.id_field.as_ref().and_then(|field| file.scalar_column(field));
+    let mut texts = Texts::new(path, config)?;
     for (group, metadata) in file.metadata().row_groups().iter().enumerate() {
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
-        let n_rows_before = texts.scan.lines.n_lines();
+        // An id column that cannot be read is none; the text column of the group then says what is wrong.
+        let mut ids =
+            id_column.and_then(|column| file.ids(group, column).ok()).unwrap_or_default().into_iter();
         file.in_group(group, || {
             let ColumnReader::ByteArrayColumnReader(reader) =
                 file.reader.get_row_group(group)?.get_column_reader(column)?
             else {
                 unreachable!("the text column holds byte arrays")
             };
-            each_row(reader, max_definition, |value| texts.push(value.map(|value| value.data())))
+            each_row(reader, max_definition, |value| {
+                texts.push(value.map(|value| value.data()), ids.next().flatten())
+            })
         })??;
-        let n_rows = texts.scan.lines.n_lines() - n_rows_before;
+        let n_rows = texts.end_group()?;
         if i64::try_from(n_rows) != Ok(metadata.num_rows()) {
             let cause = format!("row group {group}: {} rows promised, {n_rows} there", metadata.num_rows());
             return Err(damaged(path, cause));
         }
         progress.advance(metadata.compressed_size().try_into().unwrap_or(0));
     }
-    Ok((texts.spool.into_bytes()?, texts.scan))
-}
-
-/// The texts decoded so far.
-struct Texts<'a> {
-    spool: Spool,
-    scan: Scan,
-    rules: Rules,
-    path: &'a Path,
-    config: &'a OpenConfig,
-}
-
-impl Texts<'_> {
-    fn push(&mut self, text: Option<&[u8]>) -> Result<()> {
-        match self.check(text) {
-            Ok(text) => {
-                let offset = self.spool.n_bytes();
-                if let Some(max_decoded_bytes) = self.config.max_decoded_bytes
-                    && offset + size(text.len()) > max_decoded_bytes
-                {
-                    return Err(Error::TooLarge { path: self.rules.path.clone(), max_decoded_bytes });
-                }
-                self.scan.push(index(offset), text, 0..text.len(), text.len());
-                let written = self.spool.write_all(text);
-                Ok(written.map_err(|e| verbatim_store::Error::io(self.path, "write the texts of", e))?)
-            }
-            Err((cause, byte)) => {
-                self.scan.reject(&self.rules.path, byte, cause, text.map_or(0, <[u8]>::len));
-                Ok(())
-            }
-        }
-    }
-
-    fn check<'t>(&self, text: Option<&'t [u8]>) -> Result<&'t [u8], (Cause, usize)> {
-        let field = || self.rules.text_field.to_string();
-        let max_doc_bytes = self.rules.max_doc_bytes;
-        let text = text.ok_or_else(|| (Cause::NotAString { field: field(), found: "null" }, 0))?;
-        if size(text.len()) > max_doc_bytes {
-            return Err((Cause::TooLong { max_doc_bytes }, 0));
-        }
-        match std::str::from_utf8(text) {
-            Ok(_) => Ok(text),
-            Err(e) => Err((Cause::InvalidUtf8, e.valid_up_to())),
-        }
-    }
+    texts.finish()
 }
 
 /// All values of one scalar column by row; `None` for nulls. An empty list where there is no such
@@ -166,46 +146,46 @@ impl Texts<'_> {
 pub(crate) fn values(file: &Arc<Bytes>, path: &Path, field: &FieldPath) -> Vec<Option<Value>> {
     let read = || -> Result<Vec<Option<Value>>> {
         let file = ParquetFile::open(file, path)?;
-        let schema = file.metadata().file_metadata().schema_descr();
-        let Some(column) = file.column(field).filter(|&i| schema.column(i).max_rep_level() == 0) else {
-            return Ok(Vec::new());
-        };
-        let max_definition = schema.column(column).max_def_level();
         let mut values = Vec::new();
-        for group in 0..file.metadata().num_row_groups() {
-            file.in_group(group, || {
-                let reader = file.reader.get_row_group(group)?.get_column_reader(column)?;
-                read_values(reader, max_definition, &mut values)
-            })?;
+        if let Some(column) = file.scalar_column(field) {
+            for group in 0..file.metadata().num_row_groups() {
+                file.each_value(group, column, &mut |value| values.push(value))?;
+            }
         }
         Ok(values)
     };
     read().unwrap_or_default()
 }
 
-fn read_values(reader: ColumnReader, max_definition: i16, out: &mut Vec<Option<Value>>) -> ParquetResult<()> {
+fn read_values(
+    reader: ColumnReader,
+    max_definition: i16,
+    visit: &mut dyn FnMut(Option<Value>),
+) -> ParquetResult<()> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).map_or(Value::Null, Value::from);
     match reader {
-        ColumnReader::BoolColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
-        ColumnReader::Int32ColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
-        ColumnReader::Int64ColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
-        ColumnReader::FloatColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
-        ColumnReader::DoubleColumnReader(r) => convert(r, max_definition, out, |v| Value::from(*v)),
-        ColumnReader::ByteArrayColumnReader(r) => convert(r, max_definition, out, |v| text(v.data())),
-        ColumnReader::FixedLenByteArrayColumnReader(r) => convert(r, max_definition, out, |v| text(v.data())),
+        ColumnReader::BoolColumnReader(r) => convert(r, max_definition, visit, |v| Value::from(*v)),
+        ColumnReader::Int32ColumnReader(r) => convert(r, max_definition, visit, |v| Value::from(*v)),
+        ColumnReader::Int64ColumnReader(r) => convert(r, max_definition, visit, |v| Value::from(*v)),
+        ColumnReader::FloatColumnReader(r) => convert(r, max_definition, visit, |v| Value::from(*v)),
+        ColumnReader::DoubleColumnReader(r) => convert(r, max_definition, visit, |v| Value::from(*v)),
+        ColumnReader::ByteArrayColumnReader(r) => convert(r, max_definition, visit, |v| text(v.data())),
+        ColumnReader::FixedLenByteArrayColumnReader(r) => {
+            convert(r, max_definition, visit, |v| text(v.data()))
+        }
         // A 96-bit time stamp has no JSON value.
-        ColumnReader::Int96ColumnReader(r) => convert(r, max_definition, out, |_| Value::Null),
+        ColumnReader::Int96ColumnReader(r) => convert(r, max_definition, visit, |_| Value::Null),
     }
 }
 
 fn convert<T: DataType>(
     reader: ColumnReaderImpl<T>,
     max_definition: i16,
-    out: &mut Vec<Option<Value>>,
+    visit: &mut dyn FnMut(Option<Value>),
     to_json: impl Fn(&T::T) -> Value,
 ) -> ParquetResult<()> {
     let Ok(()) = each_row(reader, max_definition, |value| {
-        out.push(value.map(&to_json));
+        visit(value.map(&to_json));
         Ok::<(), Infallible>(())
     })?;
     Ok(())
@@ -233,13 +213,5 @@ fn each_row<T: DataType, E>(
                 return Ok(Err(e));
             }
         }
-    }
-}
-
-fn guard<T>(path: &Path, place: &str, step: impl FnOnce() -> ParquetResult<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(damaged(path, format!("{place}: {e}"))),
-        Err(_) => Err(damaged(path, format!("{place}: damaged beyond what the parquet reader can say"))),
     }
 }

@@ -41,10 +41,15 @@ struct GroupRows<'a> {
     text_column: usize,
 }
 
-impl Rows<'_> {
-    fn group(&self, rows: Range<usize>, text_column: usize) -> GroupRows<'_> {
+impl<'a> Rows<'a> {
+    /// The texts of some rows that are other ones.
+    pub(crate) fn texts_of(&self, rows: Range<usize>) -> &[(usize, Vec<&'a [u8]>)] {
         let of_row = |row: usize| self.texts.partition_point(|text| text.0 < row);
-        let texts = &self.texts[of_row(rows.start)..of_row(rows.end)];
+        &self.texts[of_row(rows.start)..of_row(rows.end)]
+    }
+
+    fn group(&self, rows: Range<usize>, text_column: usize) -> GroupRows<'_> {
+        let texts = self.texts_of(rows.clone());
         GroupRows { first: rows.start, keep: &self.keep[rows], texts, text_column }
     }
 }

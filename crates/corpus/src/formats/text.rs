@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::document::size;
+use crate::records::{Found, Rules, Scan};
 use crate::reject::Cause;
-use crate::shard::{Rules, Scan};
 
 /// Takes `content[range]` as one document; nothing but white space is none.
 pub(crate) fn scan_file(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
@@ -33,11 +33,11 @@ pub(crate) fn scan_lines(content: &[u8], range: Range<usize>, rules: &Rules) -> 
 fn push(scan: &mut Scan, content: &[u8], range: Range<usize>, rules: &Rules) {
     let record = &content[range.clone()];
     if record.trim_ascii().is_empty() {
-        scan.lines.push_skipped();
+        scan.skip();
     } else if size(record.len()) > rules.max_doc_bytes {
         let cause = Cause::TooLong { max_doc_bytes: rules.max_doc_bytes };
         scan.reject(&rules.path, range.start, cause, record.len());
     } else {
-        scan.push(range.start, record, 0..record.len(), record.len());
+        scan.push(range.start, record, Found { text: 0..record.len(), n_text_bytes: record.len(), id: None });
     }
 }

@@ -5,7 +5,8 @@ use std::fs;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use verbatim_corpus::{
-    Corpus, DocId, OpenConfig, Selection, Stretch, TextUnit, Written, write_survivors, write_survivors_to,
+    Corpus, DocId, OpenConfig, Selection, Stretch, Surrogates, TextUnit, Written, write_survivors,
+    write_survivors_to,
 };
 use verbatim_store::Silent;
 
@@ -164,6 +165,19 @@ fn a_cut_inside_a_character_or_beyond_the_text_is_65() {
         assert!(error.to_string().contains(":1: a cut lies"), "{error}");
     }
     write(&corpus, &[true, true], &[stretch(0, 4, 6), stretch(1, 0, 2)]);
+}
+
+#[test]
+fn cuts_count_half_of_a_surrogate_pair_as_it_is_read() {
+    let folder = Folder::new();
+    let path = folder.write("a.jsonl", "{\"text\":\"\\ud83dacut\\ude00\\ud83d\\ude00cut\\ud83d\"}\n");
+    let config = OpenConfig { surrogates: Surrogates::Replace, ..OpenConfig::standard() };
+    let corpus = open(&path, &config).unwrap();
+    assert_eq!(texts(&corpus), ["\u{fffd}acut\u{fffd}😀cut\u{fffd}"]);
+    let (out, _) = write(&corpus, &[true], &stretches_of(&corpus, "cut"));
+    let written = fs::read_to_string(out.path().join("a.jsonl")).unwrap();
+    assert_eq!(written, "{\"text\":\"\\ud83da\\ude00\\ud83d\\ude00\\ud83d\"}\n");
+    assert_eq!(texts(&open(out.path(), &config).unwrap()), ["\u{fffd}a\u{fffd}😀\u{fffd}"]);
 }
 
 #[test]

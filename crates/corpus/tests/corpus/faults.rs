@@ -1,11 +1,12 @@
 //! Section A of the fault matrix: files, folders and records. The number is the row of the matrix.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use verbatim_corpus::{Cause, Corpus, OpenConfig, TextUnit};
+use verbatim_corpus::{Cause, Corpus, OpenConfig, Surrogates, TextUnit, write_survivors, write_survivors_to};
 use verbatim_store::Silent;
 
 use crate::fixture::{Folder, assert_bad, assert_error, causes, open, open_bytes, skip, texts};
@@ -25,6 +26,10 @@ fn fault_01_empty_inputs_hold_no_documents_and_warn() {
     }
     let empty = Folder::new();
     assert_eq!(open(empty.path(), &standard()).unwrap().n_documents(), 0);
+    let required = OpenConfig { require_documents: true, ..standard() };
+    assert_bad(open(folder.path(), &required), &["no documents"]);
+    folder.write("a.jsonl", "{\"text\":\"a\"}\n");
+    assert_eq!(open(folder.path(), &required).unwrap().n_documents(), 1);
 }
 
 #[test]
@@ -104,6 +109,16 @@ fn fault_10_a_lone_surrogate_is_a_bad_record() {
         assert_bad(open_bytes("a.jsonl", &line, &standard()), &["a.jsonl:1:9: lone surrogate"]);
     }
     assert_eq!(texts(&open_bytes("a.jsonl", r#"{"text":"\ud83d\ude00"}"#, &standard()).unwrap()), ["😀"]);
+    // One that is asked for is a replacement character each, and the record stays as it stands.
+    let replace = OpenConfig { surrogates: Surrogates::Replace, ..standard() };
+    let line = concat!(r#"{"text":"a\ud800b\ud83d\ude00\udc00\ud83d\ud83d\ude00"}"#, "\n");
+    let folder = Folder::new();
+    let corpus = open(&folder.write("a.jsonl", line), &replace).unwrap();
+    assert_eq!(texts(&corpus), ["a\u{fffd}b\u{1f600}\u{fffd}\u{fffd}\u{1f600}"]);
+    assert_eq!(corpus.text_bytes(), texts(&corpus)[0].len() as u64);
+    let out = Folder::new();
+    write_survivors(&corpus, &[true], out.path(), &Silent).unwrap();
+    assert_eq!(fs::read_to_string(out.path().join("a.jsonl")).unwrap(), line);
     // In a member that nobody reads it does no harm.
     assert_eq!(texts(&open_bytes("a.jsonl", r#"{"x":"\ud800","text":"a"}"#, &standard()).unwrap()), ["a"]);
 }
@@ -199,6 +214,35 @@ fn fault_17_a_large_document_is_read_when_the_cap_is_raised() {
     let corpus = open(&path, &config).unwrap();
     assert_eq!(corpus.text_bytes(), text.len() as u64);
     assert!(matches!(corpus.text(corpus.ids().next().unwrap()), std::borrow::Cow::Borrowed(_)));
+}
+
+/// Runs itself as a child process that may hold three times the document in memory of its own; a mapped file is not.
+#[test]
+fn fault_17_a_document_of_a_gibibyte_takes_at_most_three_times_its_memory() {
+    const CHILD: &str = "VERBATIM_CORPUS_TEST_GIBIBYTE";
+    const N_BYTES: u64 = 1 << 30;
+    if let Some(path) = std::env::var_os(CHILD) {
+        let config = OpenConfig { max_doc_bytes: 2 * N_BYTES, ..standard() };
+        let corpus = open(Path::new(&path), &config).unwrap();
+        let id = corpus.ids().next().unwrap();
+        assert_eq!(corpus.text_bytes(), N_BYTES + 1);
+        assert_eq!(corpus.text_str_in(id, &mut String::new()).len() as u64, N_BYTES + 1);
+        let written = write_survivors_to(&corpus, &[true], &mut std::io::sink()).unwrap();
+        return assert_eq!(written.n_bytes, corpus.record_bytes());
+    }
+    let folder = Folder::new();
+    let path = folder.write("a.jsonl", "{\"text\":\"\\n");
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    std::io::copy(&mut std::io::repeat(b'a').take(N_BYTES), &mut file).unwrap();
+    file.write_all(b"\"}\n").unwrap();
+    let child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -d \"$1\" && shift && exec \"$@\"", "sh", &(3 * N_BYTES / 1024).to_string()])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "faults::fault_17_a_document_of_a_gibibyte_takes_at_most_three_times_its_memory"])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
 }
 
 #[test]
@@ -300,6 +344,49 @@ fn fault_25_links_are_not_followed_and_one_file_is_read_once() {
 }
 
 #[test]
+fn fault_25_links_are_followed_when_asked_for_and_lead_in_no_circle() {
+    let folder = Folder::new();
+    let outside = Folder::new();
+    outside.write("out/x.jsonl", "{\"text\":\"outside\"}\n");
+    symlink(folder.path(), outside.path().join("out/back")).unwrap();
+    folder.write("sub/a.jsonl", "{\"text\":\"a\"}\n");
+    symlink(folder.path(), folder.path().join("sub/loop")).unwrap();
+    symlink(outside.path().join("out"), folder.path().join("link")).unwrap();
+    symlink("sub/a.jsonl", folder.path().join("z.jsonl")).unwrap();
+    symlink("nowhere", folder.path().join("nothing")).unwrap();
+    let follow = OpenConfig { follow_links: true, ..standard() };
+    let corpus = open(folder.path(), &follow).unwrap();
+    assert_eq!(texts(&corpus), ["outside", "a"]);
+    assert_eq!(corpus.shard_names(), ["link/x.jsonl", "sub/a.jsonl"]);
+    let warnings = corpus.warnings().join("\n");
+    for part in [
+        "link/back: a link to a folder around it",
+        "sub/loop: a link",
+        "z.jsonl: the same",
+        "ignored nothing",
+    ] {
+        assert!(warnings.contains(part), "{part} is not in {warnings}");
+    }
+    let repeat = OpenConfig { allow_repeat: true, ..follow.clone() };
+    let corpus = open(folder.path(), &repeat).unwrap();
+    assert_eq!(texts(&corpus), ["outside", "a", "a"]);
+    assert!(!corpus.warnings().iter().any(|w| w.contains("read once")));
+    // A link that promises data and leads nowhere is no input that could be left out in silence.
+    symlink("nowhere", folder.path().join("nothing.jsonl")).unwrap();
+    assert_error(open(folder.path(), &follow), 66, &["nothing.jsonl"]);
+}
+
+#[test]
+fn fault_25_a_file_with_two_names_is_read_twice_when_asked_for() {
+    let folder = Folder::new();
+    let file = folder.write("a.jsonl", "{\"text\":\"a\"}\n");
+    fs::hard_link(&file, folder.path().join("same.jsonl")).unwrap();
+    let repeat = OpenConfig { allow_repeat: true, ..standard() };
+    let corpus = open(folder.path(), &repeat).unwrap();
+    assert_eq!((texts(&corpus), corpus.warnings().len()), (vec!["a".to_owned(); 2], 0));
+}
+
+#[test]
 fn fault_26_pipes_devices_and_files_without_size_are_refused() {
     for path in ["/dev/zero", "/proc/version"] {
         assert_error(open(Path::new(path), &standard()), 66, &[path, "not a regular file"]);
@@ -344,7 +431,6 @@ fn fault_29_an_input_that_changes_is_74_and_does_not_crash() {
     let path = folder.write("a.jsonl", &line);
     let corpus = open(&path, &standard()).unwrap();
     corpus.verify_unchanged().unwrap();
-    use std::io::{Seek, SeekFrom, Write};
     let mut file = fs::File::options().write(true).open(&path).unwrap();
     file.seek(SeekFrom::Start(9)).unwrap();
     file.write_all(b"\xff\xff\xff\\ud800").unwrap();
@@ -353,13 +439,27 @@ fn fault_29_an_input_that_changes_is_74_and_does_not_crash() {
     assert_eq!(corpus.verify_unchanged().unwrap_err().exit_code(), 74);
     let out = Folder::new();
     let keep = vec![true; 10_000];
-    let written = verbatim_corpus::write_survivors(&corpus, &keep, out.path(), &Silent);
+    let written = write_survivors(&corpus, &keep, out.path(), &Silent);
     assert_eq!(written.unwrap_err().exit_code(), 74);
 }
 
 #[test]
+fn fault_29_a_file_that_was_read_is_not_cut_short_and_its_change_is_74() {
+    let folder = Folder::new();
+    let line = "{\"text\":\"a\"}\n".repeat(10_000);
+    let path = folder.write("a.jsonl", &line);
+    let unmapped = OpenConfig { map_files: false, ..standard() };
+    let corpus = open(&path, &unmapped).unwrap();
+    assert_eq!(corpus.fingerprint(), open(&path, &standard()).unwrap().fingerprint());
+    corpus.verify_unchanged().unwrap();
+    // With a mapping, reading on would be SIGBUS.
+    fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+    assert!(texts(&corpus).iter().all(|text| text == "a"));
+    assert_eq!(corpus.verify_unchanged().unwrap_err().exit_code(), 74);
+}
+
+#[test]
 fn fault_31_records_behind_4_gib_are_found() {
-    use std::io::{Seek, SeekFrom, Write};
     let folder = Folder::new();
     let path = folder.write("a.jsonl", "{\"text\":\"a\"}\n");
     let mut file = fs::File::options().write(true).open(&path).unwrap();

@@ -86,13 +86,16 @@ fn fault_21_a_bomb_stops_at_the_limit() {
 }
 
 #[test]
-fn fault_22_a_zstd_window_over_128_mib_is_refused_by_name() {
+fn fault_22_a_zstd_window_over_128_mib_is_taken_only_when_asked_for() {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(28).unwrap();
     encoder.long_distance_matching(true).unwrap();
     encoder.write_all(b"{\"text\":\"a\"}\n").unwrap();
     let content = encoder.finish().unwrap();
-    assert_bad(open_bytes("a.jsonl.zst", content, &standard()), &["window larger than 2^27", "--long"]);
+    let refused = open_bytes("a.jsonl.zst", &content, &standard());
+    assert_bad(refused, &["window larger than 2^27", "--zstd-window-log"]);
+    let config = OpenConfig { max_zstd_window_log: 28, ..standard() };
+    assert_eq!(texts(&open_bytes("a.jsonl.zst", &content, &config).unwrap()), ["a"]);
 }
 
 #[test]

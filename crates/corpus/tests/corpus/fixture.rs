@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use verbatim_corpus::{Corpus, Error, OnBad, OpenConfig, Result};
+use verbatim_corpus::{Corpus, Error, MaxBad, OnBad, OpenConfig, Result};
 use verbatim_store::Silent;
 
 /// A folder that goes away with the test.
@@ -29,7 +29,7 @@ impl Folder {
 }
 
 pub(crate) fn skip() -> OpenConfig {
-    OpenConfig { on_bad: OnBad::Skip, max_bad_fraction: 1.0, ..OpenConfig::standard() }
+    OpenConfig { on_bad: OnBad::Skip, max_bad: MaxBad::Fraction(1.0), ..OpenConfig::standard() }
 }
 
 pub(crate) fn open(path: &Path, config: &OpenConfig) -> Result<Corpus> {

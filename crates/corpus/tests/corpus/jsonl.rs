@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use serde_json::Value;
-use verbatim_corpus::{Corpus, OpenConfig};
+use verbatim_corpus::{Corpus, MaxBad, OpenConfig};
 
 use crate::fixture::{Folder, open, open_bytes, skip, texts};
 
@@ -112,13 +112,18 @@ fn the_first_bad_record_stops_whatever_the_number_of_threads() {
 #[test]
 fn too_many_bad_records_are_an_error_even_when_skipping() {
     let content = "{\"text\":\"a\"}\n".repeat(98) + "bad\nbad\n";
-    let allowed = |max_bad_fraction| {
-        open_bytes("a.jsonl", &content, &OpenConfig { max_bad_fraction, ..skip() }).map(|c| c.n_documents())
-    };
-    assert_eq!(allowed(0.02).unwrap(), 98);
-    let error = allowed(0.019).unwrap_err();
-    assert_eq!(error.exit_code(), 65);
-    assert!(error.to_string().contains("2 of 100 records are bad"), "{error}");
+    let allowed =
+        |max_bad| open_bytes("a.jsonl", &content, &OpenConfig { max_bad, ..skip() }).map(|c| c.n_documents());
+    for (enough, too_few, named) in [
+        (MaxBad::Fraction(0.02), MaxBad::Fraction(0.019), "the tolerated fraction of 0.019"),
+        (MaxBad::Records(2), MaxBad::Records(1), "the tolerated number of 1"),
+    ] {
+        assert_eq!(allowed(enough).unwrap(), 98);
+        let error = allowed(too_few).unwrap_err();
+        assert_eq!(error.exit_code(), 65);
+        let message = error.to_string();
+        assert!(message.contains("2 of 100 records are bad") && message.contains(named), "{message}");
+    }
 }
 
 #[test]
@@ -161,5 +166,48 @@ fn the_fingerprint_tells_corpora_apart() {
         of("a.jsonl", "{\"text\":\"a\"}\n"),
     ] {
         assert_ne!(one, other);
+    }
+}
+
+#[test]
+fn a_text_in_a_buffer_is_the_text() {
+    let lines = concat!(
+        "{\"text\":\"plain\"}\n",
+        "{\"text\":\"a\\nb\\u00e9\\ud83d\\ude00 and so on, for a while\"}\n",
+        "{\"text\":\"\"}\n",
+        "{\"text\":\"\\\\\"}\n",
+    );
+    let expected = ["plain", "a\nb\u{e9}\u{1f600} and so on, for a while", "", "\\"];
+    let folder = Folder::new();
+    folder.write("a.jsonl", lines);
+    folder.write("b.txt", b"caf\xe9\\n \xf0\x9f");
+    let corpus = open(folder.path(), &OpenConfig::standard()).unwrap();
+    let mut buffer = "left over".to_owned();
+    let found: Vec<String> = corpus.ids().map(|id| corpus.text_str_in(id, &mut buffer).to_owned()).collect();
+    assert_eq!(found[..4], expected);
+    assert_eq!(found[4], "caf\u{fffd}\\n \u{fffd}");
+    assert_eq!(found, texts(&corpus));
+}
+
+proptest! {
+    #[test]
+    fn a_text_in_a_buffer_is_the_text_even_in_a_file_that_changed(
+        garbage in proptest::collection::vec(
+            proptest::sample::select(b"\\\\\\u\"ndD80e\xff\xc3\xa9x".to_vec()), 60),
+    ) {
+        let folder = Folder::new();
+        // Large enough to be mapped.
+        let line = format!("{{\"text\":\"{}\\n\"}}\n", "x".repeat(60));
+        let path = folder.write("a.jsonl", line.repeat(300));
+        let corpus = open(&path, &OpenConfig::standard()).unwrap();
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&garbage, 9).unwrap();
+        let id = corpus.ids().next().unwrap();
+        prop_assert!(corpus.record(id)[9..].starts_with(&garbage));
+        let mut buffer = "left over".to_owned();
+        prop_assert_eq!(corpus.text_str_in(id, &mut buffer), corpus.text_str(id));
+        let text = corpus.text(id);
+        prop_assert_eq!(corpus.text_str(id), String::from_utf8_lossy(&text));
     }
 }

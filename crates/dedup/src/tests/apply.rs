@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
-use verbatim_corpus::{Corpus, OnBad, OpenConfig};
+use verbatim_corpus::{Corpus, MaxBad, OnBad, OpenConfig};
 use verbatim_store::{Access, Existing, Silent, StagedDir};
 
 use super::fixture::{both, corpus_of, near};
@@ -36,7 +36,7 @@ const RECORDS: &str = concat!(
 fn survivors_lists_and_tally_account_for_every_record() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("in.jsonl"), RECORDS);
-    let open = OpenConfig { on_bad: OnBad::Skip, max_bad_fraction: 1.0, ..OpenConfig::standard() };
+    let open = OpenConfig { on_bad: OnBad::Skip, max_bad: MaxBad::Fraction(1.0), ..OpenConfig::standard() };
     let corpus = Corpus::open(&[folder.path().join("in.jsonl")], &open, &Silent).unwrap();
     let plan = plan(&corpus, &both(near(1, 0.8)), &Silent).unwrap();
     let target = folder.path().join("out");

@@ -254,7 +254,13 @@ pub(crate) fn contamination(reveal: Reveal) -> (Report<ContaminationBody>, Vec<M
         provenance: provenance(),
         found: &found,
         fields: vec!["question".into(), "answer".into()],
-        tally: Some(Tally { read: count(1_841), kept: count(1_839), removed: count(2), rejected: count(0) }),
+        tally: Some(Tally {
+            read: count(1_841),
+            kept: count(1_839),
+            removed: count(2),
+            rejected: count(0),
+            ..Tally::default()
+        }),
         warnings: vec![],
     };
     let (body, rows) = ContaminationBody::new(facts, &Quiz, &redactor(reveal));

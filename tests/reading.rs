@@ -62,7 +62,8 @@ fn fault_01_an_input_without_documents_fails_when_asked_to() {
 #[test]
 fn fault_22_and_29_windows_are_bounded_and_files_can_be_read_unmapped() {
     let scene = Scene::new();
-    scene.write("a.jsonl", "{\"text\":\"a text\"}\n".repeat(2000));
+    let records: String = (0..2000).map(|i| format!("{{\"text\":\"text number {i}\"}}\n")).collect();
+    scene.write("a.jsonl", records);
     let run = |name: &str, flags: &[&str]| scene.run([&["dedup", "a.jsonl", "-o", name], flags].concat());
     run("mapped", &[]).ok();
     run("read", &["--no-mmap"]).ok();

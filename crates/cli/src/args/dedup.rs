@@ -11,7 +11,8 @@ use crate::args::{Emitting, Output, Reading, SourceGuard};
 /// `verbatim dedup`
 #[derive(Debug, Args)]
 pub(crate) struct Dedup {
-    /// Files, folders or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt; `-` reads JSON lines from standard input
+    /// Files, folders or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow, .txt; `-` reads JSON lines from
+    /// standard input
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output

@@ -161,7 +161,7 @@ fn balance(
     }
 }
 
-fn create_folder(folder: &Path) -> Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)
         .map_err(|error| verbatim_store::Error::io(folder, "create the folder", error).into())
 }

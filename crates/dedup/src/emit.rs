@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, FieldValues, NewFields, Selection, Stretch, write_survivors};
 use verbatim_store::Progress;
 
-use crate::apply::{Count, RUN_FOLDER, Tally, account, planned, write_lists};
+use crate::apply::{Count, RUN_FOLDER, Tally, account, create_folder, planned, write_lists};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
@@ -152,8 +152,7 @@ fn write_corpus(
 
 fn folder(parent: &Path, name: &str) -> Result<PathBuf> {
     let folder = parent.join(name);
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| verbatim_store::Error::io(&folder, "create the folder", error))?;
+    create_folder(&folder)?;
     Ok(folder)
 }
 

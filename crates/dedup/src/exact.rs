@@ -1,7 +1,5 @@
 //! Groups of documents whose texts are equal after normalisation: found by hash, decided by the bytes.
 
-use std::borrow::Cow;
-
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Normalizer;
@@ -27,6 +25,14 @@ pub(crate) fn equal_texts(
     groups
 }
 
+/// Calls `read` with a normalised text. One that is not UTF-8 is taken as it is.
+pub(crate) fn with_normalized<T>(normalizer: &Normalizer, raw: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
+    match std::str::from_utf8(raw) {
+        Ok(text) => read(normalizer.apply(text).as_bytes()),
+        Err(_) => read(raw),
+    }
+}
+
 struct NormalizedTexts<'a> {
     corpus: &'a Corpus,
     ranking: &'a [DocId],
@@ -34,19 +40,9 @@ struct NormalizedTexts<'a> {
 }
 
 impl NormalizedTexts<'_> {
-    /// Calls `read` with the normalised text. A text that is not UTF-8 is taken as it is.
+    /// Calls `read` with the normalised text.
     fn with<T>(&self, rank: u32, read: impl FnOnce(&[u8]) -> T) -> T {
-        let raw = self.corpus.text(self.ranking[rank as usize]);
-        if self.normalizer.steps().is_empty() {
-            return read(&raw);
-        }
-        match std::str::from_utf8(&raw) {
-            Ok(text) => match self.normalizer.apply(text) {
-                Cow::Borrowed(same) => read(same.as_bytes()),
-                Cow::Owned(changed) => read(changed.as_bytes()),
-            },
-            Err(_) => read(&raw),
-        }
+        with_normalized(self.normalizer, &self.corpus.text(self.ranking[rank as usize]), read)
     }
 
     /// The groups of equal texts among documents of one hash.

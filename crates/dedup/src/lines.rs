@@ -3,8 +3,6 @@
 //! One copy stays: that of the document which the keep policy prefers, and the first within it. The others are cut out
 //! with their line ends, so that what remains of a text reads as if they had never been there.
 
-use std::borrow::Cow;
-
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId};
@@ -14,7 +12,7 @@ use verbatim_store::Progress;
 use crate::config::Stage;
 use crate::cut::Cut;
 use crate::error::{Error, Result};
-use crate::exact::TextHash;
+use crate::exact::{TextHash, with_normalized};
 use crate::plan::Removal;
 
 /// What is compared.
@@ -170,13 +168,9 @@ impl LineSearch<'_> {
         hashed.iter().zip(raw.chunks_exact(2)).map(line).collect()
     }
 
-    /// Calls `read` with the normalised line. One that is not UTF-8 is taken as it is.
+    /// Calls `read` with the normalised line.
     fn normalized<T>(&self, line: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
-        match std::str::from_utf8(line).map(|line| self.config.normalize.apply(line)) {
-            Ok(Cow::Owned(changed)) => read(changed.as_bytes()),
-            Ok(Cow::Borrowed(same)) => read(same.as_bytes()),
-            Err(_) => read(line),
-        }
+        with_normalized(&self.config.normalize, line, read)
     }
 
     fn with<T>(&self, line: &Line, read: impl FnOnce(&[u8]) -> T) -> T {

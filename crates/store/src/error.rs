@@ -56,6 +56,31 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Another process works in the folder.
+    #[error("{}: another run uses this folder; wait for its end or take another folder", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder of a run holds the files of another task.
+    #[error(
+        "{}: this run was begun with other settings ({differences}); take the former ones, or remove the folder",
+        path.display()
+    )]
+    OtherTask {
+        /// The run's journal.
+        path: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// A file of this program's own is not what was written.
+    #[error("{}: damaged: {cause}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// An input is no longer the file that was opened.
     #[error("{}: input changed while it was read; nothing was committed", path.display())]
     Changed {
@@ -70,13 +95,19 @@ impl Error {
         Error::Io { path: path.to_path_buf(), doing, source }
     }
 
-    /// The process exit code for this error (66, 73 or 74).
+    /// The process exit code for this error (65, 66, 73, 74 or 75).
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Input { .. } | Error::NotRegular { .. } => 66,
             Error::Create { .. } | Error::Exists { .. } | Error::NotReplaceable { .. } => 73,
             Error::Io { .. } | Error::Changed { .. } => 74,
+            Error::OtherTask { .. } | Error::Damaged { .. } => 65,
+            Error::Busy { .. } => 75,
         }
+    }
+
+    pub(crate) fn damaged(path: &Path, cause: impl Into<String>) -> Self {
+        Error::Damaged { path: path.to_path_buf(), cause: cause.into() }
     }
 
     pub(crate) fn create(path: &Path, source: io::Error) -> Self {

@@ -8,6 +8,8 @@ mod json;
 mod map;
 mod progress;
 mod replace;
+mod scratch;
+mod sort;
 mod spool;
 
 pub use error::{Error, Result};
@@ -16,4 +18,6 @@ pub use json::json_fault;
 pub use map::{Bytes, install_truncation_handler};
 pub use progress::{Progress, Silent};
 pub use replace::{Access, Existing, Output, Replace, StagedDir, create_file, write_private, write_shared};
+pub use scratch::{Note, RunFile, Scratch};
+pub use sort::{Merge, Sorted, Sorter};
 pub use spool::Spool;

@@ -1,68 +1,81 @@
-//! Documents that share a band: the key of each band becomes the number of a bucket, or nothing.
+//! Documents that share a key, such as that of a band: the key becomes a bucket, or nothing where no other has it.
 
-use rayon::prelude::*;
+use std::iter::Peekable;
 
-use crate::error::{Error, Result};
-use crate::signs::Signs;
+use verbatim_store::{Merge, Sorted, Sorter};
 
-const ALONE: u32 = u32::MAX;
+use crate::error::Result;
+use crate::room::Room;
+use crate::signs::Posting;
 
 /// The buckets of two and more documents.
+///
+/// A bucket is named by the first of its places in a table for the documents that it remembers: it has one place for
+/// their number and one for each.
 pub(crate) struct Buckets {
-    /// The ranks of the documents that share a bucket with another, ascending.
-    docs: Vec<u32>,
-    /// `bands` bucket numbers for each of `docs`; `ALONE` where no other document has that band.
-    numbers: Vec<u32>,
-    bands: usize,
-    n_buckets: usize,
+    /// Rank and bucket.
+    postings: Sorted<2>,
+    n_places: usize,
 }
 
 impl Buckets {
-    /// The buckets of documents that have signs and are not `gone`, by rank.
-    pub(crate) fn new(signs: &Signs, bands: usize, gone: &[bool]) -> Result<Self> {
-        let n = signs.docs.len();
-        let mut numbers = vec![ALONE; n * bands];
-        let mut n_buckets = 0u32;
-        // One band at a time: 16 bytes for each document, not for each document and band.
-        for band in 0..bands {
-            let mut keyed: Vec<(u64, u32)> = (0..n)
-                .into_par_iter()
-                .filter(|&i| !gone[signs.docs[i] as usize])
-                .map(|i| (signs.keys[i * bands + band], i as u32))
-                .collect();
-            keyed.par_sort_unstable();
-            for bucket in keyed.chunk_by(|a, b| a.0 == b.0).filter(|bucket| bucket.len() > 1) {
-                bucket.iter().for_each(|&(_, i)| numbers[i as usize * bands + band] = n_buckets);
-                n_buckets = n_buckets
-                    .checked_add(1)
-                    .filter(|&next| next != ALONE)
-                    .ok_or(Error::TooManyDocuments(n as u64))?;
+    /// The buckets of the documents that are not `gone`, by rank (nobody is if it is empty); each remembers up to `most` of its documents.
+    pub(crate) fn new(keys: Sorted<2>, gone: &[bool], most: usize, room: &Room<'_>) -> Result<Self> {
+        let stays = |rank: u64| !gone.get(rank as usize).is_some_and(|&is_gone| is_gone);
+        let mut postings: Sorter<2> = room.sorter("buckets");
+        let mut n_places = 0;
+        let mut staying = keys.iter().filter(|&[_, rank]| stays(rank)).peekable();
+        while let Some([key, first]) = staying.next() {
+            let mut n_documents = 1;
+            while let Some([_, rank]) = staying.next_if(|posting| posting[0] == key) {
+                if n_documents == 1 {
+                    postings.extend([[first, n_places as u64]]);
+                }
+                postings.extend([[rank, n_places as u64]]);
+                n_documents += 1;
+                if postings.is_full() {
+                    postings.spill(room.scratch)?;
+                }
+            }
+            if n_documents > 1 {
+                n_places += 1 + n_documents.min(most);
             }
         }
-        let mut buckets =
-            Buckets { docs: Vec::new(), numbers: Vec::new(), bands, n_buckets: n_buckets as usize };
-        for (&doc, numbers) in signs.docs.iter().zip(numbers.chunks(bands)) {
-            if numbers.iter().any(|&number| number != ALONE) {
-                buckets.docs.push(doc);
-                buckets.numbers.extend_from_slice(numbers);
-            }
+        Ok(Buckets { postings: postings.finish(), n_places })
+    }
+
+    /// Number of places in the table.
+    pub(crate) fn n_places(&self) -> usize {
+        self.n_places
+    }
+
+    /// The documents that share a bucket with another, ascending by rank, with their buckets.
+    pub(crate) fn documents(&self) -> Documents<'_> {
+        Documents { postings: self.postings.iter().peekable() }
+    }
+}
+
+/// An iterator over documents and their buckets.
+pub(crate) struct Documents<'a> {
+    postings: Peekable<Merge<'a, 2>>,
+}
+
+impl Documents<'_> {
+    /// The rank of the next document.
+    pub(crate) fn peek(&mut self) -> Option<u64> {
+        self.postings.peek().map(|&[rank, _]| rank)
+    }
+}
+
+impl Iterator for Documents<'_> {
+    type Item = (u64, Vec<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [rank, first]: Posting = self.postings.next()?;
+        let mut buckets = vec![first as usize];
+        while let Some([_, bucket]) = self.postings.next_if(|posting| posting[0] == rank) {
+            buckets.push(bucket as usize);
         }
-        Ok(buckets)
-    }
-
-    /// The ranks of the documents that share a bucket with another, ascending.
-    pub(crate) fn docs(&self) -> &[u32] {
-        &self.docs
-    }
-
-    /// Number of buckets; they are numbered from 0.
-    pub(crate) fn len(&self) -> usize {
-        self.n_buckets
-    }
-
-    /// The buckets that the `index`th of [`Buckets::docs`] shares with others.
-    pub(crate) fn of(&self, index: usize) -> impl Iterator<Item = usize> {
-        let numbers = &self.numbers[index * self.bands..(index + 1) * self.bands];
-        numbers.iter().filter(|&&number| number != ALONE).map(|&number| number as usize)
+        Some((rank, buckets))
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::keep::Keep;
 use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, MAX_PERMUTATIONS, candidate_probability, choose_bands};
-use crate::similarity::Threshold;
+use crate::similarity::{Measure, Threshold};
 
 /// A finder of copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,8 +17,11 @@ use crate::similarity::Threshold;
 pub enum Stage {
     /// Equal texts after normalisation.
     Exact,
-    /// Similar sets of shingles.
+    /// Similar sets of shingles, those that MinHash finds.
     Minhash,
+    /// Similar sets of shingles, all of them.
+    #[serde(rename = "all-pairs")]
+    AllPairs,
     /// Repeated lines or paragraphs.
     Lines,
 }
@@ -28,6 +31,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::Exact => "exact",
             Stage::Minhash => "minhash",
+            Stage::AllPairs => "all-pairs",
             Stage::Lines => "lines",
         })
     }
@@ -59,7 +63,7 @@ pub struct MinhashConfig {
 impl MinhashConfig {
     /// The threshold as a fraction, and the bands: those asked for, or the cheapest that reach the recall.
     pub(crate) fn resolve(&self) -> Result<(Threshold, BandChoice)> {
-        let threshold = Threshold::new(self.threshold).ok_or(Error::Threshold(self.threshold))?;
+        let threshold = resolved(self.threshold)?;
         let Some((bands, rows)) = self.bands_rows else {
             if !(self.recall > 0.0 && self.recall < 1.0) {
                 return Err(Error::Recall(self.recall));
@@ -76,13 +80,31 @@ impl MinhashConfig {
     }
 }
 
-/// One run: the exact stage first, the near-copy stage on its survivors, the lines of what then stays last.
+/// The threshold as a fraction.
+pub(crate) fn resolved(threshold: f64) -> Result<Threshold> {
+    Threshold::new(threshold).ok_or(Error::Threshold(threshold))
+}
+
+/// The near-copy stage without a sketch: every pair at the threshold is found.
+#[derive(Debug, Clone)]
+pub struct AllPairsConfig {
+    /// Cuts texts into the shingles whose sets are compared.
+    pub shingler: Shingler,
+    /// The similarity, above 0 to 1, from which on two documents are copies.
+    pub threshold: f64,
+    /// What similarity means.
+    pub measure: Measure,
+}
+
+/// One run: the exact stage first, one near-copy stage on its survivors, the lines of what then stays last.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
     /// The exact stage, if it is to run.
     pub exact: Option<ExactConfig>,
-    /// The near-copy stage, if it is to run.
+    /// The near-copy stage by MinHash, if it is to run.
     pub minhash: Option<MinhashConfig>,
+    /// The near-copy stage of all pairs, if it is to run instead.
+    pub all_pairs: Option<AllPairsConfig>,
     /// The stage of repeated lines, if it is to run.
     pub lines: Option<LinesConfig>,
     /// Which of several copies stays.

@@ -14,8 +14,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// No stage was asked for.
-    #[error("no stage to run; ask for exact, minhash or lines")]
+    #[error("no stage to run; ask for exact, minhash, all-pairs or lines")]
     NoStage,
+    /// Two stages that find near copies.
+    #[error("minhash and all-pairs both find near copies; ask for one of them")]
+    TwoNearStages,
     /// A threshold that no pair or every pair would reach.
     #[error("a similarity threshold of {0}; choose one from 0.01 to 1 with at most 18 decimals")]
     Threshold(f64),
@@ -53,7 +56,7 @@ pub enum Error {
         cause: String,
     },
     /// More documents than a run can number.
-    #[error("{0} documents are more than one run can take (2^32 - 1); split the corpus")]
+    #[error("{0} documents are more than a look for evaluation items can take (2^32 - 1); split the corpus")]
     TooManyDocuments(u64),
     /// The file is no plan, or not one that this version reads.
     #[error("{path}: not a usable plan: {cause}; make it anew with `verbatim dedup --dry-run`")]
@@ -110,6 +113,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::NoStage
+            | Error::TwoNearStages
             | Error::Threshold(_)
             | Error::Recall(_)
             | Error::BandsRows { .. }

@@ -4,6 +4,7 @@
 //! [`plan`] finds and decides, [`emit`] and [`apply`] write; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
 
+mod all_pairs;
 mod apply;
 mod buckets;
 mod config;
@@ -19,7 +20,9 @@ mod keep;
 mod lines;
 mod lsh;
 mod minhash;
+mod near;
 mod plan;
+mod room;
 mod signs;
 mod similarity;
 mod source;
@@ -29,7 +32,7 @@ mod star;
 mod tests;
 
 pub use apply::{Count, Tally, apply, remove_contaminated, write_plan};
-pub use config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use config::{AllPairsConfig, DedupConfig, ExactConfig, MinhashConfig, Stage};
 pub use contamination::{
     Contamination, ContaminationConfig, ContaminationMatch, ItemPart, RARE_DOCUMENTS, Run, contamination,
     part_text,
@@ -45,6 +48,11 @@ pub use finder::plan;
 pub use keep::{Keep, Order};
 pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
-pub use plan::{Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally, Verdict};
+pub use plan::{
+    AllPairsParameters, Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally,
+    Verdict,
+};
+pub use room::Resources;
+pub use similarity::Measure;
 pub use source::Source;
 pub use sources::{SourceTally, Sources};

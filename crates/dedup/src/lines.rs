@@ -97,7 +97,7 @@ pub(crate) fn repeated_lines(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Line {
     hash: u64,
-    rank: u32,
+    rank: u64,
     /// Offset in the text. Texts, like records, have less than 4 GiB.
     start: u32,
     /// Where the line is in the raw text, so that it can be read again without decoding what is around it.
@@ -126,7 +126,7 @@ impl LineSearch<'_> {
     fn sorted_lines(&self, removals: &[Removal], progress: &dyn Progress) -> Result<Vec<Line>> {
         progress.stage("hashing lines", Some(self.ranking.len() as u64), "documents");
         let is_gone = |doc: DocId| removals.binary_search_by_key(&doc, |removal| removal.doc).is_ok();
-        let mut lines: Vec<Line> = (0..self.ranking.len() as u32)
+        let mut lines: Vec<Line> = (0..self.ranking.len() as u64)
             .into_par_iter()
             .flat_map_iter(|rank| {
                 progress.advance(1);
@@ -141,12 +141,12 @@ impl LineSearch<'_> {
         Ok(lines)
     }
 
-    fn lines_of(&self, rank: u32) -> Vec<Line> {
+    fn lines_of(&self, rank: u64) -> Vec<Line> {
         let doc = self.ranking[rank as usize];
         let text = self.corpus.text(doc);
         let hash = |line: &[u8]| {
             let is_long = !line.is_empty() && line.len() as u64 >= self.config.min_bytes;
-            is_long.then(|| (self.hash)(line) as u64)
+            is_long.then(|| (self.hash)(line))
         };
         let hashed: Vec<(Part, u64)> = self
             .config

@@ -8,6 +8,7 @@ use verbatim_index::Shingler;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::lsh::BandChoice;
+use crate::signs::{Posting, Sign};
 
 /// Permutations that are worked on together, so that the compiler can keep them in vector registers.
 const LANES: usize = 16;
@@ -39,20 +40,22 @@ impl Permutations {
         Permutations { blocks, choice, seed, arch: Arch::new() }
     }
 
-    /// Bands of a signature.
-    pub(crate) fn bands(&self) -> usize {
-        self.choice.bands
+    /// Lets every permutation run over some hashes, with the widest vectors that the processor has.
+    fn update(&self, minima: &mut [Lanes], hashes: &[u32]) {
+        self.arch.dispatch(Update { blocks: &self.blocks, minima, hashes });
     }
+}
 
-    /// Writes the key of each band of a normalised text; false, and nothing written, if the text has no shingle.
-    pub(crate) fn band_keys(
+impl Sign for Permutations {
+    /// The key of each band.
+    fn sign(
         &self,
-        normalized: &str,
         shingler: &Shingler,
+        (rank, normalized): (u64, &str),
         sketch: &mut Sketch,
-        keys: &mut [u64],
-    ) -> bool {
-        let Sketch { minima, hashes, bytes } = sketch;
+        postings: &mut Vec<Posting>,
+    ) {
+        let Sketch { minima, hashes, bytes, .. } = sketch;
         minima.clear();
         minima.resize(self.blocks.len(), [u32::MAX; LANES]);
         hashes.clear();
@@ -69,24 +72,24 @@ impl Permutations {
         self.update(minima, hashes);
         if any {
             let signature = minima.as_flattened();
-            for (key, (band, rows)) in keys.iter_mut().zip(signature.chunks(self.choice.rows).enumerate()) {
+            for (rows, band) in signature.chunks_exact(self.choice.rows).take(self.choice.bands).zip(0..) {
                 bytes.clear();
                 rows.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-                *key = xxh3_64_with_seed(bytes, self.seed.wrapping_add(band as u64));
+                postings.push([xxh3_64_with_seed(bytes, self.seed.wrapping_add(band)), rank]);
             }
         }
-        any
     }
 
-    /// Lets every permutation run over some hashes, with the widest vectors that the processor has.
-    fn update(&self, minima: &mut [Lanes], hashes: &[u32]) {
-        self.arch.dispatch(Update { blocks: &self.blocks, minima, hashes });
+    fn keys_per_document(&self) -> usize {
+        self.choice.bands
     }
 }
 
 /// Memory that a signature is made in, used again for the next text.
 #[derive(Default)]
 pub(crate) struct Sketch {
+    /// For signs that are no signature.
+    pub(crate) shingles: Vec<u64>,
     minima: Vec<Lanes>,
     hashes: Vec<u32>,
     bytes: Vec<u8>,

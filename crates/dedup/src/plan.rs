@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::keep::Keep;
 use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, candidate_probability};
+use crate::similarity::Measure;
 use crate::source::Source;
 
 const MAGIC: &str = "verbatim plan";
@@ -45,7 +46,8 @@ pub struct StageTally {
     /// What it cut out of documents that stay.
     #[serde(default)]
     pub cut: CutCount,
-    /// Pairs of documents, or of lines, that were compared exactly.
+    /// Pairs of documents, or of lines, that were compared exactly; of all pairs, where this depends on the memory at
+    /// hand, those that were found similar.
     pub n_compared: u64,
     /// Pairs (at least) that share a band but were not compared, because too many documents that are no copies of
     /// each other share it. Where this is not zero the recall may be below the predicted one.
@@ -65,8 +67,11 @@ pub struct Parameters {
     pub keep: Keep,
     /// The exact stage, if it ran.
     pub exact: Option<ExactParameters>,
-    /// The near-copy stage, if it ran.
+    /// The near-copy stage by MinHash, if it ran.
     pub minhash: Option<MinhashParameters>,
+    /// The near-copy stage of all pairs, if it ran.
+    #[serde(default)]
+    pub all_pairs: Option<AllPairsParameters>,
     /// The stage of repeated lines, if it ran.
     #[serde(default)]
     pub lines: Option<LinesConfig>,
@@ -103,6 +108,23 @@ pub struct MinhashParameters {
     pub seed: u64,
 }
 
+/// Parameters of the near-copy stage of all pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AllPairsParameters {
+    /// What a shingle is made of.
+    pub unit: Unit,
+    /// What a word is, where shingles are made of words.
+    pub words: Words,
+    /// Units in a shingle.
+    pub n: usize,
+    /// Steps applied before texts are cut.
+    pub normalize: Normalizer,
+    /// Similarity from which on documents are copies.
+    pub threshold: f64,
+    /// What similarity means.
+    pub measure: Measure,
+}
+
 impl Parameters {
     pub(crate) fn new(config: &DedupConfig, choice: Option<BandChoice>) -> Self {
         let exact =
@@ -125,7 +147,15 @@ impl Parameters {
                 .collect(),
             seed: minhash.seed,
         });
-        Parameters { keep: config.keep.clone(), exact, minhash, lines: config.lines.clone() }
+        let all_pairs = config.all_pairs.as_ref().map(|all| AllPairsParameters {
+            unit: all.shingler.unit(),
+            words: all.shingler.words(),
+            n: all.shingler.n(),
+            normalize: all.shingler.normalizer().clone(),
+            threshold: all.threshold,
+            measure: all.measure,
+        });
+        Parameters { keep: config.keep.clone(), exact, minhash, all_pairs, lines: config.lines.clone() }
     }
 }
 

@@ -1,74 +1,147 @@
-//! One pass over the texts gives both stages what they look for: the hash of each text and the keys of its bands.
+//! One pass over the texts notes what each stage looks for: the hash of a text, the keys of its shingles.
 //!
 //! A text is decoded and normalised once, in memory that is used again for the next one. What the pass notes only
 //! proposes copies; the texts themselves decide.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::{Buffers, Normalizer, Shingler};
-use verbatim_store::Progress;
+use verbatim_store::{Note, Progress, Sorted, Sorter};
 
 use crate::error::{Error, Result};
 use crate::exact::TextHash;
-use crate::minhash::{Permutations, Sketch};
+use crate::minhash::Sketch;
+use crate::room::Room;
 
-/// Documents between two looks at `interrupted`.
-const WAVE: usize = if cfg!(test) { 16 } else { 1 << 14 };
+/// Documents and bytes of records between two looks at `interrupted` and at the memory that is taken.
+const WAVE_DOCS: usize = if cfg!(test) { 16 } else { 1 << 14 };
+const WAVE_BYTES: usize = 64 << 20;
 
 /// Documents that a thread takes at once, for which it needs its memory only once.
-const MIN_TAKEN: usize = 64;
+const TAKEN: usize = 64;
+
+/// Bytes of records after which a run that can be taken up again notes how far it is.
+const PART_BYTES: usize = 1 << 30;
+
+/// A key that two copies share, and the rank of a document that has it.
+pub(crate) type Posting = [u64; 2];
+
+/// Notes something of the shingles of a text.
+pub(crate) trait Sign: Sync {
+    /// Adds the keys of a normalised text and its rank, if it has some.
+    fn sign(&self, shingler: &Shingler, text: (u64, &str), sketch: &mut Sketch, postings: &mut Vec<Posting>);
+
+    /// How many keys a document has, where all have as many.
+    fn keys_per_document(&self) -> usize {
+        0
+    }
+}
 
 /// What to note of each text.
 pub(crate) struct Signing<'a> {
+    /// The name of the pass, for people and for the journal of a run.
+    pub(crate) step: &'static str,
     /// The hash of the text after these steps.
     pub(crate) exact: Option<(&'a Normalizer, TextHash)>,
-    /// The keys of the bands of its shingles.
-    pub(crate) near: Option<(&'a Shingler, Permutations)>,
+    /// What to note of its shingles.
+    pub(crate) near: Option<(&'a Shingler, &'a dyn Sign)>,
+    /// True for each rank that is passed over; empty if none is.
+    pub(crate) gone: &'a [bool],
+    /// Whether what was noted so far is of use without the rest.
+    pub(crate) in_parts: bool,
 }
 
-/// What was noted. Documents are numbers: ranks.
-#[derive(Default)]
+/// What was noted.
 pub(crate) struct Signs {
-    /// Hash and document; texts that are empty after normalisation are left out.
-    pub(crate) hashes: Vec<(u128, u32)>,
-    /// The documents that have bands, ascending; those without a shingle are left out.
-    pub(crate) docs: Vec<u32>,
-    /// The keys of the bands for each of `docs`.
-    pub(crate) keys: Vec<u64>,
+    /// The hashes of texts that are not empty after normalisation.
+    pub(crate) hashes: Sorter<2>,
+    /// The keys of shingles.
+    pub(crate) keys: Sorter<2>,
 }
 
 impl Signing<'_> {
-    /// Notes the signs of the documents of a ranking in parallel; 8 bytes for each band and 32 for a text hash.
-    pub(crate) fn of(&self, corpus: &Corpus, ranking: &[DocId], progress: &dyn Progress) -> Result<Signs> {
-        progress.stage("signing", Some(ranking.len() as u64), "documents");
-        let bands = self.near.as_ref().map_or(0, |(_, permutations)| permutations.bands());
-        let mut signs = Signs { keys: Vec::with_capacity(ranking.len() * bands), ..Signs::default() };
-        // Without bands each document has room for one key all the same, which nobody looks at.
-        let room = bands.max(1);
-        let mut keys = Vec::new();
-        for (first, wave) in (0..).step_by(WAVE).zip(ranking.chunks(WAVE)) {
+    /// Notes the signs of the documents of a ranking in parallel.
+    pub(crate) fn of(
+        &self,
+        corpus: &Corpus,
+        ranking: &[DocId],
+        room: &Room<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Signs> {
+        progress.stage(self.step, Some(ranking.len() as u64), "documents");
+        let keys_per_document = self.near.map_or(0, |(_, sign)| sign.keys_per_document());
+        let mut signs = Signs { hashes: room.sorter("hashes"), keys: room.sorter("keys") };
+        let mut start = self.take_up(&mut signs, room)?;
+        progress.advance(start as u64);
+        signs.keys.reserve((ranking.len() - start) * keys_per_document);
+        let mut n_bytes = 0;
+        while start < ranking.len() {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
-            keys.resize(wave.len() * room, 0);
-            let noted: Vec<(Option<u128>, bool)> = wave
-                .par_iter()
-                .zip(keys.par_chunks_mut(room))
-                .with_min_len(MIN_TAKEN)
-                .map_init(Memory::default, |memory, (&doc, keys)| {
-                    progress.advance(1);
-                    self.note(corpus, doc, memory, keys)
-                })
-                .collect();
-            for ((rank, keys), (hash, has_keys)) in (first..).zip(keys.chunks(room)).zip(noted) {
-                signs.hashes.extend(hash.map(|hash| (hash, rank)));
-                if has_keys {
-                    signs.docs.push(rank);
-                    signs.keys.extend_from_slice(keys);
-                }
+            let wave = wave(corpus, &ranking[start..], WAVE_DOCS, WAVE_BYTES, &mut n_bytes);
+            let wave = start..start + wave;
+            start = wave.end;
+            for (hashes, keys) in self.note_wave(corpus, ranking, wave, progress) {
+                signs.hashes.extend(hashes);
+                signs.keys.extend(keys);
+            }
+            let is_part = self.in_parts && room.scratch.is_kept() && n_bytes >= PART_BYTES;
+            if signs.n_bytes() >= room.n_bytes || is_part {
+                self.spill(&mut signs, room, start)?;
+                n_bytes = 0;
             }
         }
         Ok(signs)
+    }
+
+    /// Takes what an earlier process has noted, and tells how many documents that covers.
+    fn take_up(&self, signs: &mut Signs, room: &Room<'_>) -> Result<usize> {
+        let mut start = 0;
+        for note in room.scratch.notes().iter().filter(|note| self.in_parts && note.step == self.step) {
+            for file in &note.files {
+                let sorter = if signs.hashes.owns(file) { &mut signs.hashes } else { &mut signs.keys };
+                sorter.take_up(room.scratch, file)?;
+            }
+            start = note.end as usize;
+        }
+        Ok(start)
+    }
+
+    fn spill(&self, signs: &mut Signs, room: &Room<'_>, end: usize) -> Result<()> {
+        let files = [signs.hashes.spill(room.scratch)?, signs.keys.spill(room.scratch)?];
+        if self.in_parts {
+            let files = files.into_iter().flatten().collect();
+            room.scratch.note(&Note { step: self.step.to_owned(), end: end as u64, files })?;
+        }
+        Ok(())
+    }
+
+    fn note_wave(
+        &self,
+        corpus: &Corpus,
+        ranking: &[DocId],
+        wave: Range<usize>,
+        progress: &dyn Progress,
+    ) -> Vec<(Vec<Posting>, Vec<Posting>)> {
+        let first = wave.start;
+        ranking[wave]
+            .par_chunks(TAKEN)
+            .enumerate()
+            .map_init(Memory::default, |memory, (chunk, docs)| {
+                let (mut hashes, mut keys) = (Vec::new(), Vec::new());
+                for (rank, &doc) in (first + chunk * TAKEN..).zip(docs) {
+                    if !self.gone.get(rank).is_some_and(|&is_gone| is_gone) {
+                        let hash = self.note(corpus, (rank as u64, doc), memory, &mut keys);
+                        hashes.extend(hash.map(|hash| [hash, rank as u64]));
+                    }
+                }
+                progress.advance(docs.len() as u64);
+                (hashes, keys)
+            })
+            .collect()
     }
 
     /// True where both stages look at a text after the same steps.
@@ -76,14 +149,14 @@ impl Signing<'_> {
         matches!((&self.exact, &self.near), (Some((normalizer, _)), Some((shingler, _))) if *normalizer == shingler.normalizer())
     }
 
-    /// The hash of a text, if it is asked for and the text is not empty, and whether it has band keys.
+    /// Adds the keys of a text; its hash, if it is asked for and the text is not empty.
     fn note(
         &self,
         corpus: &Corpus,
-        doc: DocId,
+        (rank, doc): (u64, DocId),
         memory: &mut Memory,
-        keys: &mut [u64],
-    ) -> (Option<u128>, bool) {
+        keys: &mut Vec<Posting>,
+    ) -> Option<u64> {
         let text = corpus.text_str_in(doc, &mut memory.text);
         let hash_of = |hash: TextHash, text: &str| (!text.is_empty()).then(|| hash(text.as_bytes()));
         let mut noted = None;
@@ -91,13 +164,45 @@ impl Signing<'_> {
         if let Some((normalizer, hash)) = self.exact.filter(|_| !one_text) {
             noted = hash_of(hash, normalizer.apply_in(text, &mut memory.buffers));
         }
-        let Some((shingler, permutations)) = &self.near else { return (noted, false) };
+        let Some((shingler, sign)) = self.near else { return noted };
         let normalized = shingler.normalize(text, &mut memory.buffers);
         if let Some((_, hash)) = self.exact.filter(|_| one_text) {
             noted = hash_of(hash, normalized);
         }
-        (noted, permutations.band_keys(normalized, shingler, &mut memory.sketch, keys))
+        sign.sign(shingler, (rank, normalized), &mut memory.sketch, keys);
+        noted
     }
+}
+
+impl Signs {
+    /// The hashes, in order; they are no longer here.
+    pub(crate) fn take_hashes(&mut self) -> Sorted<2> {
+        std::mem::replace(&mut self.hashes, Sorter::new("hashes", 0)).finish()
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.hashes.n_bytes() + self.keys.n_bytes()
+    }
+}
+
+/// How many of the documents, one at least, have no more than `most_bytes` of records together; adds up those bytes.
+pub(crate) fn wave(
+    corpus: &Corpus,
+    docs: &[DocId],
+    most: usize,
+    most_bytes: usize,
+    n_bytes: &mut usize,
+) -> usize {
+    let mut taken = 0;
+    let fitting = docs.iter().take(most).take_while(|&&doc| {
+        let n = corpus.record(doc).len();
+        let fits = taken == 0 || taken + n <= most_bytes;
+        taken += if fits { n } else { 0 };
+        fits
+    });
+    let n = fitting.count();
+    *n_bytes += taken;
+    n
 }
 
 /// What a thread works in.

@@ -1,11 +1,11 @@
 //! Near copies in stars: every removed document is similar to the one document that is kept for it.
 //!
-//! Documents are taken by preference. Each is compared, by the exact Jaccard similarity of shingle sets, with the
-//! documents kept so far that share a band with it: if one reaches the threshold, the document is its copy, else
+//! Documents are taken by preference. Each is compared, by the exact similarity of shingle sets, with the
+//! documents kept so far that share a bucket with it: if one reaches the threshold, the document is its copy, else
 //! the document is kept. So a chain a-b-c, in which a and c differ, never removes c for a; two kept documents are
 //! never known to be similar; and the most preferred document of any group of copies always stays.
 //!
-//! Copies are compared with kept documents only, so a band shared by a million copies costs a million comparisons.
+//! Copies are compared with kept documents only, so a bucket shared by a million copies costs a million comparisons.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,16 +16,15 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::{Shingler, Shingles};
 use verbatim_store::Progress;
 
-use crate::buckets::Buckets;
+use crate::buckets::{Buckets, Documents};
 use crate::error::{Error, Result};
-use crate::similarity::{Similarity, Threshold};
+use crate::similarity::{Measure, Similarity, Threshold};
 
-/// Kept documents that a bucket remembers. Only where more than these share a band and are no copies of each other
-/// (a boilerplate page) are later ones not compared through that band.
+/// Kept documents that a bucket remembers. Only where more than these share a bucket and are no copies of each other
+/// (a boilerplate page) are later ones not compared through that bucket.
 const MAX_KEPT_IN_BUCKET: usize = 256;
 
-/// Comparisons of one document with those kept before its block, and again with those of its block; the ones with
-/// most bands in common go first.
+/// Comparisons of one document with those kept before its block, and again with those of its block.
 const MAX_COMPARISONS: usize = 64;
 
 /// A block is compared in parallel with what was kept before it, then in order with itself. Its size does not
@@ -42,8 +41,8 @@ const CACHE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
 /// A document that is similar to a kept one. Both are ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NearCopy {
-    pub(crate) copy: u32,
-    pub(crate) kept: u32,
+    pub(crate) copy: u64,
+    pub(crate) kept: u64,
     pub(crate) similarity: Similarity,
 }
 
@@ -53,7 +52,7 @@ pub(crate) struct NearCopies {
     pub(crate) copies: Vec<NearCopy>,
     /// Pairs whose exact similarity was computed.
     pub(crate) n_compared: u64,
-    /// Pairs (at least) that share a band but were passed over because of the two limits on comparisons.
+    /// Pairs (at least) that share a bucket but were passed over because of the two limits on comparisons.
     pub(crate) n_passed_over: u64,
 }
 
@@ -63,23 +62,63 @@ pub(crate) struct Texts<'a> {
     pub(crate) ranking: &'a [DocId],
     pub(crate) shingler: &'a Shingler,
     pub(crate) threshold: Threshold,
+    pub(crate) measure: Measure,
 }
 
 impl Texts<'_> {
-    pub(crate) fn shingles(&self, rank: u32) -> Shingles {
+    pub(crate) fn shingles(&self, rank: u64) -> Shingles {
         self.shingler.shingles(&self.corpus.text_str(self.ranking[rank as usize]))
     }
 
-    /// The similarity of two sets, if it reaches the threshold.
-    pub(crate) fn similar(&self, a: &Shingles, b: &Shingles) -> Option<Similarity> {
-        let (smaller, larger) = (a.len().min(b.len()) as u64, a.len().max(b.len()) as u64);
+    /// The similarity of a document to one that would be kept for it, if it reaches the threshold.
+    pub(crate) fn similar(&self, copy: &Shingles, kept: &Shingles) -> Option<Similarity> {
         // No two sets of these sizes are more similar than the smaller inside the larger.
-        if !self.threshold.reached_by(Similarity { shared: smaller, union: larger }) {
+        let most = self.measure.of(copy.len(), kept.len(), copy.len().min(kept.len()));
+        if !self.threshold.reached_by(most) {
             return None;
         }
-        let (shared, union) = a.jaccard(b);
-        let similarity = Similarity { shared: shared as u64, union: union as u64 };
-        (union > 0 && self.threshold.reached_by(similarity)).then_some(similarity)
+        let (shared, _) = copy.jaccard(kept);
+        let similarity = self.measure.of(copy.len(), kept.len(), shared);
+        (shared > 0 && self.threshold.reached_by(similarity)).then_some(similarity)
+    }
+}
+
+/// Which of the documents that share buckets are compared.
+pub(crate) enum Candidates {
+    /// Those that share most, up to the two limits: where buckets are full of documents that are no copies, they cost
+    /// bounded work.
+    Likely,
+    /// All that share as many buckets with a document of some shingles as its copies must, those of the best rank first.
+    /// What the buckets are then decides how long it takes, never what is found.
+    All(Box<dyn Fn(usize) -> usize + Sync>),
+}
+
+impl Candidates {
+    /// Documents that a bucket remembers.
+    pub(crate) fn most_kept(&self) -> usize {
+        match self {
+            Candidates::Likely => MAX_KEPT_IN_BUCKET,
+            Candidates::All(_) => usize::MAX,
+        }
+    }
+
+    /// The documents to compare with, in order, and how many were passed over. `hits` has each as often as it shares a
+    /// bucket, ascending.
+    fn choose(&self, hits: &[u64], n_shingles: usize) -> (Vec<u64>, u64) {
+        let runs = hits.chunk_by(|a, b| a == b);
+        match self {
+            Candidates::All(least_shared) => {
+                let least = least_shared(n_shingles);
+                (runs.filter(|run| run.len() >= least).map(|run| run[0]).collect(), 0)
+            }
+            Candidates::Likely => {
+                let mut counted: Vec<(Reverse<usize>, u64)> =
+                    runs.map(|run| (Reverse(run.len()), run[0])).collect();
+                counted.sort_unstable();
+                let n_passed_over = counted.len().saturating_sub(MAX_COMPARISONS) as u64;
+                (counted.into_iter().take(MAX_COMPARISONS).map(|(_, kept)| kept).collect(), n_passed_over)
+            }
+        }
     }
 }
 
@@ -87,102 +126,103 @@ impl Texts<'_> {
 pub(crate) fn near_copies(
     texts: &Texts<'_>,
     buckets: &Buckets,
+    candidates: &Candidates,
     progress: &dyn Progress,
 ) -> Result<NearCopies> {
-    progress.stage("comparing", Some(buckets.docs().len() as u64), "documents");
+    progress.stage("comparing", Some(buckets.documents().count() as u64), "documents");
     let mut found = NearCopies::default();
-    let mut stars = Stars { texts, buckets, kept: vec![Vec::new(); buckets.len()], cache: Cache::default() };
-    let mut start = 0;
-    while start < buckets.docs().len() {
+    let mut stars = Stars { texts, candidates, kept: vec![0; buckets.n_places()], cache: Cache::default() };
+    let mut documents = buckets.documents();
+    loop {
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
-        let end = stars.block_end(start);
-        stars.take_block(start..end, &mut found);
-        progress.advance((end - start) as u64);
-        start = end;
+        let block = stars.next_block(&mut documents);
+        if block.is_empty() {
+            return Ok(found);
+        }
+        stars.take_block(&block, &mut found);
+        progress.advance(block.len() as u64);
     }
-    Ok(found)
 }
 
-/// Documents are numbered by their position among the documents of `buckets`, which is in order of rank.
+/// A document, by rank, and its buckets.
+type Document = (u64, Vec<usize>);
+
 struct Stars<'a> {
     texts: &'a Texts<'a>,
-    buckets: &'a Buckets,
-    /// For each bucket its kept documents, ascending.
-    kept: Vec<Vec<u32>>,
+    candidates: &'a Candidates,
+    /// The table of the buckets: at the first place of each how many kept documents it remembers, then their ranks,
+    /// ascending.
+    kept: Vec<u64>,
     cache: Cache,
 }
 
 /// The result of comparing one document with some kept ones.
 struct Comparison {
-    copy_of: Option<(u32, Similarity)>,
+    copy_of: Option<(u64, Similarity)>,
     n_compared: u64,
     n_passed_over: u64,
 }
 
 impl Stars<'_> {
-    fn block_end(&self, start: usize) -> usize {
+    fn next_block(&self, documents: &mut Documents<'_>) -> Vec<Document> {
+        let mut block = Vec::new();
         let mut n_bytes = 0;
-        let sizes = self.buckets.docs()[start..].iter().map(|&rank| {
-            let doc = self.texts.ranking[rank as usize];
-            self.texts.corpus.record(doc).len()
-        });
-        let fitting = sizes.take(BLOCK_DOCS).take_while(|size| {
-            n_bytes += size;
-            n_bytes <= BLOCK_BYTES
-        });
-        start + fitting.count().max(1)
+        while let Some(rank) = documents.peek().filter(|_| block.len() < BLOCK_DOCS) {
+            n_bytes += self.texts.corpus.record(self.texts.ranking[rank as usize]).len();
+            if n_bytes > BLOCK_BYTES && !block.is_empty() {
+                break;
+            }
+            block.extend(documents.next());
+        }
+        block
     }
 
-    fn take_block(&mut self, block: std::ops::Range<usize>, found: &mut NearCopies) {
+    fn take_block(&mut self, block: &[Document], found: &mut NearCopies) {
         let stars = &*self;
         let compared: Vec<(Arc<Shingles>, Comparison)> = block
-            .clone()
-            .into_par_iter()
-            .map(|doc| {
-                let shingles = Arc::new(stars.texts.shingles(stars.buckets.docs()[doc]));
-                let comparison = stars.compare(doc, &shingles, 0, |kept| stars.cached(kept));
+            .par_iter()
+            .map(|(rank, buckets)| {
+                let shingles = Arc::new(stars.texts.shingles(*rank));
+                let comparison = stars.compare(buckets, &shingles, 0, |kept| stars.cached(kept));
                 (shingles, comparison)
             })
             .collect();
-        let mut fresh: FxHashMap<u32, Arc<Shingles>> = FxHashMap::default();
-        for (doc, (shingles, earlier)) in block.clone().zip(compared) {
+        let first = block[0].0;
+        let mut fresh: FxHashMap<u64, Arc<Shingles>> = FxHashMap::default();
+        for ((rank, buckets), (shingles, earlier)) in block.iter().zip(compared) {
             let within = match earlier.copy_of {
                 Some(_) => None,
-                None => {
-                    Some(self.compare(doc, &shingles, block.start as u32, |kept| Arc::clone(&fresh[&kept])))
-                }
+                None => Some(self.compare(buckets, &shingles, first, |kept| Arc::clone(&fresh[&kept]))),
             };
             for comparison in within.iter().chain([&earlier]) {
                 found.n_compared += comparison.n_compared;
                 found.n_passed_over += comparison.n_passed_over;
             }
             match within.and_then(|within| within.copy_of).or(earlier.copy_of) {
-                Some((kept, similarity)) => {
-                    let docs = self.buckets.docs();
-                    found.copies.push(NearCopy { copy: docs[doc], kept: docs[kept as usize], similarity });
-                }
+                Some((kept, similarity)) => found.copies.push(NearCopy { copy: *rank, kept, similarity }),
                 None => {
-                    found.n_passed_over += self.keep(doc);
-                    fresh.insert(doc as u32, shingles);
+                    found.n_passed_over += self.keep(*rank, buckets);
+                    fresh.insert(*rank, shingles);
                 }
             }
         }
-        for doc in block {
-            if let Some(shingles) = fresh.remove(&(doc as u32)) {
-                self.cache.insert(doc as u32, shingles);
+        for (rank, _) in block {
+            if let Some(shingles) = fresh.remove(rank) {
+                self.cache.insert(*rank, shingles);
             }
         }
     }
 
     /// Enters a document into its buckets; the number of those that are full.
-    fn keep(&mut self, doc: usize) -> u64 {
+    fn keep(&mut self, rank: u64, buckets: &[usize]) -> u64 {
         let mut n_full = 0;
-        for bucket in self.buckets.of(doc) {
-            let kept = &mut self.kept[bucket];
-            if kept.len() < MAX_KEPT_IN_BUCKET {
-                kept.push(doc as u32);
+        for &bucket in buckets {
+            let n_kept = self.kept[bucket] as usize;
+            if n_kept < self.candidates.most_kept() {
+                self.kept[bucket] += 1;
+                self.kept[bucket + 1 + n_kept] = rank;
             } else {
                 n_full += 1;
             }
@@ -190,16 +230,16 @@ impl Stars<'_> {
         n_full
     }
 
-    /// Compares a document with the kept ones, numbered `from` and up, that share a bucket with it, until one is
+    /// Compares a document with the kept ones, of rank `from` and up, that share a bucket with it, until one is
     /// similar.
     fn compare(
         &self,
-        doc: usize,
+        buckets: &[usize],
         shingles: &Shingles,
-        from: u32,
-        shingles_of: impl Fn(u32) -> Arc<Shingles>,
+        from: u64,
+        shingles_of: impl Fn(u64) -> Arc<Shingles>,
     ) -> Comparison {
-        let (candidates, n_passed_over) = self.candidates(doc, from);
+        let (candidates, n_passed_over) = self.candidates(buckets, shingles.len(), from);
         let mut n_compared = 0;
         let copy_of = candidates.into_iter().find_map(|kept| {
             n_compared += 1;
@@ -208,23 +248,21 @@ impl Stars<'_> {
         Comparison { copy_of, n_compared, n_passed_over }
     }
 
-    /// The kept documents to compare with, those with most shared bands first, and how many were passed over.
-    fn candidates(&self, doc: usize, from: u32) -> (Vec<u32>, u64) {
-        let recent =
-            |bucket: usize| self.kept[bucket].iter().rev().copied().take_while(move |&kept| kept >= from);
-        let mut hits: Vec<u32> = self.buckets.of(doc).flat_map(recent).collect();
+    /// The kept documents to compare with, and how many were passed over.
+    fn candidates(&self, buckets: &[usize], n_shingles: usize, from: u64) -> (Vec<u64>, u64) {
+        let recent = |&bucket: &usize| {
+            let kept = &self.kept[bucket + 1..][..self.kept[bucket] as usize];
+            kept.iter().rev().copied().take_while(move |&kept| kept >= from)
+        };
+        let mut hits: Vec<u64> = buckets.iter().flat_map(recent).collect();
         hits.sort_unstable();
-        let mut counted: Vec<(Reverse<usize>, u32)> =
-            hits.chunk_by(|a, b| a == b).map(|run| (Reverse(run.len()), run[0])).collect();
-        counted.sort_unstable();
-        let n_passed_over = counted.len().saturating_sub(MAX_COMPARISONS) as u64;
-        (counted.into_iter().take(MAX_COMPARISONS).map(|(_, kept)| kept).collect(), n_passed_over)
+        self.candidates.choose(&hits, n_shingles)
     }
 
-    fn cached(&self, doc: u32) -> Arc<Shingles> {
-        self.cache.get(doc).unwrap_or_else(|| {
-            let shingles = Arc::new(self.texts.shingles(self.buckets.docs()[doc as usize]));
-            self.cache.insert(doc, Arc::clone(&shingles));
+    fn cached(&self, rank: u64) -> Arc<Shingles> {
+        self.cache.get(rank).unwrap_or_else(|| {
+            let shingles = Arc::new(self.texts.shingles(rank));
+            self.cache.insert(rank, Arc::clone(&shingles));
             shingles
         })
     }
@@ -239,35 +277,35 @@ struct Cache {
 
 #[derive(Default)]
 struct Halves {
-    young: FxHashMap<u32, Arc<Shingles>>,
-    old: FxHashMap<u32, Arc<Shingles>>,
+    young: FxHashMap<u64, Arc<Shingles>>,
+    old: FxHashMap<u64, Arc<Shingles>>,
     young_bytes: usize,
 }
 
 impl Cache {
-    fn get(&self, doc: u32) -> Option<Arc<Shingles>> {
+    fn get(&self, rank: u64) -> Option<Arc<Shingles>> {
         let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shingles) = halves.young.get(&doc) {
+        if let Some(shingles) = halves.young.get(&rank) {
             return Some(Arc::clone(shingles));
         }
-        let shingles = halves.old.remove(&doc)?;
-        halves.insert(doc, Arc::clone(&shingles));
+        let shingles = halves.old.remove(&rank)?;
+        halves.insert(rank, Arc::clone(&shingles));
         Some(shingles)
     }
 
-    fn insert(&self, doc: u32, shingles: Arc<Shingles>) {
-        self.halves.lock().unwrap_or_else(PoisonError::into_inner).insert(doc, shingles);
+    fn insert(&self, rank: u64, shingles: Arc<Shingles>) {
+        self.halves.lock().unwrap_or_else(PoisonError::into_inner).insert(rank, shingles);
     }
 }
 
 impl Halves {
-    fn insert(&mut self, doc: u32, shingles: Arc<Shingles>) {
+    fn insert(&mut self, rank: u64, shingles: Arc<Shingles>) {
         let n_bytes = 8 * shingles.len();
         if self.young_bytes + n_bytes > CACHE_BYTES / 2 {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
         }
         self.young_bytes += n_bytes;
-        self.young.insert(doc, shingles);
+        self.young.insert(rank, shingles);
     }
 }

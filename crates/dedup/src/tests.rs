@@ -1,5 +1,6 @@
 //! Tests of the stages together, against brute force, on generated and on real text.
 
+mod all_pairs;
 mod apply;
 mod contamination;
 mod fixture;

@@ -328,6 +328,10 @@ mod tests {
         sorter.spill(scratch).unwrap().unwrap()
     }
 
+    fn overwrite(path: &Path, content: &[u8]) {
+        File::create(path).unwrap().write_all(content).unwrap();
+    }
+
     fn note(end: u64, file: RunFile) -> Note {
         Note { step: "signing".to_owned(), end, files: vec![file] }
     }
@@ -394,14 +398,14 @@ mod tests {
         let path = folder.path().join(&file.name);
         let whole = fs::read(&path).unwrap();
         for damage in [&whole[..15], &[], &[&whole[..15], b"x"].concat()] {
-            fs::write(&path, damage).unwrap();
+            overwrite(&path, damage);
             let error = Sorter::<1>::new("keys", 8).take_up(&scratch, &file).unwrap_err();
             assert_eq!(error.exit_code(), 65);
             assert!(error.to_string().contains("keys-0.run"), "{error}");
         }
         drop(scratch);
         for journal in ["", "x\n", "{\"magic\":\"other\",\"version\":1,\"task\":1}\n"] {
-            fs::write(folder.path().join(JOURNAL), journal).unwrap();
+            overwrite(&folder.path().join(JOURNAL), journal.as_bytes());
             assert_eq!(Scratch::of_run(folder.path(), &json!(1)).unwrap_err().exit_code(), 65, "{journal}");
         }
     }
@@ -409,7 +413,7 @@ mod tests {
     #[test]
     fn a_folder_with_other_files_is_refused_and_kept() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("thesis.txt"), "x").unwrap();
+        overwrite(&folder.path().join("thesis.txt"), b"x");
         assert_eq!(Scratch::of_run(folder.path(), &json!(1)).unwrap_err().exit_code(), 73);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

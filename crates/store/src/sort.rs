@@ -43,9 +43,14 @@ impl<const N: usize> Sorter<N> {
         self.records.len() >= self.room
     }
 
-    /// Records in memory.
-    pub fn n_in_memory(&self) -> usize {
-        self.records.len()
+    /// Bytes of records in memory.
+    pub fn n_bytes(&self) -> usize {
+        8 * N * self.records.len()
+    }
+
+    /// True for a file that a sorter of this name has spilled.
+    pub fn owns(&self, file: &RunFile) -> bool {
+        file.name.rsplit_once('-').is_some_and(|(name, _)| name == self.name)
     }
 
     /// Writes the records that are in memory as one sorted run and forgets them; `None` if there are none.
@@ -198,10 +203,10 @@ mod tests {
                     sorter.extend(chunk.iter().copied());
                     if sorter.is_full() {
                         let run = sorter.spill(&scratch).unwrap().unwrap();
-                        assert!(run.n_bytes > 0);
+                        assert!(run.n_bytes > 0 && sorter.owns(&run));
                     }
                 }
-                assert!(sorter.n_in_memory() <= room.max(600));
+                assert!(sorter.n_bytes() <= 16 * room.max(600));
                 let sorted = sorter.finish();
                 assert_eq!((sorted.len(), sorted.is_empty()), (n, n == 0));
                 for _ in 0..2 {

@@ -8,11 +8,11 @@ use serde_json::Value;
 use verbatim_corpus::{Corpus, MaxBad, OnBad, OpenConfig};
 use verbatim_store::{Access, Existing, Silent, StagedDir};
 
+use super::fixture::plan;
 use super::fixture::{both, corpus_of, near};
 use crate::apply::{Count, Tally, apply, write_plan};
 use crate::cut::CutCount;
 use crate::error::Error;
-use crate::finder::plan;
 use crate::plan::Plan;
 
 fn write(path: &Path, bytes: impl AsRef<[u8]>) {

@@ -5,14 +5,17 @@ use std::io::Write;
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, OpenConfig};
 use verbatim_index::{Normalizer, Shingler, Shingles, Step, Unit};
-use verbatim_store::Silent;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use verbatim_store::{Progress, Scratch, Silent};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::config::{DedupConfig, ExactConfig, MinhashConfig};
-use crate::finder::plan;
+use crate::config::{AllPairsConfig, DedupConfig, ExactConfig, MinhashConfig};
+use crate::error::Result;
+use crate::exact::TextHash;
+use crate::finder::Finder;
 use crate::keep::Keep;
 use crate::plan::Plan;
-use crate::similarity::{Similarity, Threshold};
+use crate::room::Resources;
+use crate::similarity::{Measure, Similarity, Threshold};
 
 /// A corpus of these JSON records; its file is mapped, and gone when this returns.
 pub(super) fn corpus_of_records(records: &[serde_json::Value]) -> Corpus {
@@ -39,15 +42,36 @@ pub(super) fn near(n: usize, threshold: f64) -> MinhashConfig {
 
 pub(super) fn exact_only(steps: Vec<Step>) -> DedupConfig {
     let exact = Some(ExactConfig { normalizer: Normalizer::new(steps) });
-    DedupConfig { exact, minhash: None, lines: None, keep: Keep::First }
+    DedupConfig { exact, minhash: None, all_pairs: None, lines: None, keep: Keep::First }
 }
 
 pub(super) fn near_only(minhash: MinhashConfig, keep: Keep) -> DedupConfig {
-    DedupConfig { exact: None, minhash: Some(minhash), lines: None, keep }
+    DedupConfig { exact: None, minhash: Some(minhash), all_pairs: None, lines: None, keep }
 }
 
 pub(super) fn both(minhash: MinhashConfig) -> DedupConfig {
     DedupConfig { minhash: Some(minhash), ..exact_only(Vec::new()) }
+}
+
+/// The near-copy stage of all pairs alone.
+pub(super) fn all_pairs_only(n: usize, threshold: f64, measure: Measure) -> DedupConfig {
+    let all_pairs = Some(AllPairsConfig { shingler: words(n), threshold, measure });
+    DedupConfig { exact: None, all_pairs, ..exact_only(Vec::new()) }
+}
+
+/// What may be taken in tests: so little memory that nearly everything goes to disk.
+pub(super) fn little() -> Resources {
+    Resources { memory: 1 << 12, scratch: Scratch::unnamed(&std::env::temp_dir()) }
+}
+
+pub(super) fn plan(corpus: &Corpus, config: &DedupConfig, progress: &dyn Progress) -> Result<Plan> {
+    crate::finder::plan(corpus, config, &Resources::standard(&std::env::temp_dir()), progress)
+}
+
+/// A plan with a forged hash of texts.
+pub(super) fn plan_with_hash(corpus: &Corpus, config: &DedupConfig, hash: TextHash) -> Plan {
+    assert_ne!(hash(b"a"), xxh3_64(b"a"));
+    Finder { corpus, config, hash, resources: &little() }.plan(&Silent).unwrap()
 }
 
 /// (document, kept) of each removal.
@@ -105,12 +129,12 @@ pub(super) fn all_pairs(corpus: &Corpus, shingler: &Shingler, least: f64) -> Vec
             docs[..a.0 as usize].iter().filter_map(move |&b| {
                 let [a_set, b_set] = [a, b].map(|doc| &sets[doc.0 as usize]);
                 let sizes = [a_set.len(), b_set.len()].map(|len| len as u64);
-                let most = Similarity { shared: sizes[0].min(sizes[1]), union: sizes[0].max(sizes[1]) };
+                let most = Similarity { shared: sizes[0].min(sizes[1]), whole: sizes[0].max(sizes[1]) };
                 if !least.reached_by(most) {
                     return None;
                 }
                 let (shared, union) = a_set.jaccard(b_set);
-                let similarity = Similarity { shared: shared as u64, union: union as u64 };
+                let similarity = Similarity { shared: shared as u64, whole: union as u64 };
                 (union > 0 && least.reached_by(similarity)).then_some((b, a, similarity))
             })
         })

@@ -11,10 +11,10 @@ use verbatim_index::{Normalizer, Step};
 use verbatim_store::Silent;
 
 use super::fixture::{Draw, exact_only, near};
+use super::fixture::{plan, plan_with_hash};
 use crate::apply::{Tally, apply, write_plan};
 use crate::config::{DedupConfig, Stage};
 use crate::cut::CutCount;
-use crate::finder::{plan, plan_with_hash};
 use crate::keep::Keep;
 use crate::lines::{LineUnit, LinesConfig};
 use crate::plan::Plan;
@@ -22,7 +22,7 @@ use crate::plan::Plan;
 fn lines_only(unit: LineUnit, min_bytes: u64, min_count: u64) -> DedupConfig {
     let normalize = Normalizer::new(vec![Step::Casefold, Step::Whitespace]);
     let lines = Some(LinesConfig { unit, min_bytes, min_count, normalize });
-    DedupConfig { exact: None, minhash: None, lines, keep: Keep::First }
+    DedupConfig { exact: None, minhash: None, all_pairs: None, lines, keep: Keep::First }
 }
 
 /// A corpus whose file stays while it is held.
@@ -126,9 +126,9 @@ proptest! {
             }
             let goes = naive(&texts, &ranking, (unit, min_bytes, min_count));
             let (_folder, corpus) = corpus_of(&texts);
-            let hash = |text: &[u8]| text.len() as u128 % 2;
+            let hash = |text: &[u8]| text.len() as u64 % 2;
             let plan = match is_forged {
-                true => plan_with_hash(&corpus, &config, hash, &Silent).unwrap(),
+                true => plan_with_hash(&corpus, &config, hash),
                 false => plan(&corpus, &config, &Silent).unwrap(),
             };
             let (found, tally) = carried_out(&corpus, &plan);

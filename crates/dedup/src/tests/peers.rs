@@ -2,8 +2,8 @@
 
 use verbatim_store::Silent;
 
+use super::fixture::plan;
 use super::fixture::{Draw, both, corpus_of, near, near_only, pairs, removed};
-use crate::finder::plan;
 use crate::keep::Keep;
 
 fn text(words: &[&str]) -> String {

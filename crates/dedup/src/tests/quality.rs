@@ -1,18 +1,20 @@
 //! Precision and recall against brute force on generated text, and the statistics behind the prediction.
 
+use std::collections::BTreeMap;
+
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Shingler;
 use verbatim_store::Silent;
 
-use super::fixture::{Draw, all_pairs, corpus_of, near, near_only, words};
+use super::fixture::plan;
+use super::fixture::{Draw, all_pairs, corpus_of, little, near, near_only, words};
 use crate::buckets::Buckets;
 use crate::config::MinhashConfig;
-use crate::finder::plan;
 use crate::keep::Keep;
 use crate::lsh::{BandChoice, candidate_probability};
 use crate::minhash::Permutations;
 use crate::plan::Plan;
-use crate::signs::Signing;
+use crate::signs::{Sign, Signing};
 use crate::similarity::{Similarity, Threshold};
 
 /// True where two documents share a band, for each pair.
@@ -24,13 +26,15 @@ pub(super) fn are_candidates(
     pairs: &[(DocId, DocId, Similarity)],
 ) -> Vec<bool> {
     let ranking: Vec<DocId> = corpus.ids().collect();
-    let signing = Signing { exact: None, near: Some((shingler, Permutations::new(choice, seed))) };
-    let signs = signing.of(corpus, &ranking, &Silent).unwrap();
-    let buckets = Buckets::new(&signs, choice.bands, &vec![false; ranking.len()]).unwrap();
-    let buckets_of = |doc: DocId| -> Vec<usize> {
-        let index = buckets.docs().binary_search(&(doc.0 as u32));
-        index.map(|index| buckets.of(index).collect()).unwrap_or_default()
-    };
+    let permutations = Permutations::new(choice, seed);
+    let near: Option<(&Shingler, &dyn Sign)> = Some((shingler, &permutations));
+    let signing = Signing { step: "signing", exact: None, near, gone: &[], in_parts: true };
+    let resources = little();
+    let room = resources.room();
+    let signs = signing.of(corpus, &ranking, &room, &Silent).unwrap();
+    let buckets = Buckets::new(signs.keys.finish(), &[], usize::MAX, &room).unwrap();
+    let buckets: BTreeMap<u64, Vec<usize>> = buckets.documents().collect();
+    let buckets_of = |doc: DocId| buckets.get(&doc.0).map_or(&[][..], Vec::as_slice);
     pairs.iter().map(|&(a, b, _)| buckets_of(a).iter().any(|bucket| buckets_of(b).contains(bucket))).collect()
 }
 
@@ -45,7 +49,7 @@ pub(super) fn pairs_missed(
     for removal in plan.removals() {
         let [a, b] = [removal.doc, removal.kept].map(|doc| minhash.shingler.shingles(&corpus.text_str(doc)));
         let (shared, union) = a.jaccard(&b);
-        let similarity = Similarity { shared: shared as u64, union: union as u64 };
+        let similarity = Similarity { shared: shared as u64, whole: union as u64 };
         assert!(threshold.reached_by(similarity), "{removal:?}: {similarity:?}");
         assert_eq!(similarity.value(), removal.similarity);
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_store::Silent;
 
+use super::fixture::plan;
 use super::fixture::{all_pairs, near, near_only};
 use super::quality::{are_candidates, pairs_missed};
-use crate::finder::plan;
 use crate::keep::Keep;
 
 pub(super) fn data(name: &str) -> Option<PathBuf> {

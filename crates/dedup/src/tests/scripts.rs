@@ -6,10 +6,10 @@ use verbatim_corpus::Corpus;
 use verbatim_index::{Normalizer, Shingler, Step, Unit};
 use verbatim_store::Silent;
 
+use super::fixture::plan;
 use super::fixture::{Draw, corpus_of, exact_only, near};
 use super::real_data::{data, open};
 use crate::config::{DedupConfig, MinhashConfig};
-use crate::finder::plan;
 
 /// Sentences without a space between words, about things of everyday life.
 const THAI: [&str; 12] = [

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_store::Silent;
 
-use crate::finder::plan;
+use super::fixture::plan;
 use crate::keep::Keep;
 use crate::sources::{SourceTally, Sources};
 use crate::tests::fixture::{Draw, corpus_of_records, near, near_only};

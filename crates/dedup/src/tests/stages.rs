@@ -9,9 +9,9 @@ use verbatim_store::{Progress, Silent};
 use super::fixture::{
     Draw, both, corpus_of, corpus_of_records, exact_only, near, near_only, pairs, removed, words,
 };
+use super::fixture::{plan, plan_with_hash};
 use crate::config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
 use crate::error::Error;
-use crate::finder::{plan, plan_with_hash};
 use crate::keep::Keep;
 use crate::plan::Verdict;
 
@@ -34,8 +34,8 @@ fn empty_texts_are_nobodys_copies() {
 fn texts_whose_hashes_are_forged_to_collide_never_merge() {
     let texts = ["a", "b", "a", "c", "b", "b", "d"];
     let corpus = corpus_of(&texts);
-    for hash in [|_: &[u8]| 7u128, |text: &[u8]| u128::from(text[0] & 1)] {
-        let plan = plan_with_hash(&corpus, &exact_only(vec![]), hash, &Silent).unwrap();
+    for hash in [|_: &[u8]| 7u64, |text: &[u8]| u64::from(text[0] & 1)] {
+        let plan = plan_with_hash(&corpus, &exact_only(vec![]), hash);
         assert_eq!(pairs(&plan), [(2, 0), (4, 1), (5, 1)]);
     }
 }
@@ -127,9 +127,7 @@ fn an_exact_copy_that_is_no_near_copy_of_the_kept_document_stays() {
         verbatim_index::Shingler::new(verbatim_index::Unit::Word, 1, Normalizer::default(), None).unwrap();
     let config = DedupConfig {
         exact: Some(ExactConfig { normalizer: Normalizer::new(vec![Step::Casefold]) }),
-        minhash: Some(MinhashConfig { shingler, ..near(1, 0.8) }),
-        lines: None,
-        keep: Keep::First,
+        ..near_only(MinhashConfig { shingler, ..near(1, 0.8) }, Keep::First)
     };
     let plan = plan(&corpus, &config, &Silent).unwrap();
     let found: Vec<_> = plan.removals().iter().map(|r| (r.doc.0, r.kept.0, r.stage)).collect();
@@ -183,7 +181,7 @@ fn configurations_that_promise_nothing_are_refused() {
         let minhash = MinhashConfig { bands_rows: Some(bands_rows), ..near(5, 0.8) };
         assert!(matches!(error(minhash), Error::BandsRows { .. }), "{bands_rows:?}");
     }
-    let nothing = DedupConfig { exact: None, minhash: None, lines: None, keep: Keep::First };
+    let nothing = DedupConfig { exact: None, ..exact_only(Vec::new()) };
     assert!(matches!(plan(&corpus, &nothing, &Silent), Err(Error::NoStage)));
 }
 

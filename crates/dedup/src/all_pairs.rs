@@ -1,0 +1,201 @@
+//! All pairs at a threshold, without a sketch: two similar sets share a shingle among the rarest of each (Chaudhuri,
+//! Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007).
+//!
+//! Shingles are ordered by how often they stand in the corpus, the rarest first. Of a set of n, at least ⌈tn⌉ must be in
+//! the other one, so of its first n − ⌈tn⌉ + 1, its prefix, at least one is; the first n − ⌈tn⌉ + k hold at least k of
+//! them (Wang, Li, Feng 2012). What stands only once in the corpus is shared with nobody, and real texts have so much
+//! of it that most prefixes hold nothing else.
+//!
+//! How often a shingle stands is counted in a table of fixed size, in which several shingles may share a place: that
+//! makes a shingle look more common than it is, never rarer, and any order finds all pairs.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use verbatim_index::{Shingler, Unit};
+
+use crate::minhash::Sketch;
+use crate::signs::{Posting, Sign};
+use crate::similarity::Threshold;
+
+/// Counts stop here: far enough below 256 for all threads to be one too late.
+const MANY: u8 = 128;
+
+/// Places of the table for each shingle of the corpus, where memory allows.
+const PLACES_PER_SHINGLE: u64 = 2;
+
+/// Bytes of text in a word and the space after it, roughly; wrong guesses cost time, not pairs.
+const WORD_BYTES: u64 = 6;
+
+const MIN_PLACES: u64 = 1 << 12;
+
+/// How often shingles stand in a corpus, or more often than that.
+pub(crate) struct Counts {
+    places: Vec<AtomicU8>,
+}
+
+impl Counts {
+    /// A table for a corpus of some bytes of text, in no more than `most` bytes of memory.
+    pub(crate) fn new(shingler: &Shingler, text_bytes: u64, most: usize) -> Self {
+        let n_shingles = match shingler.unit() {
+            Unit::Word | Unit::Token => text_bytes / WORD_BYTES,
+            Unit::Char | Unit::Byte => text_bytes,
+        };
+        let n_places = (PLACES_PER_SHINGLE * n_shingles).min(most as u64).max(MIN_PLACES);
+        Counts { places: (0..n_places).map(|_| AtomicU8::new(0)).collect() }
+    }
+
+    fn place(&self, shingle: u64) -> usize {
+        // The top bit only tells whole texts from n-grams; those below it are evenly spread.
+        ((u128::from(shingle << 1) * self.places.len() as u128) >> 64) as usize
+    }
+
+    fn of(&self, shingle: u64) -> u8 {
+        self.places[self.place(shingle)].load(Ordering::Relaxed).min(MANY)
+    }
+}
+
+impl Sign for Counts {
+    /// Counts the shingles.
+    fn sign(&self, shingler: &Shingler, (_, text): (u64, &str), _: &mut Sketch, _: &mut Vec<Posting>) {
+        shingler.for_each_hash_of_normalized(text, |shingle| {
+            let place = &self.places[self.place(shingle)];
+            if place.load(Ordering::Relaxed) < MANY {
+                place.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+/// How long prefixes are.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefix {
+    pub(crate) threshold: Threshold,
+}
+
+impl Prefix {
+    /// Shingles that two prefixes must share, for a set of n: more of them make the prefix little longer and spare
+    /// most comparisons. Never falls as n grows, so that the smaller set decides for both.
+    pub(crate) fn least_shared(self, n: usize) -> usize {
+        const SHINGLES_FOR_ONE_MORE: usize = 64;
+        (1 + n / SHINGLES_FOR_ONE_MORE).min(self.threshold.least_of(n))
+    }
+
+    /// Shingles in the prefix of a set of n.
+    fn len(self, n: usize) -> usize {
+        n - self.threshold.least_of(n) + self.least_shared(n)
+    }
+}
+
+/// The shingles of a text that may stand elsewhere too go into `repeated`, repeats included; how many stand once in the
+/// corpus.
+fn split(counts: &Counts, shingler: &Shingler, text: &str, repeated: &mut Vec<u64>) -> usize {
+    repeated.clear();
+    let mut n_once = 0;
+    shingler.for_each_hash_of_normalized(text, |shingle| match counts.of(shingle) {
+        0 | 1 => n_once += 1,
+        _ => repeated.push(shingle),
+    });
+    n_once
+}
+
+/// Notes the prefix of each set, but for what stands once in the corpus.
+pub(crate) struct Prefixes<'a> {
+    pub(crate) counts: &'a Counts,
+    pub(crate) prefix: Prefix,
+}
+
+impl Sign for Prefixes<'_> {
+    fn sign(
+        &self,
+        shingler: &Shingler,
+        (rank, text): (u64, &str),
+        sketch: &mut Sketch,
+        postings: &mut Vec<Posting>,
+    ) {
+        let repeated = &mut sketch.shingles;
+        let n_once = split(self.counts, shingler, text, repeated);
+        // Most texts end here: even if none of the others stood in them twice, the prefix would hold none of them.
+        if n_once >= self.prefix.len(n_once + repeated.len()) {
+            return;
+        }
+        repeated.sort_unstable();
+        repeated.dedup();
+        let n_left = self.prefix.len(n_once + repeated.len()).saturating_sub(n_once);
+        repeated.sort_unstable_by_key(|&shingle| (self.counts.of(shingle), shingle));
+        postings.extend(repeated.iter().take(n_left).map(|&shingle| [shingle, rank]));
+    }
+}
+
+/// Marks what stands in the prefix of any set, and notes how large the sets are.
+///
+/// A set that is contained in another shares shingles of its own prefix with the whole other one.
+pub(crate) struct Marks<'a> {
+    counts: &'a Counts,
+    prefix: Prefix,
+    /// A bit for each place of the counts.
+    marks: Vec<AtomicU64>,
+}
+
+impl<'a> Marks<'a> {
+    pub(crate) fn new(counts: &'a Counts, prefix: Prefix) -> Self {
+        let n_words = counts.places.len().div_ceil(64);
+        Marks { counts, prefix, marks: (0..n_words).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    fn bit(&self, shingle: u64) -> (&AtomicU64, u64) {
+        let place = self.counts.place(shingle);
+        (&self.marks[place / 64], 1 << (place % 64))
+    }
+}
+
+impl Sign for Marks<'_> {
+    /// The key of a text is smaller the more shingles it has.
+    fn sign(
+        &self,
+        shingler: &Shingler,
+        (rank, text): (u64, &str),
+        sketch: &mut Sketch,
+        postings: &mut Vec<Posting>,
+    ) {
+        let repeated = &mut sketch.shingles;
+        let n_once = split(self.counts, shingler, text, repeated);
+        repeated.sort_unstable();
+        repeated.dedup();
+        let n = n_once + repeated.len();
+        if n == 0 {
+            return;
+        }
+        postings.push([u64::MAX - n as u64, rank]);
+        let n_left = self.prefix.len(n).saturating_sub(n_once);
+        repeated.sort_unstable_by_key(|&shingle| (self.counts.of(shingle), shingle));
+        for &shingle in repeated.iter().take(n_left) {
+            let (word, bit) = self.bit(shingle);
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Notes the marked shingles of each set.
+pub(crate) struct Marked<'a>(pub(crate) &'a Marks<'a>);
+
+impl Sign for Marked<'_> {
+    fn sign(
+        &self,
+        shingler: &Shingler,
+        (rank, text): (u64, &str),
+        sketch: &mut Sketch,
+        postings: &mut Vec<Posting>,
+    ) {
+        let marked = &mut sketch.shingles;
+        marked.clear();
+        shingler.for_each_hash_of_normalized(text, |shingle| {
+            let (word, bit) = self.0.bit(shingle);
+            if word.load(Ordering::Relaxed) & bit != 0 {
+                marked.push(shingle);
+            }
+        });
+        marked.sort_unstable();
+        marked.dedup();
+        postings.extend(marked.iter().map(|&shingle| [shingle, rank]));
+    }
+}

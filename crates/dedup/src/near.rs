@@ -1,0 +1,182 @@
+//! The near-copy stage: which documents to compare, by MinHash or by all pairs, and the comparing.
+
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_index::Shingler;
+use verbatim_store::Progress;
+
+use crate::all_pairs::{Counts, Marked, Marks, Prefix, Prefixes};
+use crate::buckets::Buckets;
+use crate::config::{DedupConfig, Stage, resolved};
+use crate::error::{Error, Result};
+use crate::lsh::BandChoice;
+use crate::minhash::Permutations;
+use crate::room::Resources;
+use crate::signs::{Sign, Signing, Signs};
+use crate::similarity::{Measure, Threshold};
+use crate::star::{Candidates, NearCopies, NearCopy, Texts, near_copies};
+
+/// The stage as it was asked for.
+pub(crate) struct Near<'a> {
+    pub(crate) shingler: &'a Shingler,
+    pub(crate) threshold: Threshold,
+    pub(crate) measure: Measure,
+    /// Bands and the seed of their permutations; `None` for all pairs.
+    bands: Option<(BandChoice, u64)>,
+}
+
+/// What the pass over the texts that the exact stage shares notes of their shingles.
+pub(crate) enum FirstPass {
+    Bands(Permutations),
+    Counts(Counts),
+}
+
+impl FirstPass {
+    pub(crate) fn sign(&self) -> &dyn Sign {
+        match self {
+            FirstPass::Bands(permutations) => permutations,
+            FirstPass::Counts(counts) => counts,
+        }
+    }
+
+    /// The pass and whether its parts are of use without the rest.
+    pub(crate) fn step(&self) -> (&'static str, bool) {
+        match self {
+            FirstPass::Bands(_) => ("signing", true),
+            FirstPass::Counts(_) => ("counting", false),
+        }
+    }
+}
+
+impl<'a> Near<'a> {
+    /// The near-copy stage of a configuration, if it has one.
+    pub(crate) fn of(config: &'a DedupConfig) -> Result<Option<Self>> {
+        match (&config.minhash, &config.all_pairs) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err(Error::TwoNearStages),
+            (Some(minhash), None) => {
+                let (threshold, choice) = minhash.resolve()?;
+                let (shingler, bands) = (&minhash.shingler, Some((choice, minhash.seed)));
+                Ok(Some(Near { shingler, threshold, measure: Measure::Jaccard, bands }))
+            }
+            (None, Some(all)) => {
+                let threshold = resolved(all.threshold)?;
+                Ok(Some(Near { shingler: &all.shingler, threshold, measure: all.measure, bands: None }))
+            }
+        }
+    }
+
+    /// What it is called in a plan.
+    pub(crate) fn stage(&self) -> Stage {
+        if self.bands.is_some() { Stage::Minhash } else { Stage::AllPairs }
+    }
+
+    /// The bands, if it has some.
+    pub(crate) fn choice(&self) -> Option<BandChoice> {
+        self.bands.map(|(choice, _)| choice)
+    }
+
+    pub(crate) fn first_pass(&self, corpus: &Corpus, resources: &Resources) -> FirstPass {
+        match self.bands {
+            Some((choice, seed)) => FirstPass::Bands(Permutations::new(choice, seed)),
+            None => FirstPass::Counts(Counts::new(self.shingler, corpus.text_bytes(), resources.memory / 4)),
+        }
+    }
+
+    /// The texts of the documents of a ranking.
+    pub(crate) fn texts(&self, corpus: &'a Corpus, ranking: &'a [DocId]) -> Texts<'a> {
+        let Near { shingler, threshold, measure, .. } = *self;
+        Texts { corpus, ranking, shingler, threshold, measure }
+    }
+
+    /// The near copies among the documents that are not `gone`, by rank.
+    pub(crate) fn copies(
+        &self,
+        search: &NearSearch<'_>,
+        first: FirstPass,
+        signs: Signs,
+        progress: &dyn Progress,
+    ) -> Result<NearCopies> {
+        match (first, self.measure) {
+            (FirstPass::Bands(_), _) => {
+                let candidates = Candidates::Likely;
+                let keys = signs.keys.finish();
+                let room = search.resources.room();
+                let buckets = Buckets::new(keys, search.gone, candidates.most_kept(), &room)?;
+                near_copies(&self.texts(search.corpus, search.ranking), &buckets, &candidates, progress)
+            }
+            (FirstPass::Counts(counts), Measure::Jaccard) => {
+                let prefix = Prefix { threshold: self.threshold };
+                let sign = Prefixes { counts: &counts, prefix };
+                let signs = search.pass("prefixes", self.shingler, &sign, progress)?;
+                drop(counts);
+                let least = move |n: usize| prefix.least_shared(prefix.threshold.least_of(n));
+                search.join(self, signs, Candidates::All(Box::new(least)), progress)
+            }
+            (FirstPass::Counts(counts), Measure::Containment) => self.contained(search, counts, progress),
+        }
+    }
+
+    /// Contained documents: those of most shingles are taken first, because a set is contained in a larger one only, or
+    /// else the larger is contained in it as well.
+    fn contained(
+        &self,
+        search: &NearSearch<'_>,
+        counts: Counts,
+        progress: &dyn Progress,
+    ) -> Result<NearCopies> {
+        let prefix = Prefix { threshold: self.threshold };
+        let marks = Marks::new(&counts, prefix);
+        let sizes = search.pass("prefixes", self.shingler, &marks, progress)?;
+        let order: Vec<u64> = sizes.keys.finish().iter().map(|[_, rank]| rank).collect();
+        let ranking: Vec<DocId> = order.iter().map(|&rank| search.ranking[rank as usize]).collect();
+        let by_size = NearSearch { ranking: &ranking, gone: &[], ..*search };
+        let signs = by_size.pass("marked", self.shingler, &Marked(&marks), progress)?;
+        drop(marks);
+        drop(counts);
+        let candidates = Candidates::All(Box::new(move |n| prefix.least_shared(n)));
+        let mut found = by_size.join(self, signs, candidates, progress)?;
+        for NearCopy { copy, kept, .. } in &mut found.copies {
+            (*copy, *kept) = (order[*copy as usize], order[*kept as usize]);
+        }
+        found.copies.sort_unstable_by_key(|copy| copy.copy);
+        Ok(found)
+    }
+}
+
+/// Where to look.
+#[derive(Clone, Copy)]
+pub(crate) struct NearSearch<'a> {
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) ranking: &'a [DocId],
+    /// True for each rank that goes already; empty if none does.
+    pub(crate) gone: &'a [bool],
+    pub(crate) resources: &'a Resources,
+}
+
+impl NearSearch<'_> {
+    fn pass(
+        &self,
+        step: &'static str,
+        shingler: &Shingler,
+        sign: &dyn Sign,
+        progress: &dyn Progress,
+    ) -> Result<Signs> {
+        let near = Some((shingler, sign));
+        let signing = Signing { step, exact: None, near, gone: self.gone, in_parts: false };
+        signing.of(self.corpus, self.ranking, &self.resources.room(), progress)
+    }
+
+    fn join(
+        &self,
+        near: &Near<'_>,
+        signs: Signs,
+        candidates: Candidates,
+        progress: &dyn Progress,
+    ) -> Result<NearCopies> {
+        let room = self.resources.room();
+        let buckets = Buckets::new(signs.keys.finish(), &[], candidates.most_kept(), &room)?;
+        let found = near_copies(&near.texts(self.corpus, self.ranking), &buckets, &candidates, progress)?;
+        // How many others were compared depends on the table of counts, and so on the memory.
+        Ok(NearCopies { n_compared: found.copies.len() as u64, ..found })
+    }
+}

@@ -1,0 +1,47 @@
+//! The memory and the disk that a search may take.
+
+use std::path::Path;
+
+use verbatim_store::{Scratch, Sorter};
+
+/// What a search may take.
+#[derive(Debug)]
+pub struct Resources {
+    /// Bytes of memory. What is mapped from files (the corpus, sorted runs) is not counted: the system takes it back
+    /// when it needs to. A few tens of megabytes for threads, and three times the longest document, are taken whatever
+    /// this says.
+    pub memory: usize,
+    /// Where data goes that memory has no room for.
+    pub scratch: Scratch,
+}
+
+impl Resources {
+    /// Four gibibytes.
+    pub const MEMORY: usize = 4 << 30;
+
+    /// The standard memory, and files without a name in this folder.
+    pub fn standard(scratch: &Path) -> Self {
+        Resources { memory: Self::MEMORY, scratch: Scratch::unnamed(scratch) }
+    }
+
+    /// A share of the memory for records that are sorted. A list that grows may take twice its size for a moment, and
+    /// the lists of two steps may be there at once.
+    pub(crate) fn room(&self) -> Room<'_> {
+        Room { n_bytes: self.memory / 4, scratch: &self.scratch }
+    }
+}
+
+/// Memory for records that are sorted, and where they go beyond it.
+#[derive(Clone, Copy)]
+pub(crate) struct Room<'a> {
+    /// Bytes of records in memory.
+    pub(crate) n_bytes: usize,
+    pub(crate) scratch: &'a Scratch,
+}
+
+impl Room<'_> {
+    /// A sorter of its own; `name` begins the names of its files.
+    pub(crate) fn sorter<const N: usize>(&self, name: &'static str) -> Sorter<N> {
+        Sorter::new(name, self.n_bytes)
+    }
+}

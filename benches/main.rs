@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_dedup::{DedupConfig, plan};
+use verbatim_dedup::{DedupConfig, Resources, plan};
 use verbatim_lab::{SynthConfig, demo, synthesize, write_documents};
 use verbatim_store::{Access, Existing, Replace, Silent};
 
@@ -51,6 +51,7 @@ fn main() {
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     let path = corpus_file(&folder);
     let jsonl = std::fs::read(&path).expect("the file just written");
+    let resources = Resources::standard(folder.path());
     let config = demo::demo_dedup_config().expect("the demo's configuration is valid");
     let open = || {
         Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent).expect("a valid corpus")
@@ -61,10 +62,10 @@ fn main() {
         black_box(naive_exact(&jsonl));
     });
     let ours = median_seconds(|| {
-        black_box(plan(&open(), &exact, &Silent).expect("a plan"));
+        black_box(plan(&open(), &exact, &resources, &Silent).expect("a plan"));
     });
     let near = median_seconds(|| {
-        black_box(plan(&open(), &config, &Silent).expect("a plan"));
+        black_box(plan(&open(), &config, &resources, &Silent).expect("a plan"));
     });
     let megabytes = jsonl.len() as f64 / 1e6;
     println!(

@@ -4,10 +4,10 @@ mod differences;
 
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_index::{Shingler, TokenFn};
+use verbatim_index::Shingler;
 
 use crate::emit::Copies;
-use crate::plan::{MinhashParameters, Plan, Removal};
+use crate::plan::{Plan, Removal};
 
 pub use differences::{Differences, Granularity, Piece, differences};
 
@@ -61,17 +61,6 @@ pub struct Overlap {
     pub only_first: u64,
     /// Different shingles in the second only.
     pub only_second: u64,
-}
-
-impl MinhashParameters {
-    /// The shingler of a plan; `tokens` is for shingles of tokens, whose tokenizer a plan does not hold.
-    ///
-    /// # Errors
-    /// Those of [`Shingler::new`].
-    pub fn shingler(&self, tokens: Option<TokenFn>) -> verbatim_index::Result<Shingler> {
-        let shingler = Shingler::new(self.unit, self.n, self.normalize.clone(), tokens)?;
-        Ok(shingler.with_words(self.words))
-    }
 }
 
 /// Counts the shingles of two texts.

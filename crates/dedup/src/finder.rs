@@ -1,8 +1,11 @@
 //! Runs the stages, the exact one first, and turns what they find into one plan.
 
+use std::path::Path;
+
 use rayon::prelude::*;
+use serde_json::{Value, json};
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_store::Progress;
+use verbatim_store::{Note, Progress};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::apply::record_count;
@@ -31,7 +34,33 @@ pub fn plan(
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<Plan> {
-    Finder { corpus, config, hash: xxh3_64, resources }.plan(progress)
+    const STEP: &str = "plan";
+    let scratch = &resources.scratch;
+    if let Some(file) =
+        scratch.notes().iter().find(|note| note.step == STEP).and_then(|note| note.files.first())
+    {
+        return Plan::read(&scratch.open(file)?, Path::new(&file.name));
+    }
+    let plan = Finder { corpus, config, hash: xxh3_64, resources }.plan(progress)?;
+    if scratch.is_kept() {
+        let files = vec![scratch.write(STEP, plan.to_json().as_bytes())?];
+        scratch.note(&Note { step: STEP.to_owned(), end: corpus.n_documents(), files })?;
+    }
+    Ok(plan)
+}
+
+/// What a plan is decided by, for [`Scratch::of_run`](verbatim_store::Scratch::of_run): a run that ended early can go
+/// on if this is still the same. The tokenizer of token shingles is not in it.
+///
+/// # Errors
+/// Those of a configuration that cannot be.
+pub fn task(corpus: &Corpus, config: &DedupConfig) -> Result<Value> {
+    let choice = Near::of(config)?.and_then(|near| near.choice());
+    Ok(json!({
+        "corpus": corpus.fingerprint(),
+        "documents": corpus.n_documents(),
+        "dedup": Parameters::new(config, choice),
+    }))
 }
 
 /// A search for all that goes.

@@ -44,13 +44,13 @@ pub use evaluation::{Decided, Evaluation, Fate, Labels, Part, Scores, Truth, adj
 pub use explain::{
     Differences, Explanation, Granularity, Overlap, Piece, differences, documents_named, explain, overlap,
 };
-pub use finder::plan;
+pub use finder::{plan, task};
 pub use keep::{Keep, Order};
 pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{
-    AllPairsParameters, Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal, StageTally,
-    Verdict,
+    AllPairsParameters, Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal,
+    ShingleParameters, StageTally, Verdict,
 };
 pub use room::Resources;
 pub use similarity::Measure;

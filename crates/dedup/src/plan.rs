@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId, Stretch};
-use verbatim_index::{Normalizer, Unit, Words};
+use verbatim_index::{Normalizer, Shingler, TokenFn, Unit, Words};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
@@ -84,9 +84,9 @@ pub struct ExactParameters {
     pub normalize: Normalizer,
 }
 
-/// Parameters of the near-copy stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MinhashParameters {
+/// How texts are cut into the shingles that are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShingleParameters {
     /// What a shingle is made of.
     pub unit: Unit,
     /// What a word is, where shingles are made of words.
@@ -96,6 +96,34 @@ pub struct MinhashParameters {
     pub n: usize,
     /// Steps applied before texts are cut.
     pub normalize: Normalizer,
+}
+
+impl ShingleParameters {
+    fn of(shingler: &Shingler) -> Self {
+        ShingleParameters {
+            unit: shingler.unit(),
+            words: shingler.words(),
+            n: shingler.n(),
+            normalize: shingler.normalizer().clone(),
+        }
+    }
+
+    /// The shingler of a plan; `tokens` is for shingles of tokens, whose tokenizer a plan does not hold.
+    ///
+    /// # Errors
+    /// Those of [`Shingler::new`].
+    pub fn shingler(&self, tokens: Option<TokenFn>) -> verbatim_index::Result<Shingler> {
+        let shingler = Shingler::new(self.unit, self.n, self.normalize.clone(), tokens)?;
+        Ok(shingler.with_words(self.words))
+    }
+}
+
+/// Parameters of the near-copy stage by MinHash.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MinhashParameters {
+    /// How texts are cut.
+    #[serde(flatten)]
+    pub shingles: ShingleParameters,
     /// Jaccard similarity from which on documents are copies.
     pub threshold: f64,
     /// Recall at the threshold that was asked for; `None` if bands and rows were asked for instead.
@@ -111,14 +139,9 @@ pub struct MinhashParameters {
 /// Parameters of the near-copy stage of all pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AllPairsParameters {
-    /// What a shingle is made of.
-    pub unit: Unit,
-    /// What a word is, where shingles are made of words.
-    pub words: Words,
-    /// Units in a shingle.
-    pub n: usize,
-    /// Steps applied before texts are cut.
-    pub normalize: Normalizer,
+    /// How texts are cut.
+    #[serde(flatten)]
+    pub shingles: ShingleParameters,
     /// Similarity from which on documents are copies.
     pub threshold: f64,
     /// What similarity means.
@@ -126,14 +149,17 @@ pub struct AllPairsParameters {
 }
 
 impl Parameters {
+    /// How texts were cut by the stage of near copies, if there was one.
+    pub fn shingles(&self) -> Option<&ShingleParameters> {
+        let minhash = self.minhash.as_ref().map(|minhash| &minhash.shingles);
+        minhash.or(self.all_pairs.as_ref().map(|all| &all.shingles))
+    }
+
     pub(crate) fn new(config: &DedupConfig, choice: Option<BandChoice>) -> Self {
         let exact =
             config.exact.as_ref().map(|exact| ExactParameters { normalize: exact.normalizer.clone() });
         let minhash = config.minhash.as_ref().zip(choice).map(|(minhash, choice)| MinhashParameters {
-            unit: minhash.shingler.unit(),
-            words: minhash.shingler.words(),
-            n: minhash.shingler.n(),
-            normalize: minhash.shingler.normalizer().clone(),
+            shingles: ShingleParameters::of(&minhash.shingler),
             threshold: minhash.threshold,
             recall: minhash.bands_rows.is_none().then_some(minhash.recall),
             bands: BandChoice {
@@ -148,10 +174,7 @@ impl Parameters {
             seed: minhash.seed,
         });
         let all_pairs = config.all_pairs.as_ref().map(|all| AllPairsParameters {
-            unit: all.shingler.unit(),
-            words: all.shingler.words(),
-            n: all.shingler.n(),
-            normalize: all.shingler.normalizer().clone(),
+            shingles: ShingleParameters::of(&all.shingler),
             threshold: all.threshold,
             measure: all.measure,
         });
@@ -235,6 +258,11 @@ impl Plan {
     /// # Errors
     /// [`Error::BadPlan`] if it is not a plan, of another version, or contradicts itself.
     pub fn load(path: &Path) -> Result<Plan> {
+        Plan::read(&Bytes::open(path)?, path)
+    }
+
+    /// Reads a plan file's text; `path` is for errors.
+    pub(crate) fn read(bytes: &[u8], path: &Path) -> Result<Plan> {
         #[derive(Deserialize)]
         struct Header {
             magic: String,
@@ -244,15 +272,14 @@ impl Plan {
         let unreadable = |error: serde_json::Error| {
             bad(format!("line {}, column {}: {}", error.line(), error.column(), json_fault(&error)))
         };
-        let bytes = Bytes::open(path)?;
-        let header: Header = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let header: Header = serde_json::from_slice(bytes).map_err(unreadable)?;
         if header.magic != MAGIC {
             return Err(bad(format!("its magic word is not `{MAGIC}`")));
         }
         if header.version != VERSION {
             return Err(bad(format!("version {}, this program reads version {VERSION}", header.version)));
         }
-        let plan: Plan = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        let plan: Plan = serde_json::from_slice(bytes).map_err(unreadable)?;
         match plan.inconsistency() {
             Some(cause) => Err(bad(cause)),
             None => Ok(plan),

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_dedup::{DedupConfig, ExactConfig, Keep, MinhashConfig};
+use verbatim_dedup::{DedupConfig, ExactConfig, Keep, MinhashConfig, Resources};
 use verbatim_index::{Normalizer, Shingler, Step, Unit};
 use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
 
@@ -61,6 +61,7 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
     Ok(DedupConfig {
         exact: Some(ExactConfig { normalizer }),
         minhash: Some(MinhashConfig { shingler, threshold: 0.8, recall: 0.99, bands_rows: None, seed: 1 }),
+        all_pairs: None,
         lines: None,
         keep: Keep::First,
     })
@@ -83,7 +84,8 @@ pub fn rebuild_models(out: &Path, progress: &dyn Progress) -> Result<[TrainingRe
     let scratch = StagedDir::create(&out.with_extension("scratch"), Access::Shared, Existing::Replace)?;
     build_demo_corpus()?.write(scratch.path())?;
     let raw = Corpus::open(&[scratch.path().join("corpus.jsonl")], &OpenConfig::standard(), progress)?;
-    let plan = verbatim_dedup::plan(&raw, &demo_dedup_config()?, progress)?;
+    let plan =
+        verbatim_dedup::plan(&raw, &demo_dedup_config()?, &Resources::standard(scratch.path()), progress)?;
     let clean = StagedDir::create(&scratch.path().join("clean"), Access::Shared, Existing::Refuse)?;
     verbatim_dedup::apply(&raw, &plan, clean.path(), progress)?;
     let dedup = Corpus::open(&[clean.path().to_path_buf()], &OpenConfig::standard(), progress)?;
@@ -164,8 +166,9 @@ mod tests {
     #[test]
     fn deduplication_leaves_one_copy_of_documents_and_near_copies_and_all_passages() {
         let corpus = committed_corpus();
-        let plan = verbatim_dedup::plan(&corpus, &demo_dedup_config().unwrap(), &Silent).unwrap();
         let clean = tempfile::tempdir().unwrap();
+        let resources = Resources::standard(clean.path());
+        let plan = verbatim_dedup::plan(&corpus, &demo_dedup_config().unwrap(), &resources, &Silent).unwrap();
         verbatim_dedup::apply(&corpus, &plan, clean.path(), &Silent).unwrap();
         let clean = Corpus::open(&[clean.path().to_path_buf()], &OpenConfig::standard(), &Silent).unwrap();
         let left: BTreeSet<String> = clean.ids().map(|id| clean.label(id)).collect();

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 use verbatim_dedup::{
-    CutCount, MinhashParameters, Plan, SourceTally, StageTally, Tally, candidate_probability,
+    AllPairsParameters, CutCount, Measure, MinhashParameters, Plan, ShingleParameters, SourceTally,
+    StageTally, Tally, candidate_probability,
 };
 
 use crate::figure::{Amount, bytes_text, counted, grouped, rounded};
@@ -26,8 +27,10 @@ pub struct DedupBody {
     pub flow: Flow,
     /// Each stage, in the order in which they ran.
     pub stages: Vec<StageRow>,
-    /// The near-duplicate search, where that stage ran.
+    /// The near-duplicate search, where MinHash did it.
     pub search: Option<Search>,
+    /// The near-duplicate search, where all pairs were found.
+    pub all_pairs: Option<AllPairs>,
     /// Which document of a cluster stays, by the flag's words.
     pub keep: String,
     /// The groups of copies.
@@ -92,6 +95,7 @@ impl DedupBody {
             flow: Flow::from(facts.tally),
             stages: plan.stages().iter().map(StageRow::from).collect(),
             search: plan.parameters().minhash.as_ref().map(Search::from),
+            all_pairs: plan.parameters().all_pairs.as_ref().map(AllPairs::from),
             keep: plan.parameters().keep.to_string(),
             clusters: Clusters::new(plan, label),
             sources: SourceTable::new(&facts.losses),
@@ -262,9 +266,9 @@ impl From<&MinhashParameters> for Search {
             bands: parameters.bands.bands as u64,
             rows: parameters.bands.rows as u64,
             predicted_recall: rounded(parameters.bands.predicted_recall),
-            unit: parameters.unit.to_string(),
-            n: parameters.n as u64,
-            normalize: parameters.normalize.steps().iter().map(ToString::to_string).collect(),
+            unit: parameters.shingles.unit.to_string(),
+            n: parameters.shingles.n as u64,
+            normalize: parameters.shingles.normalize.steps().iter().map(ToString::to_string).collect(),
             curve: parameters.curve.iter().map(point).collect(),
         }
     }
@@ -274,6 +278,44 @@ impl Search {
     /// The chance that a pair of this similarity becomes a candidate.
     pub(crate) fn probability(&self, similarity: f64) -> f64 {
         candidate_probability(similarity, self.bands as usize, self.rows as usize)
+    }
+}
+
+/// What counted as copies in a search for all pairs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AllPairs {
+    /// Smallest similarity of two documents that count as copies.
+    pub threshold: f64,
+    /// What similarity means.
+    pub measure: Measure,
+    /// What an n-gram is made of.
+    pub unit: String,
+    /// Units in an n-gram.
+    pub n: u64,
+    /// Steps applied to a text before it is cut.
+    pub normalize: Vec<String>,
+}
+
+impl From<&AllPairsParameters> for AllPairs {
+    fn from(parameters: &AllPairsParameters) -> AllPairs {
+        let ShingleParameters { unit, n, normalize, .. } = &parameters.shingles;
+        AllPairs {
+            threshold: parameters.threshold,
+            measure: parameters.measure,
+            unit: unit.to_string(),
+            n: *n as u64,
+            normalize: normalize.steps().iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl AllPairs {
+    /// Of what the threshold is the smallest that counts.
+    pub(crate) fn similarity(&self) -> &'static str {
+        match self.measure {
+            Measure::Jaccard => "Jaccard similarity",
+            Measure::Containment => "containment",
+        }
     }
 }
 

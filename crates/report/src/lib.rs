@@ -28,8 +28,8 @@ pub use contamination::{
     MatchSources, write_matches,
 };
 pub use dedup::{
-    Clusters, CurvePoint, CutAmount, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search, SizeBin,
-    StageRow,
+    AllPairs, Clusters, CurvePoint, CutAmount, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search,
+    SizeBin, StageRow,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use error::{Error, Result};

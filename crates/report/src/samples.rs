@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use verbatim_dedup::{
-    Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Overlap, Part, Run as WordRun, Scores,
-    Tally, candidate_probability,
+    Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Measure, Overlap, Part, Run as WordRun,
+    Scores, Tally, candidate_probability,
 };
 use verbatim_extraction::{Canary, Placement, Shape};
 
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
 use crate::dedup::{
-    Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin, StageRow,
+    AllPairs, Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin,
+    StageRow,
 };
 use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
 use crate::evaluate::EvaluateBody;
@@ -173,6 +174,13 @@ pub(crate) fn dedup() -> Report<DedupBody> {
             n: 5,
             normalize: vec!["nfc".into(), "casefold".into()],
             curve: curve.map(point).collect(),
+        }),
+        all_pairs: Some(AllPairs {
+            threshold: 0.9,
+            measure: Measure::Containment,
+            unit: "word".into(),
+            n: 5,
+            normalize: vec!["nfc".into()],
         }),
         keep: "first".into(),
         clusters: Clusters {

@@ -146,6 +146,13 @@ pub fn dedup_text(body: &DedupBody) -> String {
             &mut out,
         );
     }
+    if let Some(all) = &body.all_pairs {
+        let similarity = all.similarity();
+        wrap(
+            &format!("Near copies: {similarity} {} or more, and every pair of them is found.", all.threshold),
+            &mut out,
+        );
+    }
     if !body.clusters.largest.is_empty() {
         let head = format!(
             "\n{} of {}; the largest:\n",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
-use crate::args::values::{open_fraction, threshold};
+use crate::args::values::{open_fraction, size, threshold};
 use crate::args::{Emitting, Output, Reading, SourceGuard};
 
 /// `verbatim dedup`
@@ -24,34 +24,42 @@ pub(crate) struct Dedup {
     /// Write the plan and the report only; `verbatim apply` carries it out
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Run the exact stage (without `--exact`, `--minhash` and `--lines`, the exact and the MinHash stage run)
+    /// Run the exact stage (without `--exact`, `--minhash`, `--all-pairs` and `--lines`, the exact and the MinHash stage
+    /// run)
     #[arg(long, help_heading = "Stages")]
     pub(crate) exact: bool,
     /// Run the MinHash stage
     #[arg(long, help_heading = "Stages")]
     pub(crate) minhash: bool,
+    /// Run the stage of all pairs: as MinHash, but without a sketch, so that no pair at the threshold is missed. It reads
+    /// the texts twice and takes longer
+    #[arg(long, conflicts_with = "minhash", help_heading = "Stages")]
+    pub(crate) all_pairs: bool,
     /// Normalisation steps before comparing, in order: nfc nfkc casefold whitespace punctuation digits diacritics;
     /// `none` for no step. The exact stage compares normalised texts, `--lines` normalised lines; output is never
     /// normalised
     #[arg(long, value_name = "STEPS", default_value = "nfc,casefold,whitespace", help_heading = "Stages")]
     pub(crate) normalize: String,
-    /// Jaccard similarity of n-gram sets from which two documents are near-duplicates (Lee et al. 2021)
-    #[arg(long, value_name = "SIMILARITY", default_value_t = 0.8, value_parser = threshold, help_heading = "MinHash")]
+    /// Similarity of n-gram sets from which two documents are near-duplicates (0.8 Jaccard: Lee et al. 2021)
+    #[arg(long, value_name = "SIMILARITY", default_value_t = 0.8, value_parser = threshold, help_heading = "Near copies")]
     pub(crate) threshold: f64,
+    /// What similarity means; `containment` needs `--all-pairs`
+    #[arg(long, value_enum, value_name = "MEASURE", default_value_t = Measure::Jaccard, help_heading = "Near copies")]
+    pub(crate) similarity: Measure,
     /// Chance that a pair right at the threshold is found; pairs above it are found with a higher one
     #[arg(long, value_name = "CHANCE", default_value_t = 0.99, value_parser = open_fraction, help_heading = "MinHash")]
     pub(crate) recall: f64,
     /// What an n-gram is made of; `token` needs `--tokenizer`
-    #[arg(long, value_enum, default_value_t = Unit::Word, help_heading = "MinHash")]
+    #[arg(long, value_enum, default_value_t = Unit::Word, help_heading = "Near copies")]
     pub(crate) unit: Unit,
     /// What a word is
-    #[arg(long, value_enum, default_value_t = Words::Unicode, help_heading = "MinHash")]
+    #[arg(long, value_enum, default_value_t = Words::Unicode, help_heading = "Near copies")]
     pub(crate) words: Words,
     /// Units in an n-gram (5 words: FineWeb, Lee et al. 2021)
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Near copies")]
     pub(crate) ngram: u16,
     /// tokenizer.json for token n-grams
-    #[arg(long, value_name = "FILE", help_heading = "MinHash")]
+    #[arg(long, value_name = "FILE", help_heading = "Near copies")]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Set bands yourself; the predicted recall is then whatever it is, and is printed
     #[arg(long, value_name = "N", requires = "rows", value_parser = clap::value_parser!(u16).range(1..=10_000), help_heading = "MinHash")]
@@ -77,6 +85,16 @@ pub(crate) struct Dedup {
     /// Seed of the hash functions
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the
+    /// system takes their memory back when it needs to. Some 30 MiB for the program, and three times the longest
+    /// document, are taken in any case
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
+    pub(crate) memory: u64,
+    /// Folder for what does not fit in memory. The run notes there how far it is: after a kill, the same command goes on
+    /// and gives the same bytes; other flags or another input are refused. It is removed when the run ends well. Without
+    /// it, files without a name beside the output are used and nothing can be gone on with
+    #[arg(long, value_name = "DIR", help_heading = "Resources")]
+    pub(crate) scratch: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) emitting: Emitting,
     #[command(flatten)]
@@ -92,6 +110,16 @@ pub(crate) enum Words {
     Unicode,
     /// What stands between white space, punctuation included, as most other tools have it.
     Whitespace,
+}
+
+/// How alike two sets of n-grams are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measure {
+    /// N-grams in both documents, of those in either.
+    Jaccard,
+    /// N-grams in both documents, of those in the one that goes: a document that is a part of another goes, and of two
+    /// that hold each other the one with more n-grams stays, before `--keep` decides.
+    Containment,
 }
 
 /// What `--lines` compares.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_dedup::{DedupConfig, ExactConfig, LineUnit, LinesConfig, MinhashConfig, Plan, Source};
+use verbatim_dedup::{
+    AllPairsConfig, DedupConfig, ExactConfig, LineUnit, LinesConfig, Measure, MinhashConfig, Plan, Resources,
+    Source,
+};
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
-use verbatim_store::{Access, StagedDir};
+use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
 use crate::args::{self, Dedup};
 use crate::commands::{Context, check_apart, emitting, existing, reading};
@@ -33,13 +36,15 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
     let config = config(arguments)?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     reading::warn(&corpus, context);
-    let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?;
+    let resources = resources(arguments, &std::env::temp_dir(), &corpus, &config)?;
+    let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?;
     emitting::check(&plan, &emission)?;
     let losses = arguments.guard.losses(&corpus, &plan)?;
     if emission.weights.is_none() {
         arguments.guard.check(&losses)?;
     }
-    emitting::pipe(&corpus, &plan, &emission, context)
+    emitting::pipe(&corpus, &plan, &emission, context)?;
+    Ok(resources.scratch.discard()?)
 }
 
 fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
@@ -49,7 +54,8 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     check_apart(read.map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
-    let plan = verbatim_dedup::plan(&corpus, &config, context.teller)?
+    let resources = resources(arguments, staged.path(), &corpus, &config)?;
+    let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?
         .with_source(Source { inputs: arguments.inputs.clone(), reading: arguments.reading.config()? });
     context.check()?;
     emitting::check(&plan, &emission)?;
@@ -67,7 +73,29 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     };
     let provenance = provenance(&corpus, &plan)?;
     let facts = DedupFacts { provenance, outcome, plan: &plan, tally, losses, warnings };
-    finish(facts, &corpus, staged, context)
+    finish(facts, &corpus, staged, context)?;
+    Ok(resources.scratch.discard()?)
+}
+
+/// What the search may take; without `--scratch`, files without a name in `beside`.
+fn resources(
+    arguments: &Dedup,
+    beside: &Path,
+    corpus: &Corpus,
+    config: &DedupConfig,
+) -> anyhow::Result<Resources> {
+    let scratch = match &arguments.scratch {
+        None => Scratch::unnamed(beside),
+        Some(folder) => {
+            let mut task = verbatim_dedup::task(corpus, config)?;
+            if let Some(tokenizer) = &arguments.tokenizer {
+                task["tokenizer"] = sha256_file(tokenizer)?.into();
+            }
+            Scratch::of_run(folder, &task)?
+        }
+    };
+    let memory = usize::try_from(arguments.memory).unwrap_or(usize::MAX);
+    Ok(Resources { memory, scratch })
 }
 
 /// What a plan of this corpus was computed from.
@@ -93,7 +121,8 @@ pub(crate) fn finish(
 }
 
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
-    let none_named = !arguments.exact && !arguments.minhash && arguments.lines.is_none();
+    let none_named =
+        !arguments.exact && !arguments.minhash && !arguments.all_pairs && arguments.lines.is_none();
     let normalizer = normalizer(&arguments.normalize)?;
     let exact = (none_named || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
     let lines = arguments.lines.map(|unit| LinesConfig {
@@ -107,7 +136,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     });
     let minhash = if none_named || arguments.minhash {
         Some(MinhashConfig {
-            shingler: shingler(arguments, normalizer)?,
+            shingler: shingler(arguments, normalizer.clone())?,
             threshold: arguments.threshold,
             recall: arguments.recall,
             bands_rows: arguments.bands.zip(arguments.rows).map(|(b, r)| (usize::from(b), usize::from(r))),
@@ -116,7 +145,22 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     } else {
         None
     };
-    Ok(DedupConfig { exact, minhash, lines, keep: arguments.keep.parse()? })
+    let measure = match arguments.similarity {
+        args::Measure::Jaccard => Measure::Jaccard,
+        args::Measure::Containment if arguments.all_pairs => Measure::Containment,
+        args::Measure::Containment => {
+            return Err(failure::usage(
+                "--similarity containment needs --all-pairs: a sketch cannot promise it",
+            ));
+        }
+    };
+    let all_pairs = if arguments.all_pairs {
+        let shingler = shingler(arguments, normalizer)?;
+        Some(AllPairsConfig { shingler, threshold: arguments.threshold, measure })
+    } else {
+        None
+    };
+    Ok(DedupConfig { exact, minhash, all_pairs, lines, keep: arguments.keep.parse()? })
 }
 
 pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {

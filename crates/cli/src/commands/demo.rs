@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_dedup::{Plan, Tally};
+use verbatim_dedup::{Plan, Resources, Tally};
 use verbatim_extraction::{Canary, ExtractConfig, Recitation, Strategy, Verdict};
 use verbatim_index::Occurrences;
 use verbatim_lab::{TrainingRecord, demo as recipe};
@@ -56,7 +56,12 @@ pub(crate) fn run(arguments: &Demo, context: &Context<'_>) -> anyhow::Result<()>
     let home = lay_out(folder, arguments.rebuild_models, context)?;
 
     let raw = open(&folder.join("corpus"), context)?;
-    let plan = verbatim_dedup::plan(&raw, &recipe::demo_dedup_config()?, context.teller)?;
+    let plan = verbatim_dedup::plan(
+        &raw,
+        &recipe::demo_dedup_config()?,
+        &Resources::standard(folder),
+        context.teller,
+    )?;
     let clean = StagedDir::create(&folder.join("clean"), Access::Private, Existing::Refuse)?;
     let tally = verbatim_dedup::apply(&raw, &plan, clean.path(), context.teller)?;
     clean.commit()?;

@@ -80,7 +80,7 @@ fn comparison(
     docs: [DocId; 2],
 ) -> anyhow::Result<ComparisonBody> {
     let [removed, kept] = docs.map(|doc| corpus.text_str(doc));
-    let overlap = match &plan.parameters().minhash {
+    let overlap = match plan.parameters().shingles() {
         Some(parameters) if parameters.unit != Unit::Token || arguments.tokenizer.is_some() => {
             let shingler = parameters.shingler(tokens(arguments)?)?;
             Some(verbatim_dedup::overlap(&shingler, &removed, &kept))

@@ -56,14 +56,34 @@ impl Counts {
 
 impl Sign for Counts {
     /// Counts the shingles.
-    fn sign(&self, shingler: &Shingler, (_, text): (u64, &str), _: &mut Sketch, _: &mut Vec<Posting>) {
-        shingler.for_each_hash_of_normalized(text, |shingle| {
-            let place = &self.places[self.place(shingle)];
-            if place.load(Ordering::Relaxed) < MANY {
-                place.fetch_add(1, Ordering::Relaxed);
+    fn sign(
+        &self,
+        shingler: &Shingler,
+        (_, text): (u64, &str),
+        Sketch { shingles, .. }: &mut Sketch,
+        _: &mut Vec<Posting>,
+    ) {
+        collect(shingler, text, shingles);
+        for block in shingles.chunks(AT_ONCE) {
+            // Loads do not wait for one another as additions do, so the places are fetched with them first.
+            let mut seen = [0; AT_ONCE];
+            for (seen, &shingle) in seen.iter_mut().zip(block) {
+                *seen = self.of(shingle);
             }
-        });
+            for (_, &shingle) in seen.iter().zip(block).filter(|&(&seen, _)| seen < MANY) {
+                self.places[self.place(shingle)].fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
+}
+
+/// Places of the table that are fetched at once.
+const AT_ONCE: usize = 64;
+
+/// The shingles of a normalised text, repeats included.
+fn collect(shingler: &Shingler, text: &str, shingles: &mut Vec<u64>) {
+    shingles.clear();
+    shingler.for_each_hash_of_normalized(text, |shingle| shingles.push(shingle));
 }
 
 /// How long prefixes are.
@@ -89,13 +109,17 @@ impl Prefix {
 /// The shingles of a text that may stand elsewhere too go into `repeated`, repeats included; how many stand once in the
 /// corpus.
 fn split(counts: &Counts, shingler: &Shingler, text: &str, repeated: &mut Vec<u64>) -> usize {
-    repeated.clear();
-    let mut n_once = 0;
-    shingler.for_each_hash_of_normalized(text, |shingle| match counts.of(shingle) {
-        0 | 1 => n_once += 1,
-        _ => repeated.push(shingle),
-    });
-    n_once
+    collect(shingler, text, repeated);
+    let n = repeated.len();
+    let mut n_repeated = 0;
+    for i in 0..n {
+        // Without a branch, so that no guess waits for a place of the table.
+        let shingle = repeated[i];
+        repeated[n_repeated] = shingle;
+        n_repeated += usize::from(counts.of(shingle) > 1);
+    }
+    repeated.truncate(n_repeated);
+    n - n_repeated
 }
 
 /// Notes the prefix of each set, but for what stands once in the corpus.

@@ -9,7 +9,7 @@
 //! How often a shingle stands is counted in a table of fixed size, in which several shingles may share a place: that
 //! makes a shingle look more common than it is, never rarer, and any order finds all pairs.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use verbatim_index::{Shingler, Unit};
 
@@ -199,27 +199,44 @@ impl Sign for Marks<'_> {
     }
 }
 
-/// Notes the marked shingles of each set.
-pub(crate) struct Marked<'a>(pub(crate) &'a Marks<'a>);
+/// Notes the marked shingles of each set, and how many of them a set must hold that contains it.
+pub(crate) struct Marked<'a> {
+    marks: &'a Marks<'a>,
+    /// By rank.
+    least_shared: Vec<AtomicU32>,
+}
+
+impl<'a> Marked<'a> {
+    pub(crate) fn new(marks: &'a Marks<'a>, n_documents: usize) -> Self {
+        Marked { marks, least_shared: (0..n_documents).map(|_| AtomicU32::new(1)).collect() }
+    }
+
+    /// For each rank the marked shingles that must be shared.
+    pub(crate) fn least_shared(self) -> Vec<u32> {
+        self.least_shared.into_iter().map(AtomicU32::into_inner).collect()
+    }
+}
 
 impl Sign for Marked<'_> {
     fn sign(
         &self,
         shingler: &Shingler,
         (rank, text): (u64, &str),
-        sketch: &mut Sketch,
+        Sketch { shingles, .. }: &mut Sketch,
         postings: &mut Vec<Posting>,
     ) {
-        let marked = &mut sketch.shingles;
-        marked.clear();
-        shingler.for_each_hash_of_normalized(text, |shingle| {
-            let (word, bit) = self.0.bit(shingle);
-            if word.load(Ordering::Relaxed) & bit != 0 {
-                marked.push(shingle);
-            }
+        let n_once = split(self.marks.counts, shingler, text, shingles);
+        shingles.sort_unstable();
+        shingles.dedup();
+        let n_repeated = shingles.len();
+        shingles.retain(|&shingle| {
+            let (word, bit) = self.marks.bit(shingle);
+            word.load(Ordering::Relaxed) & bit != 0
         });
-        marked.sort_unstable();
-        marked.dedup();
-        postings.extend(marked.iter().map(|&shingle| [shingle, rank]));
+        // At best all that is neither marked nor stands only here is in the other set too.
+        let n_unmarked = n_repeated - shingles.len();
+        let least = self.marks.prefix.threshold.least_of(n_once + n_repeated).saturating_sub(n_unmarked);
+        self.least_shared[rank as usize].store(least.max(1) as u32, Ordering::Relaxed);
+        postings.extend(shingles.iter().map(|&shingle| [shingle, rank]));
     }
 }

@@ -109,7 +109,7 @@ impl<'a> Near<'a> {
                 let sign = Prefixes { counts: &counts, prefix };
                 let signs = search.pass("prefixes", self.shingler, &sign, progress)?;
                 drop(counts);
-                let least = move |n: usize| prefix.least_shared(prefix.threshold.least_of(n));
+                let least = move |_, n| prefix.least_shared(prefix.threshold.least_of(n));
                 search.join(self, signs, Candidates::All(Box::new(least)), progress)
             }
             (FirstPass::Counts(counts), Measure::Containment) => self.contained(search, counts, progress),
@@ -130,10 +130,11 @@ impl<'a> Near<'a> {
         let order: Vec<u64> = sizes.keys.finish().iter().map(|[_, rank]| rank).collect();
         let ranking: Vec<DocId> = order.iter().map(|&rank| search.ranking[rank as usize]).collect();
         let by_size = NearSearch { ranking: &ranking, gone: &[], ..*search };
-        let signs = by_size.pass("marked", self.shingler, &Marked(&marks), progress)?;
-        drop(marks);
+        let marked = Marked::new(&marks, ranking.len());
+        let signs = by_size.pass("marked", self.shingler, &marked, progress)?;
+        let least_shared = marked.least_shared();
         drop(counts);
-        let candidates = Candidates::All(Box::new(move |n| prefix.least_shared(n)));
+        let candidates = Candidates::All(Box::new(move |rank, _| least_shared[rank as usize] as usize));
         let mut found = by_size.join(self, signs, candidates, progress)?;
         for NearCopy { copy, kept, .. } in &mut found.copies {
             (*copy, *kept) = (order[*copy as usize], order[*kept as usize]);

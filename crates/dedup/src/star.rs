@@ -88,9 +88,10 @@ pub(crate) enum Candidates {
     /// Those that share most, up to the two limits: where buckets are full of documents that are no copies, they cost
     /// bounded work.
     Likely,
-    /// All that share as many buckets with a document of some shingles as its copies must, those of the best rank first.
-    /// What the buckets are then decides how long it takes, never what is found.
-    All(Box<dyn Fn(usize) -> usize + Sync>),
+    /// All that share as many buckets with a document, by its rank and number of shingles, as it must share with what it
+    /// is a copy of, those of the best rank first. What the buckets are then decides how long it takes, never what is
+    /// found.
+    All(Box<dyn Fn(u64, usize) -> usize + Sync>),
 }
 
 impl Candidates {
@@ -104,11 +105,11 @@ impl Candidates {
 
     /// The documents to compare with, in order, and how many were passed over. `hits` has each as often as it shares a
     /// bucket, ascending.
-    fn choose(&self, hits: &[u64], n_shingles: usize) -> (Vec<u64>, u64) {
+    fn choose(&self, hits: &[u64], (rank, n_shingles): (u64, usize)) -> (Vec<u64>, u64) {
         let runs = hits.chunk_by(|a, b| a == b);
         match self {
             Candidates::All(least_shared) => {
-                let least = least_shared(n_shingles);
+                let least = least_shared(rank, n_shingles);
                 (runs.filter(|run| run.len() >= least).map(|run| run[0]).collect(), 0)
             }
             Candidates::Likely => {
@@ -185,7 +186,7 @@ impl Stars<'_> {
             .par_iter()
             .map(|(rank, buckets)| {
                 let shingles = Arc::new(stars.texts.shingles(*rank));
-                let comparison = stars.compare(buckets, &shingles, 0, |kept| stars.cached(kept));
+                let comparison = stars.compare((*rank, buckets), &shingles, 0, |kept| stars.cached(kept));
                 (shingles, comparison)
             })
             .collect();
@@ -194,7 +195,9 @@ impl Stars<'_> {
         for ((rank, buckets), (shingles, earlier)) in block.iter().zip(compared) {
             let within = match earlier.copy_of {
                 Some(_) => None,
-                None => Some(self.compare(buckets, &shingles, first, |kept| Arc::clone(&fresh[&kept]))),
+                None => {
+                    Some(self.compare((*rank, buckets), &shingles, first, |kept| Arc::clone(&fresh[&kept])))
+                }
             };
             for comparison in within.iter().chain([&earlier]) {
                 found.n_compared += comparison.n_compared;
@@ -234,12 +237,12 @@ impl Stars<'_> {
     /// similar.
     fn compare(
         &self,
-        buckets: &[usize],
+        (rank, buckets): (u64, &[usize]),
         shingles: &Shingles,
         from: u64,
         shingles_of: impl Fn(u64) -> Arc<Shingles>,
     ) -> Comparison {
-        let (candidates, n_passed_over) = self.candidates(buckets, shingles.len(), from);
+        let (candidates, n_passed_over) = self.candidates((rank, shingles.len()), buckets, from);
         let mut n_compared = 0;
         let copy_of = candidates.into_iter().find_map(|kept| {
             n_compared += 1;
@@ -249,14 +252,14 @@ impl Stars<'_> {
     }
 
     /// The kept documents to compare with, and how many were passed over.
-    fn candidates(&self, buckets: &[usize], n_shingles: usize, from: u64) -> (Vec<u64>, u64) {
+    fn candidates(&self, document: (u64, usize), buckets: &[usize], from: u64) -> (Vec<u64>, u64) {
         let recent = |&bucket: &usize| {
             let kept = &self.kept[bucket + 1..][..self.kept[bucket] as usize];
             kept.iter().rev().copied().take_while(move |&kept| kept >= from)
         };
         let mut hits: Vec<u64> = buckets.iter().flat_map(recent).collect();
         hits.sort_unstable();
-        self.candidates.choose(&hits, n_shingles)
+        self.candidates.choose(&hits, document)
     }
 
     fn cached(&self, rank: u64) -> Arc<Shingles> {

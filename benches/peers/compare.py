@@ -18,7 +18,12 @@ NEAR = ["--words", "whitespace", "--normalize", "none"]
 def commands(program, corpus, folder):
     """The command of each tool, and the file in which it leaves the ids that it keeps."""
     found = {}
-    ours = {"verbatim": NEAR, "verbatim defaults": [], "verbatim --exact": ["--exact", "--normalize", "none"]}
+    ours = {
+        "verbatim": NEAR,
+        "verbatim defaults": [],
+        "verbatim --all-pairs": ["--exact", "--all-pairs", *NEAR],
+        "verbatim --exact": ["--exact", "--normalize", "none"],
+    }
     for name, flags in ours.items():
         out = folder / name.replace(" ", "_")
         command = [program, "dedup", corpus, "-o", out, "--force", "--emit", "ids", "--allow-source-loss", *flags]

@@ -10,8 +10,8 @@ use crate::signs::Posting;
 /// A hash of a normalised text. Injected, so that tests can forge collisions.
 pub(crate) type TextHash = fn(&[u8]) -> u64;
 
-/// Documents whose hashes are equal to others', before their texts are compared in parallel.
-const BATCH_DOCS: usize = 1 << 16;
+/// Records whose hashes are equal to others', before their texts are compared in parallel.
+const BATCH: usize = 1 << 16;
 
 /// The groups of two and more equal texts as ranks, ascending; the groups are in the order of their first member.
 ///
@@ -25,25 +25,58 @@ pub(crate) fn equal_texts(
 ) -> Vec<Vec<u64>> {
     let texts = NormalizedTexts { corpus, ranking, normalizer };
     let mut groups: Vec<Vec<u64>> = Vec::new();
-    let mut batch: Vec<Posting> = Vec::new();
-    let mut hashes = hashes.iter().peekable();
-    while let Some(first) = hashes.next() {
+    for_each_batch(hashes, 2, |runs| {
+        let equal = runs.into_par_iter().flat_map_iter(|run| texts.equal_groups(run));
+        let ranks = equal.filter(|group| group.len() > 1).map(|group| group.iter().map(|r| r[1]).collect());
+        groups.par_extend(ranks);
+    });
+    groups.sort_unstable();
+    groups
+}
+
+/// Calls `take` with the runs of `least` and more records that have the same first number, many at a time.
+pub(crate) fn for_each_batch<const N: usize>(
+    sorted: &Sorted<N>,
+    least: usize,
+    mut take: impl FnMut(Vec<&[[u64; N]]>),
+) {
+    let mut batch: Vec<[u64; N]> = Vec::new();
+    let mut records = sorted.iter().peekable();
+    while let Some(first) = records.next() {
         let before = batch.len();
         batch.push(first);
-        while let Some(same) = hashes.next_if(|posting| posting[0] == first[0]) {
+        while let Some(same) = records.next_if(|record| record[0] == first[0]) {
             batch.push(same);
         }
-        if batch.len() == before + 1 {
-            batch.pop();
+        if batch.len() < before + least {
+            batch.truncate(before);
         }
-        if batch.len() >= BATCH_DOCS || hashes.peek().is_none() {
-            let runs: Vec<&[Posting]> = batch.chunk_by(|a, b| a[0] == b[0]).collect();
-            groups.par_extend(runs.into_par_iter().flat_map_iter(|run| texts.split(run)));
+        if batch.len() >= BATCH || records.peek().is_none() {
+            take(batch.chunk_by(|a, b| a[0] == b[0]).collect());
             batch.clear();
         }
     }
-    groups.sort_unstable();
-    groups
+}
+
+/// Texts that records of equal hashes stand for.
+pub(crate) trait HashedTexts: Sync {
+    type Record: Copy + Ord + Sync;
+
+    /// Calls `read` with the text of a record.
+    fn with<T>(&self, record: &Self::Record, read: impl FnOnce(&[u8]) -> T) -> T;
+
+    /// The groups of equal texts, single ones included, among records of one hash, which are in order.
+    fn equal_groups(&self, run: &[Self::Record]) -> Vec<Vec<Self::Record>> {
+        let (first, rest) = (&run[0], &run[1..]);
+        let is_equal = |record: &Self::Record, text: &[u8]| self.with(record, |other| other == text);
+        if self.with(first, |text| rest.par_iter().all(|record| is_equal(record, text))) {
+            return vec![run.to_vec()];
+        }
+        // Only forged collisions come here. Sorting by the text keeps even a million of them near linear.
+        let mut run = run.to_vec();
+        run.sort_unstable_by(|a, b| self.with(a, |x| self.with(b, |y| x.cmp(y))).then(a.cmp(b)));
+        run.chunk_by(|a, b| self.with(a, |text| is_equal(b, text))).map(<[_]>::to_vec).collect()
+    }
 }
 
 /// Calls `read` with a normalised text. One that is not UTF-8 is taken as it is.
@@ -60,28 +93,10 @@ struct NormalizedTexts<'a> {
     normalizer: &'a Normalizer,
 }
 
-impl NormalizedTexts<'_> {
-    /// Calls `read` with the normalised text.
-    fn with<T>(&self, rank: u64, read: impl FnOnce(&[u8]) -> T) -> T {
-        with_normalized(self.normalizer, &self.corpus.text(self.ranking[rank as usize]), read)
-    }
+impl HashedTexts for NormalizedTexts<'_> {
+    type Record = Posting;
 
-    /// The groups of equal texts among documents of one hash.
-    fn split(&self, run: &[Posting]) -> Vec<Vec<u64>> {
-        let mut ranks: Vec<u64> = run.iter().map(|&[_, rank]| rank).collect();
-        let first = ranks[0];
-        let all_equal =
-            self.with(first, |text| ranks[1..].iter().all(|&rank| self.with(rank, |other| other == text)));
-        if all_equal {
-            return vec![ranks];
-        }
-        // Only forged collisions come here. Sorting by the text keeps even a million of them near linear.
-        let order = |&a: &u64, &b: &u64| self.with(a, |x| self.with(b, |y| x.cmp(y))).then(a.cmp(&b));
-        ranks.sort_unstable_by(order);
-        ranks
-            .chunk_by(|&a, &b| self.with(a, |x| self.with(b, |y| x == y)))
-            .filter(|group| group.len() > 1)
-            .map(<[u64]>::to_vec)
-            .collect()
+    fn with<T>(&self, &[_, rank]: &Posting, read: impl FnOnce(&[u8]) -> T) -> T {
+        with_normalized(self.normalizer, &self.corpus.text(self.ranking[rank as usize]), read)
     }
 }

@@ -73,7 +73,7 @@ pub(crate) struct Finder<'a> {
 
 impl Finder<'_> {
     pub(crate) fn plan(&self, progress: &dyn Progress) -> Result<Plan> {
-        let Finder { corpus, config, hash, .. } = *self;
+        let Finder { corpus, config, hash, resources } = *self;
         let near = Near::of(config)?;
         if config.exact.is_none() && near.is_none() && config.lines.is_none() {
             return Err(Error::NoStage);
@@ -85,7 +85,7 @@ impl Finder<'_> {
         removals.sort_unstable_by_key(|removal| removal.doc);
         let mut cuts = Vec::new();
         if let Some(lines) = &config.lines {
-            let search = LineSearch { corpus, ranking: &ranking, config: lines, hash };
+            let search = LineSearch { corpus, ranking: &ranking, config: lines, hash, resources };
             let found = repeated_lines(&search, &removals, progress)?;
             let cut = CutCount::of(corpus, &found.cuts)?;
             stages.push(StageTally { cut, ..StageTally::new(Stage::Lines, found.n_compared, 0) });

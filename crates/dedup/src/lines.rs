@@ -7,13 +7,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Normalizer;
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Sorted, Sorter};
 
 use crate::config::Stage;
 use crate::cut::Cut;
 use crate::error::{Error, Result};
-use crate::exact::{TextHash, with_normalized};
+use crate::exact::{HashedTexts, TextHash, for_each_batch, with_normalized};
 use crate::plan::Removal;
+use crate::room::Resources;
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,7 @@ pub(crate) struct LineSearch<'a> {
     pub(crate) ranking: &'a [DocId],
     pub(crate) config: &'a LinesConfig,
     pub(crate) hash: TextHash,
+    pub(crate) resources: &'a Resources,
 }
 
 /// Finds repeated lines among the documents that earlier stages left. `removals` is what those decided, ascending.
@@ -69,11 +71,14 @@ pub(crate) fn repeated_lines(
 ) -> Result<RepeatedLines> {
     let lines = search.sorted_lines(removals, progress)?;
     let min_count = usize::try_from(search.config.min_count.max(2)).unwrap_or(usize::MAX);
-    let runs: Vec<&[Line]> =
-        lines.chunk_by(|a, b| a.hash == b.hash).filter(|run| run.len() >= min_count).collect();
-    let n_compared = runs.iter().map(|run| run.len() as u64 - 1).sum();
-    let mut repeats: Vec<Repeat> =
-        runs.into_par_iter().flat_map_iter(|run| search.repeats(run, min_count)).collect();
+    let mut n_compared = 0;
+    let mut repeats: Vec<Repeat> = Vec::new();
+    for_each_batch(&lines, min_count, |runs| {
+        n_compared += runs.iter().map(|run| run.len() as u64 - 1).sum::<u64>();
+        let equal = runs.into_par_iter().flat_map_iter(|run| search.equal_groups(run));
+        let repeated = equal.filter(|group| group.len() >= min_count);
+        repeats.par_extend(repeated.flat_map_iter(|group| search.but_the_first(&group)));
+    });
     drop(lines);
     repeats.par_sort_unstable();
 
@@ -93,17 +98,10 @@ pub(crate) fn repeated_lines(
     Ok(found)
 }
 
-/// A line that may be a repeat: 24 bytes. The order puts equal ones together, the one to keep first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Line {
-    hash: u64,
-    rank: u64,
-    /// Offset in the text. Texts, like records, have less than 4 GiB.
-    start: u32,
-    /// Where the line is in the raw text, so that it can be read again without decoding what is around it.
-    raw_start: u32,
-    raw_end: u32,
-}
+/// A line that may be a repeat: its hash, the rank of its document, its offset in the text, and where it is in the raw
+/// text, so that it can be read again without decoding what is around it. Texts, like records, have less than 4 GiB, so
+/// the start and the end of the latter share a number. The order puts equal lines together, the one to keep first.
+type Line = [u64; 4];
 
 /// A line that goes, and where its like stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,24 +119,31 @@ enum Fate {
 }
 
 impl LineSearch<'_> {
-    /// All lines that are long enough, sorted. The one thing here whose size grows with the corpus; whoever sorts on
-    /// disk gives back the same order, and nothing below looks further than one run of equal hashes.
-    fn sorted_lines(&self, removals: &[Removal], progress: &dyn Progress) -> Result<Vec<Line>> {
+    /// All lines that are long enough, in order.
+    fn sorted_lines(&self, removals: &[Removal], progress: &dyn Progress) -> Result<Sorted<4>> {
         progress.stage("hashing lines", Some(self.ranking.len() as u64), "documents");
         let is_gone = |doc: DocId| removals.binary_search_by_key(&doc, |removal| removal.doc).is_ok();
-        let mut lines: Vec<Line> = (0..self.ranking.len() as u64)
-            .into_par_iter()
-            .flat_map_iter(|rank| {
-                progress.advance(1);
-                let passed_over = progress.interrupted() || is_gone(self.ranking[rank as usize]);
-                if passed_over { Vec::new() } else { self.lines_of(rank) }
-            })
-            .collect();
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
+        let room = self.resources.room();
+        let mut sorter: Sorter<4> = room.sorter("lines");
+        let mut start = 0;
+        while start < self.ranking.len() {
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let end = start + room.wave(self.corpus, &self.ranking[start..]);
+            let lines: Vec<Vec<Line>> = (start..end)
+                .into_par_iter()
+                .filter(|&rank| !is_gone(self.ranking[rank]))
+                .map(|rank| self.lines_of(rank as u64))
+                .collect();
+            lines.into_iter().for_each(|lines| sorter.extend(lines));
+            if sorter.is_full() {
+                sorter.spill(room.scratch)?;
+            }
+            progress.advance((end - start) as u64);
+            start = end;
         }
-        lines.par_sort_unstable();
-        Ok(lines)
+        Ok(sorter.finish())
     }
 
     fn lines_of(&self, rank: u64) -> Vec<Line> {
@@ -158,12 +163,8 @@ impl LineSearch<'_> {
         let offsets = hashed.iter().flat_map(|(part, _)| [part.start as u64, part.end as u64]);
         // A text that was changed under us has no such offsets; that is noticed before anything is committed.
         let raw = self.corpus.raw_offsets(doc, offsets).unwrap_or_default();
-        let line = |((part, hash), raw): (&(Part, u64), &[usize])| Line {
-            hash: *hash,
-            rank,
-            start: part.start as u32,
-            raw_start: raw[0] as u32,
-            raw_end: raw[1] as u32,
+        let line = |((part, hash), raw): (&(Part, u64), &[usize])| {
+            [*hash, rank, part.start as u64, (raw[0] as u64) << 32 | raw[1] as u64]
         };
         hashed.iter().zip(raw.chunks_exact(2)).map(line).collect()
     }
@@ -173,32 +174,11 @@ impl LineSearch<'_> {
         with_normalized(&self.config.normalize, line, read)
     }
 
-    fn with<T>(&self, line: &Line, read: impl FnOnce(&[u8]) -> T) -> T {
-        let raw = line.raw_start as usize..line.raw_end as usize;
-        self.normalized(&self.corpus.text_in(self.ranking[line.rank as usize], raw), read)
-    }
-
-    /// The lines of one hash that go.
-    fn repeats(&self, run: &[Line], min_count: usize) -> Vec<Repeat> {
-        let (first, rest) = (&run[0], &run[1..]);
-        let all_equal =
-            self.with(first, |text| rest.par_iter().all(|line| self.with(line, |other| other == text)));
-        if all_equal {
-            return self.but_the_first(run).collect();
-        }
-        // Only forged collisions come here. Sorting by the text keeps even a million of them near linear.
-        let mut run = run.to_vec();
-        run.sort_unstable_by(|a, b| self.with(a, |x| self.with(b, |y| x.cmp(y))).then(a.cmp(b)));
-        run.chunk_by(|a, b| self.with(a, |x| self.with(b, |y| x == y)))
-            .filter(|group| group.len() >= min_count)
-            .flat_map(|group| self.but_the_first(group))
-            .collect()
-    }
-
-    fn but_the_first<'g>(&'g self, group: &'g [Line]) -> impl Iterator<Item = Repeat> + 'g {
-        let doc = |line: &Line| self.ranking[line.rank as usize];
-        let (kept, kept_start) = (doc(&group[0]), group[0].start);
-        group[1..].iter().map(move |line| Repeat { doc: doc(line), start: line.start, kept_start, kept })
+    fn but_the_first(&self, group: &[Line]) -> Vec<Repeat> {
+        let doc = |line: &Line| self.ranking[line[1] as usize];
+        let (kept, kept_start) = (doc(&group[0]), group[0][2] as u32);
+        let repeat = |line: &Line| Repeat { doc: doc(line), start: line[2] as u32, kept_start, kept };
+        group[1..].iter().map(repeat).collect()
     }
 
     /// What becomes of a document by its repeats, which are in order.
@@ -221,6 +201,15 @@ impl LineSearch<'_> {
             Cut { doc, start, end, kept, kept_start: kept_start.into(), stage: Stage::Lines }
         };
         Fate::Shortened(stretches(&parts, &goes).into_iter().map(cut).collect())
+    }
+}
+
+impl HashedTexts for LineSearch<'_> {
+    type Record = Line;
+
+    fn with<T>(&self, &[_, rank, _, raw]: &Line, read: impl FnOnce(&[u8]) -> T) -> T {
+        let raw = (raw >> 32) as usize..(raw & u64::from(u32::MAX)) as usize;
+        self.normalized(&self.corpus.text_in(self.ranking[rank as usize], raw), read)
     }
 }
 

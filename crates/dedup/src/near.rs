@@ -102,7 +102,13 @@ impl<'a> Near<'a> {
                 let keys = signs.keys.finish();
                 let room = search.resources.room();
                 let buckets = Buckets::new(keys, search.gone, candidates.most_kept(), &room)?;
-                near_copies(&self.texts(search.corpus, search.ranking), &buckets, &candidates, progress)
+                near_copies(
+                    &self.texts(search.corpus, search.ranking),
+                    &buckets,
+                    &candidates,
+                    &room,
+                    progress,
+                )
             }
             (FirstPass::Counts(counts), Measure::Jaccard) => {
                 let prefix = Prefix { threshold: self.threshold };
@@ -176,7 +182,8 @@ impl NearSearch<'_> {
     ) -> Result<NearCopies> {
         let room = self.resources.room();
         let buckets = Buckets::new(signs.keys.finish(), &[], candidates.most_kept(), &room)?;
-        let found = near_copies(&near.texts(self.corpus, self.ranking), &buckets, &candidates, progress)?;
+        let found =
+            near_copies(&near.texts(self.corpus, self.ranking), &buckets, &candidates, &room, progress)?;
         // How many others were compared depends on the table of counts, and so on the memory.
         Ok(NearCopies { n_compared: found.copies.len() as u64, ..found })
     }

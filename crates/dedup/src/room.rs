@@ -2,7 +2,13 @@
 
 use std::path::Path;
 
+use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::{Scratch, Sorter};
+
+/// Documents and bytes of records that are looked at at once. Of a byte, a few come to be noted, and many more where
+/// shingles are characters.
+const WAVE_DOCS: usize = if cfg!(test) { 16 } else { 1 << 14 };
+const WAVE_BYTES: usize = 64 << 20;
 
 /// What a search may take.
 #[derive(Debug)]
@@ -43,5 +49,17 @@ impl Room<'_> {
     /// A sorter of its own; `name` begins the names of its files.
     pub(crate) fn sorter<const N: usize>(&self, name: &'static str) -> Sorter<N> {
         Sorter::new(name, self.n_bytes)
+    }
+
+    /// How many of the documents, one at least, to look at before the next look at `interrupted` and at the memory that
+    /// is taken. It decides nothing about the result.
+    pub(crate) fn wave(&self, corpus: &Corpus, docs: &[DocId]) -> usize {
+        let most_bytes = WAVE_BYTES.min(self.n_bytes / 4);
+        let mut n_bytes = 0;
+        let fitting = docs.iter().take(WAVE_DOCS).take_while(|&&doc| {
+            n_bytes += corpus.record(doc).len();
+            n_bytes <= most_bytes
+        });
+        fitting.count().max(1)
     }
 }

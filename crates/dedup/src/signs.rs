@@ -15,10 +15,6 @@ use crate::exact::TextHash;
 use crate::minhash::Sketch;
 use crate::room::Room;
 
-/// Documents and bytes of records between two looks at `interrupted` and at the memory that is taken.
-const WAVE_DOCS: usize = if cfg!(test) { 16 } else { 1 << 14 };
-const WAVE_BYTES: usize = 64 << 20;
-
 /// Documents that a thread takes at once, for which it needs its memory only once.
 const TAKEN: usize = 64;
 
@@ -81,9 +77,9 @@ impl Signing<'_> {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
-            let wave = wave(corpus, &ranking[start..], WAVE_DOCS, WAVE_BYTES, &mut n_bytes);
-            let wave = start..start + wave;
+            let wave = start..start + room.wave(corpus, &ranking[start..]);
             start = wave.end;
+            n_bytes += ranking[wave.clone()].iter().map(|&doc| corpus.record(doc).len()).sum::<usize>();
             for (hashes, keys) in self.note_wave(corpus, ranking, wave, progress) {
                 signs.hashes.extend(hashes);
                 signs.keys.extend(keys);
@@ -183,26 +179,6 @@ impl Signs {
     fn n_bytes(&self) -> usize {
         self.hashes.n_bytes() + self.keys.n_bytes()
     }
-}
-
-/// How many of the documents, one at least, have no more than `most_bytes` of records together; adds up those bytes.
-pub(crate) fn wave(
-    corpus: &Corpus,
-    docs: &[DocId],
-    most: usize,
-    most_bytes: usize,
-    n_bytes: &mut usize,
-) -> usize {
-    let mut taken = 0;
-    let fitting = docs.iter().take(most).take_while(|&&doc| {
-        let n = corpus.record(doc).len();
-        let fits = taken == 0 || taken + n <= most_bytes;
-        taken += if fits { n } else { 0 };
-        fits
-    });
-    let n = fitting.count();
-    *n_bytes += taken;
-    n
 }
 
 /// What a thread works in.

@@ -14,10 +14,11 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::{Shingler, Shingles};
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Table};
 
 use crate::buckets::{Buckets, Documents};
 use crate::error::{Error, Result};
+use crate::room::Room;
 use crate::similarity::{Measure, Similarity, Threshold};
 
 /// Kept documents that a bucket remembers. Only where more than these share a bucket and are no copies of each other
@@ -128,11 +129,13 @@ pub(crate) fn near_copies(
     texts: &Texts<'_>,
     buckets: &Buckets,
     candidates: &Candidates,
+    room: &Room<'_>,
     progress: &dyn Progress,
 ) -> Result<NearCopies> {
     progress.stage("comparing", Some(buckets.documents().count() as u64), "documents");
     let mut found = NearCopies::default();
-    let mut stars = Stars { texts, candidates, kept: vec![0; buckets.n_places()], cache: Cache::default() };
+    let kept = Table::zeros(buckets.n_places(), room.n_bytes, room.scratch)?;
+    let mut stars = Stars { texts, candidates, kept, cache: Cache::default() };
     let mut documents = buckets.documents();
     loop {
         if progress.interrupted() {
@@ -155,7 +158,7 @@ struct Stars<'a> {
     candidates: &'a Candidates,
     /// The table of the buckets: at the first place of each how many kept documents it remembers, then their ranks,
     /// ascending.
-    kept: Vec<u64>,
+    kept: Table,
     cache: Cache,
 }
 

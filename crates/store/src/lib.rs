@@ -15,7 +15,7 @@ mod spool;
 pub use error::{Error, Result};
 pub use hash::{sha256_file, sha256_hex, xxh3_128_hex};
 pub use json::json_fault;
-pub use map::{Bytes, install_truncation_handler};
+pub use map::{Bytes, Table, install_truncation_handler};
 pub use progress::{Progress, Silent};
 pub use replace::{Access, Existing, Output, Replace, StagedDir, create_file, write_private, write_shared};
 pub use scratch::{Note, RunFile, Scratch};

@@ -8,13 +8,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Scratch};
 
 /// Smaller files are read: a mapping costs one of the process's 65,530 (Linux's default) mappings,
 /// which a folder of many small files would use up.
@@ -102,6 +102,65 @@ impl Bytes {
     /// The same bytes, for a file without a name that only this process can reach.
     pub(crate) fn without_identity(self) -> Bytes {
         Bytes { identity: None, ..self }
+    }
+}
+
+/// Numbers at places that are written and read in any order: in memory where they fit, else in a mapped file without a
+/// name, whose memory the system can take back.
+pub struct Table {
+    numbers: Numbers,
+}
+
+enum Numbers {
+    Memory(Vec<u64>),
+    Mapped(MmapMut),
+}
+
+impl Table {
+    /// A table of zeros that takes no more than `most_bytes` of memory.
+    ///
+    /// # Errors
+    /// [`Error::Create`] and [`Error::Io`] when the file cannot be made or mapped.
+    pub fn zeros(n: usize, most_bytes: usize, scratch: &Scratch) -> Result<Table> {
+        if n <= most_bytes / 8 || n == 0 {
+            return Ok(Table { numbers: Numbers::Memory(vec![0; n]) });
+        }
+        let file = scratch.nameless()?;
+        let failed = |e| Error::io(Path::new("temporary file"), "map", e);
+        // Room is taken now: a full disk would otherwise end the process at a write to memory.
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 8 * n as u64)
+            .or_else(|_| rustix::fs::ftruncate(&file, 8 * n as u64))
+            .map_err(|e| failed(e.into()))?;
+        // SAFETY: The file has no name and its only handle is closed here, so nobody else can write to it or cut it
+        // short; the mapping is the only way to its bytes.
+        let mapping = unsafe { MmapMut::map_mut(&file) }.map_err(failed)?;
+        Ok(Table { numbers: Numbers::Mapped(mapping) })
+    }
+}
+
+impl Deref for Table {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        match &self.numbers {
+            Numbers::Memory(numbers) => numbers,
+            Numbers::Mapped(mapping) => bytemuck::cast_slice(mapping),
+        }
+    }
+}
+
+impl DerefMut for Table {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        match &mut self.numbers {
+            Numbers::Memory(numbers) => numbers,
+            Numbers::Mapped(mapping) => bytemuck::cast_slice_mut(mapping),
+        }
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -237,6 +296,20 @@ mod tests {
             assert!(bytes[..] == content[..]);
             bytes.verify_unchanged().unwrap();
         }
+    }
+
+    #[test]
+    fn a_table_holds_what_was_written_in_memory_and_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::unnamed(folder.path());
+        for (n, most_bytes, is_mapped) in [(0, 0, false), (1000, 8000, false), (1000, 7999, true)] {
+            let mut table = Table::zeros(n, most_bytes, &scratch).unwrap();
+            assert_eq!(matches!(table.numbers, Numbers::Mapped(_)), is_mapped);
+            assert!(table.iter().all(|&number| number == 0) && table.len() == n);
+            (0..n).rev().for_each(|i| table[i] = (i * i) as u64);
+            assert!((0..n).all(|i| table[i] == (i * i) as u64));
+        }
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 
     /// Runs itself as a child process, which uses up its mappings.

@@ -180,7 +180,7 @@ impl Scratch {
     pub(crate) fn create(&self, name: &'static str, number: usize) -> Result<(File, String)> {
         let name = format!("{name}-{number}{RUN_SUFFIX}");
         let file = match self.run {
-            None => tempfile::tempfile_in(&self.folder).map_err(|e| Error::create(&self.folder, e))?,
+            None => self.nameless()?,
             Some(_) => {
                 let mut options = OpenOptions::new();
                 let file = options.read(true).write(true).create_new(true).mode(0o600);
@@ -188,6 +188,11 @@ impl Scratch {
             }
         };
         Ok((file, name))
+    }
+
+    /// A file without a name, whichever kind of folder this is.
+    pub(crate) fn nameless(&self) -> Result<File> {
+        tempfile::tempfile_in(&self.folder).map_err(|e| Error::create(&self.folder, e))
     }
 
     /// Maps a file that was just written, after it is on disk where it is kept.
@@ -329,7 +334,9 @@ mod tests {
     }
 
     fn overwrite(path: &Path, content: &[u8]) {
-        File::create(path).unwrap().write_all(content).unwrap();
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).open(path).unwrap();
+        file.write_all(content).unwrap();
     }
 
     fn note(end: u64, file: RunFile) -> Note {

@@ -75,11 +75,7 @@ fn the_same_bytes_for_any_number_of_threads() {
         .map(|threads| {
             let name = format!("clean{threads}");
             scene.run(["dedup", &corpus, "-o", &name, "--threads", threads]).ok();
-            // The report's `run` part has the command and the times; everything else is the same bytes.
-            let mut tree = scene.tree(&name);
-            tree.retain(|(path, _)| path != "_verbatim/report.json" && path != "_verbatim/report.html");
-            let report = scene.json(&format!("{name}/_verbatim/report.json"));
-            (tree, report["result"].to_string())
+            scene.result_of(&name)
         })
         .into_iter()
         .collect();

@@ -65,6 +65,14 @@ impl Scene {
         found
     }
 
+    /// What a run wrote that does not differ from run to run: all files but the reports, and the result in the report,
+    /// whose `run` part has the command and the times.
+    pub(crate) fn result_of(&self, name: &str) -> (Vec<(String, Vec<u8>)>, String) {
+        let mut tree = self.tree(name);
+        tree.retain(|(path, _)| path != "_verbatim/report.json" && path != "_verbatim/report.html");
+        (tree, self.json(&format!("{name}/_verbatim/report.json"))["result"].to_string())
+    }
+
     /// Names directly in the scene's folder, hidden ones too.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.folder.path())

@@ -23,6 +23,8 @@ mod outputs;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod resources;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod tidy;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use verbatim_corpus::{Corpus, DocId, write_survivors};
-use verbatim_store::{Access, Progress, Silent, create_file, write_shared};
+use verbatim_store::{Access, Progress, Silent, create_file};
 
 use crate::contamination::Contamination;
 use crate::cut::{self, CutCount};
@@ -185,7 +185,7 @@ pub(crate) fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result
     });
     write_lines(&folder.join("clusters.jsonl"), clusters)?;
     write_rejects(corpus, folder)?;
-    Ok(write_shared(&folder.join("plan.json"), plan.to_json().as_bytes())?)
+    plan.save(&folder.join("plan.json"))
 }
 
 fn write_rejects(corpus: &Corpus, folder: &Path) -> Result<()> {

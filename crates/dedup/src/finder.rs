@@ -43,7 +43,7 @@ pub fn plan(
     }
     let plan = Finder { corpus, config, hash: xxh3_64, resources }.plan(progress)?;
     if scratch.is_kept() {
-        let files = vec![scratch.write(STEP, plan.to_json().as_bytes())?];
+        let files = vec![scratch.write(STEP, |file| plan.write(file))?];
         scratch.note(&Note { step: STEP.to_owned(), end: corpus.n_documents(), files })?;
     }
     Ok(plan)

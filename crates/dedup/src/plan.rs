@@ -1,7 +1,7 @@
 //! The plan: what goes and why, as a file that can be read, reviewed and carried out later.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -289,17 +289,14 @@ impl Plan {
     /// Writes the plan file, replacing an older one.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut file = Replace::create(path, Access::Shared, Existing::Replace)?;
-        file.write_all(self.to_json().as_bytes())
-            .map_err(|error| verbatim_store::Error::io(path, "write", error))?;
+        self.write(&mut file).map_err(|error| verbatim_store::Error::io(path, "write", error))?;
         Ok(file.finish()?)
     }
 
-    /// The plan file's text.
-    pub fn to_json(&self) -> String {
-        let mut text =
-            serde_json::to_string_pretty(self).expect("a plan has only string keys and finite numbers");
-        text.push('\n');
-        text
+    /// Writes the plan file's text: a plan with many cuts is longer than memory should be asked for.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        out.write_all(b"\n")
     }
 
     /// Fails if this is not the corpus that the plan was made for.

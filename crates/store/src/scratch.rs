@@ -4,7 +4,7 @@
 //! disk whole, so whatever moment a process is killed at, the next one knows what it can use.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -129,12 +129,19 @@ impl Scratch {
     ///
     /// # Errors
     /// Those of writing a file.
-    pub fn write(&self, name: &'static str, bytes: &[u8]) -> Result<RunFile> {
-        let (mut file, name) = self.create(name, 0)?;
+    pub fn write(
+        &self,
+        name: &'static str,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<RunFile> {
+        let (file, name) = self.create(name, 0)?;
         let path = self.path_of(&name);
-        file.write_all(bytes).map_err(|e| Error::io(&path, "write", e))?;
-        self.flush(&file, &path)?;
-        Ok(RunFile { name, n_bytes: bytes.len() as u64, checksum: xxh3_128(bytes) })
+        let failed = |e| Error::io(&path, "write", e);
+        let mut out = BufWriter::with_capacity(1 << 18, file);
+        fill(&mut out).map_err(failed)?;
+        let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
+        let bytes = self.map(file, &path)?;
+        Ok(RunFile { name, n_bytes: bytes.len() as u64, checksum: xxh3_128(&bytes) })
     }
 
     /// Opens a file of a run's folder and checks that it is what was written.

@@ -8,8 +8,7 @@ use serde_json::Value;
 use verbatim_corpus::{Corpus, MaxBad, OnBad, OpenConfig};
 use verbatim_store::{Access, Existing, Silent, StagedDir};
 
-use super::fixture::plan;
-use super::fixture::{both, corpus_of, near};
+use super::fixture::{both, corpus_of, json, near, plan};
 use crate::apply::{Count, Tally, apply, write_plan};
 use crate::cut::CutCount;
 use crate::error::Error;
@@ -84,10 +83,10 @@ fn a_plan_file_reads_back_with_the_same_bytes_and_applies_the_same() {
     let path = folder.path().join("plan.json");
     made.save(&path).unwrap();
     let loaded = Plan::load(&path).unwrap();
-    assert_eq!(loaded.to_json(), made.to_json());
+    assert_eq!(json(&loaded), json(&made));
     assert_eq!(loaded.removals().len(), 2);
     loaded.save(&path).unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), made.to_json());
+    assert_eq!(fs::read_to_string(&path).unwrap(), json(&made));
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn files_that_are_no_usable_plans_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.json");
     let good = plan(&corpus_of(&["a", "a", "b"]), &both(near(1, 0.8)), &Silent).unwrap();
-    let good: Value = serde_json::from_str(&good.to_json()).unwrap();
+    let good: Value = serde_json::from_str(&json(&good)).unwrap();
     let removal = |doc: u64, kept: u64| serde_json::json!({"doc": doc, "kept": kept, "stage": "exact", "similarity": 1.0});
     let changes: [(&str, Value, &str); 10] = [
         ("magic", "verbatim index".into(), "magic"),

@@ -74,6 +74,13 @@ pub(super) fn plan_with_hash(corpus: &Corpus, config: &DedupConfig, hash: TextHa
     Finder { corpus, config, hash, resources: &little() }.plan(&Silent).unwrap()
 }
 
+/// The text of a plan file.
+pub(super) fn json(plan: &Plan) -> String {
+    let mut text = Vec::new();
+    plan.write(&mut text).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
 /// (document, kept) of each removal.
 pub(super) fn removed(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, u64)> {
     pairs(&plan(corpus, config, &Silent).unwrap())

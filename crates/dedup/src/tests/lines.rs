@@ -10,8 +10,7 @@ use verbatim_corpus::{Corpus, DocId, OpenConfig};
 use verbatim_index::{Normalizer, Step};
 use verbatim_store::Silent;
 
-use super::fixture::{Draw, exact_only, near};
-use super::fixture::{plan, plan_with_hash};
+use super::fixture::{Draw, exact_only, json, near, plan, plan_with_hash};
 use crate::apply::{Tally, apply, write_plan};
 use crate::config::{DedupConfig, Stage};
 use crate::cut::CutCount;
@@ -317,7 +316,7 @@ fn the_plan_has_the_same_bytes_for_any_number_of_threads() {
         let config = DedupConfig { keep: keep.parse().unwrap(), ..lines_only(LineUnit::Line, 10, 2) };
         let run = |n_threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            pool.install(|| plan(&corpus, &config, &Silent).unwrap().to_json())
+            pool.install(|| json(&plan(&corpus, &config, &Silent).unwrap()))
         };
         let one = run(1);
         assert!(one.matches("\"kept_start\"").count() > 500, "{keep}");
@@ -333,7 +332,7 @@ fn plans_with_cuts_that_contradict_themselves_are_refused() {
     let good = plan(&corpus, &lines_only(LineUnit::Line, 1, 2), &Silent).unwrap();
     good.save(&path).unwrap();
     assert_eq!(Plan::load(&path).unwrap(), good);
-    let good: Value = serde_json::from_str(&good.to_json()).unwrap();
+    let good: Value = serde_json::from_str(&json(&good)).unwrap();
     assert_eq!(good["cuts"].as_array().unwrap().len(), 3);
     let cut = |doc: u64, start: u64, end: u64, kept: u64, kept_start: u64| json!({"doc": doc, "start": start, "end": end, "kept": kept, "kept_start": kept_start, "stage": "lines"});
     let removal = json!([{"doc": 2, "kept": 0, "stage": "exact", "similarity": 1.0}]);
@@ -369,7 +368,7 @@ fn a_cut_that_falls_inside_a_character_stops_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let (_folder, corpus) = corpus_of(&["line\nx", "line\né"]);
     let plan = plan(&corpus, &lines_only(LineUnit::Line, 1, 2), &Silent).unwrap();
-    let mut bad: Value = serde_json::from_str(&plan.to_json()).unwrap();
+    let mut bad: Value = serde_json::from_str(&json(&plan)).unwrap();
     bad["cuts"][0]["end"] = 6.into();
     let path = folder.path().join("plan.json");
     verbatim_store::write_shared(&path, bad.to_string().as_bytes()).unwrap();

@@ -7,9 +7,9 @@ use verbatim_index::{Normalizer, Step};
 use verbatim_store::{Progress, Silent};
 
 use super::fixture::{
-    Draw, both, corpus_of, corpus_of_records, exact_only, near, near_only, pairs, removed, words,
+    Draw, both, corpus_of, corpus_of_records, exact_only, json, near, near_only, pairs, plan, plan_with_hash,
+    removed, words,
 };
-use super::fixture::{plan, plan_with_hash};
 use crate::config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
 use crate::error::Error;
 use crate::keep::Keep;
@@ -150,7 +150,7 @@ fn the_plan_has_the_same_bytes_for_any_number_of_threads() {
         let config = DedupConfig { keep: keep.parse().unwrap(), ..both(near(2, 0.7)) };
         let run = |n_threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-            pool.install(|| plan(&corpus, &config, &Silent).unwrap().to_json())
+            pool.install(|| json(&plan(&corpus, &config, &Silent).unwrap()))
         };
         let one = run(1);
         assert!(one.contains("\"minhash\""));

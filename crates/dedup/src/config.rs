@@ -96,6 +96,18 @@ pub struct AllPairsConfig {
     pub measure: Measure,
 }
 
+/// Which near copies of a kept document go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clustering {
+    /// Those that are similar to it.
+    #[default]
+    Star,
+    /// Those that are joined to it through others, each similar to the next: one document stays of each connected
+    /// component, however unlike its ends are.
+    Transitive,
+}
+
 /// One run: the exact stage first, one near-copy stage on its survivors, the lines of what then stays last.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
@@ -105,6 +117,10 @@ pub struct DedupConfig {
     pub minhash: Option<MinhashConfig>,
     /// The near-copy stage of all pairs, if it is to run instead.
     pub all_pairs: Option<AllPairsConfig>,
+    /// Which near copies of a kept document go.
+    pub clustering: Clustering,
+    /// The edit similarity, above 0 to 1, that near copies must reach too.
+    pub edit_similarity: Option<f64>,
     /// The stage of repeated lines, if it is to run.
     pub lines: Option<LinesConfig>,
     /// Which of several copies stays.

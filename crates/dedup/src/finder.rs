@@ -9,7 +9,7 @@ use verbatim_store::{Note, Progress};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::apply::record_count;
-use crate::config::{DedupConfig, Stage};
+use crate::config::{Clustering, DedupConfig, Stage};
 use crate::cut::CutCount;
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
@@ -138,7 +138,7 @@ impl Finder<'_> {
             let search = NearSearch { corpus, ranking, gone: &gone, resources };
             let found = near.copies(&search, first, signs, progress)?;
             stages.push(StageTally::new(near.stage(), found.n_compared, found.n_passed_over));
-            decided = rejoin(&near.texts(corpus, ranking), near.stage(), &groups, &found.copies);
+            decided = rejoin(near, &near.texts(corpus, ranking), &groups, &found.copies);
         }
         Ok(decided)
     }
@@ -182,14 +182,14 @@ fn equal_copies(group: &[u64]) -> impl Iterator<Item = Decision> {
 ///
 /// Where the first of a group of equal texts went as a near copy of another document, each other member of the
 /// group is compared with that document, because texts that are equal after the exact stage's normalisation may
-/// still differ in shingles. The similar ones are its near copies too; of the others the first is kept.
-fn rejoin(texts: &Texts<'_>, stage: Stage, groups: &[Vec<u64>], near: &[NearCopy]) -> Vec<Decision> {
-    let near_copy = |rank: u64| near.binary_search_by_key(&rank, |copy| copy.copy).ok().map(|i| near[i]);
-    let mut decided: Vec<Decision> = near.iter().map(|copy| Decision::near(stage, copy)).collect();
+/// still differ in shingles (in components they go for it in any case). The similar ones are its near copies too; of the others the first is kept.
+fn rejoin(near: &Near<'_>, texts: &Texts<'_>, groups: &[Vec<u64>], copies: &[NearCopy]) -> Vec<Decision> {
+    let near_copy = |rank: u64| copies.binary_search_by_key(&rank, |copy| copy.copy).ok().map(|i| copies[i]);
+    let mut decided: Vec<Decision> = copies.iter().map(|copy| Decision::near(near.stage(), copy)).collect();
     let rejoined: Vec<Vec<Decision>> = groups
         .par_iter()
         .map(|group| match near_copy(group[0]) {
-            Some(first) => rejoin_group(texts, stage, group, first.kept),
+            Some(first) => rejoin_group(near, texts, group, first.kept),
             None => equal_copies(group).collect(),
         })
         .collect();
@@ -197,13 +197,19 @@ fn rejoin(texts: &Texts<'_>, stage: Stage, groups: &[Vec<u64>], near: &[NearCopy
     decided
 }
 
-fn rejoin_group(texts: &Texts<'_>, stage: Stage, group: &[u64], kept: u64) -> Vec<Decision> {
+fn rejoin_group(near: &Near<'_>, texts: &Texts<'_>, group: &[u64], kept: u64) -> Vec<Decision> {
     let shingles = texts.shingles(kept);
     let mut decided = Vec::new();
     let mut different = Vec::new();
     for &copy in &group[1..] {
-        match texts.similar(&texts.shingles(copy), &shingles) {
-            Some(similarity) => decided.push(Decision { copy, kept, stage, similarity }),
+        let set = texts.shingles(copy);
+        let similarity = match near.clustering {
+            Clustering::Star => texts.similar((copy, &set), (kept, &shingles)),
+            // It is joined to the kept document through its equal.
+            Clustering::Transitive => Some(texts.similarity(&set, &shingles)),
+        };
+        match similarity {
+            Some(similarity) => decided.push(Decision { copy, kept, stage: near.stage(), similarity }),
             None => different.push(copy),
         }
     }

@@ -7,6 +7,7 @@
 mod all_pairs;
 mod apply;
 mod buckets;
+mod components;
 mod config;
 mod contamination;
 mod cut;
@@ -32,7 +33,7 @@ mod star;
 mod tests;
 
 pub use apply::{Count, Tally, apply, remove_contaminated, write_plan};
-pub use config::{AllPairsConfig, DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use config::{AllPairsConfig, Clustering, DedupConfig, ExactConfig, MinhashConfig, Stage};
 pub use contamination::{
     Contamination, ContaminationConfig, ContaminationMatch, ItemPart, RARE_DOCUMENTS, Run, contamination,
     part_text,

@@ -6,7 +6,8 @@ use verbatim_store::Progress;
 
 use crate::all_pairs::{Counts, Marked, Marks, Prefix, Prefixes};
 use crate::buckets::Buckets;
-use crate::config::{DedupConfig, Stage, resolved};
+use crate::components::joined_copies;
+use crate::config::{Clustering, DedupConfig, Stage, resolved};
 use crate::error::{Error, Result};
 use crate::lsh::BandChoice;
 use crate::minhash::Permutations;
@@ -20,6 +21,8 @@ pub(crate) struct Near<'a> {
     pub(crate) shingler: &'a Shingler,
     pub(crate) threshold: Threshold,
     pub(crate) measure: Measure,
+    edit_threshold: Option<Threshold>,
+    pub(crate) clustering: Clustering,
     /// Bands and the seed of their permutations; `None` for all pairs.
     bands: Option<(BandChoice, u64)>,
 }
@@ -50,19 +53,18 @@ impl FirstPass {
 impl<'a> Near<'a> {
     /// The near-copy stage of a configuration, if it has one.
     pub(crate) fn of(config: &'a DedupConfig) -> Result<Option<Self>> {
-        match (&config.minhash, &config.all_pairs) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(Error::TwoNearStages),
+        let (shingler, threshold, measure, bands) = match (&config.minhash, &config.all_pairs) {
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => return Err(Error::TwoNearStages),
             (Some(minhash), None) => {
                 let (threshold, choice) = minhash.resolve()?;
-                let (shingler, bands) = (&minhash.shingler, Some((choice, minhash.seed)));
-                Ok(Some(Near { shingler, threshold, measure: Measure::Jaccard, bands }))
+                (&minhash.shingler, threshold, Measure::Jaccard, Some((choice, minhash.seed)))
             }
-            (None, Some(all)) => {
-                let threshold = resolved(all.threshold)?;
-                Ok(Some(Near { shingler: &all.shingler, threshold, measure: all.measure, bands: None }))
-            }
-        }
+            (None, Some(all)) => (&all.shingler, resolved(all.threshold)?, all.measure, None),
+        };
+        let edit_threshold = config.edit_similarity.map(resolved).transpose()?;
+        let clustering = config.clustering;
+        Ok(Some(Near { shingler, threshold, measure, edit_threshold, clustering, bands }))
     }
 
     /// What it is called in a plan.
@@ -84,8 +86,8 @@ impl<'a> Near<'a> {
 
     /// The texts of the documents of a ranking.
     pub(crate) fn texts(&self, corpus: &'a Corpus, ranking: &'a [DocId]) -> Texts<'a> {
-        let Near { shingler, threshold, measure, .. } = *self;
-        Texts { corpus, ranking, shingler, threshold, measure }
+        let Near { shingler, threshold, measure, edit_threshold, .. } = *self;
+        Texts { corpus, ranking, shingler, threshold, measure, edit_threshold }
     }
 
     /// The near copies among the documents that are not `gone`, by rank.
@@ -116,7 +118,7 @@ impl<'a> Near<'a> {
                 let signs = search.pass("prefixes", self.shingler, &sign, progress)?;
                 drop(counts);
                 let least = move |_, n| prefix.least_shared(prefix.threshold.least_of(n));
-                search.join(self, signs, Candidates::All(Box::new(least)), progress)
+                search.join(self, signs, &Candidates::All(Box::new(least)), progress)
             }
             (FirstPass::Counts(counts), Measure::Containment) => self.contained(search, counts, progress),
         }
@@ -141,7 +143,7 @@ impl<'a> Near<'a> {
         let least_shared = marked.least_shared();
         drop(counts);
         let candidates = Candidates::All(Box::new(move |rank, _| least_shared[rank as usize] as usize));
-        let mut found = by_size.join(self, signs, candidates, progress)?;
+        let mut found = by_size.join(self, signs, &candidates, progress)?;
         for NearCopy { copy, kept, .. } in &mut found.copies {
             (*copy, *kept) = (order[*copy as usize], order[*kept as usize]);
         }
@@ -177,14 +179,20 @@ impl NearSearch<'_> {
         &self,
         near: &Near<'_>,
         signs: Signs,
-        candidates: Candidates,
+        candidates: &Candidates,
         progress: &dyn Progress,
     ) -> Result<NearCopies> {
         let room = self.resources.room();
-        let buckets = Buckets::new(signs.keys.finish(), &[], candidates.most_kept(), &room)?;
-        let found =
-            near_copies(&near.texts(self.corpus, self.ranking), &buckets, &candidates, &room, progress)?;
-        // How many others were compared depends on the table of counts, and so on the memory.
-        Ok(NearCopies { n_compared: found.copies.len() as u64, ..found })
+        let buckets = Buckets::new(signs.keys.finish(), self.gone, candidates.most_kept(), &room)?;
+        let texts = near.texts(self.corpus, self.ranking);
+        let mut found = match near.clustering {
+            Clustering::Star => near_copies(&texts, &buckets, candidates, &room, progress)?,
+            Clustering::Transitive => joined_copies(&texts, &buckets, candidates, &room, progress)?,
+        };
+        if let Candidates::All(_) = candidates {
+            // How many others were compared depends on the table of counts, and so on the memory.
+            found.n_compared = found.copies.len() as u64;
+        }
+        Ok(found)
     }
 }

@@ -10,7 +10,7 @@ use verbatim_index::{Normalizer, Shingler, TokenFn, Unit, Words};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
-use crate::config::{DedupConfig, Stage};
+use crate::config::{Clustering, DedupConfig, Stage};
 use crate::cut::{self, Cut, CutCount};
 use crate::error::{Error, Result};
 use crate::keep::Keep;
@@ -32,7 +32,8 @@ pub struct Removal {
     /// Why: equal texts, similar sets of shingles, or lines that all stand in other documents, of which `kept` has
     /// the first.
     pub stage: Stage,
-    /// Jaccard similarity of the two, cut after nine decimals; 1 for equal texts and repeated lines.
+    /// Similarity of the two, cut after nine decimals; 1 for equal texts and repeated lines. Below the threshold only
+    /// where the two are joined through others ([`Clustering::Transitive`]).
     pub similarity: f64,
 }
 
@@ -72,6 +73,12 @@ pub struct Parameters {
     /// The near-copy stage of all pairs, if it ran.
     #[serde(default)]
     pub all_pairs: Option<AllPairsParameters>,
+    /// Which near copies of a kept document go.
+    #[serde(default)]
+    pub clustering: Clustering,
+    /// The edit similarity that near copies had to reach too, if any.
+    #[serde(default)]
+    pub edit_similarity: Option<f64>,
     /// The stage of repeated lines, if it ran.
     #[serde(default)]
     pub lines: Option<LinesConfig>,
@@ -178,7 +185,15 @@ impl Parameters {
             threshold: all.threshold,
             measure: all.measure,
         });
-        Parameters { keep: config.keep.clone(), exact, minhash, all_pairs, lines: config.lines.clone() }
+        Parameters {
+            keep: config.keep.clone(),
+            exact,
+            minhash,
+            all_pairs,
+            clustering: config.clustering,
+            edit_similarity: config.edit_similarity,
+            lines: config.lines.clone(),
+        }
     }
 }
 

@@ -10,10 +10,11 @@
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rapidfuzz::distance::levenshtein;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_index::{Shingler, Shingles};
+use verbatim_index::{Buffers, Shingler, Shingles};
 use verbatim_store::{Progress, Table};
 
 use crate::buckets::{Buckets, Documents};
@@ -64,6 +65,8 @@ pub(crate) struct Texts<'a> {
     pub(crate) shingler: &'a Shingler,
     pub(crate) threshold: Threshold,
     pub(crate) measure: Measure,
+    /// Of the edit similarity, which then has to be reached too.
+    pub(crate) edit_threshold: Option<Threshold>,
 }
 
 impl Texts<'_> {
@@ -71,16 +74,43 @@ impl Texts<'_> {
         self.shingler.shingles(&self.corpus.text_str(self.ranking[rank as usize]))
     }
 
-    /// The similarity of a document to one that would be kept for it, if it reaches the threshold.
-    pub(crate) fn similar(&self, copy: &Shingles, kept: &Shingles) -> Option<Similarity> {
+    /// The similarity of a document to one that would be kept for it.
+    pub(crate) fn similarity(&self, copy: &Shingles, kept: &Shingles) -> Similarity {
+        self.measure.of(copy.len(), kept.len(), copy.jaccard(kept).0)
+    }
+
+    /// The similarity of a document to one that would be kept for it, by rank and shingles, if they are copies.
+    pub(crate) fn similar(
+        &self,
+        (copy, copy_set): (u64, &Shingles),
+        (kept, kept_set): (u64, &Shingles),
+    ) -> Option<Similarity> {
         // No two sets of these sizes are more similar than the smaller inside the larger.
-        let most = self.measure.of(copy.len(), kept.len(), copy.len().min(kept.len()));
+        let (n_copy, n_kept) = (copy_set.len(), kept_set.len());
+        let most = self.measure.of(n_copy, n_kept, n_copy.min(n_kept));
         if !self.threshold.reached_by(most) {
             return None;
         }
-        let (shared, _) = copy.jaccard(kept);
-        let similarity = self.measure.of(copy.len(), kept.len(), shared);
-        (shared > 0 && self.threshold.reached_by(similarity)).then_some(similarity)
+        let similarity = self.similarity(copy_set, kept_set);
+        let is_copy = similarity.shared > 0
+            && self.threshold.reached_by(similarity)
+            && self
+                .edit_threshold
+                .is_none_or(|threshold| self.reaches_edit_similarity(threshold, copy, kept));
+        is_copy.then_some(similarity)
+    }
+
+    /// Whether the sequences of units are as similar as this: 1 − edit distance / length of the longer (Lee et al. 2021,
+    /// section 4.2).
+    fn reaches_edit_similarity(&self, threshold: Threshold, copy: u64, kept: u64) -> bool {
+        let [copy, kept] = [copy, kept].map(|rank| {
+            let text = self.corpus.text_str(self.ranking[rank as usize]);
+            self.shingler.units_of_normalized(self.shingler.normalize(&text, &mut Buffers::default()))
+        });
+        let longer = copy.len().max(kept.len());
+        let most_edits = longer - threshold.least_of(longer);
+        let within = levenshtein::Args::default().score_cutoff(most_edits);
+        levenshtein::distance_with_args(copy, kept, &within).is_some()
     }
 }
 
@@ -134,8 +164,7 @@ pub(crate) fn near_copies(
 ) -> Result<NearCopies> {
     progress.stage("comparing", Some(buckets.documents().count() as u64), "documents");
     let mut found = NearCopies::default();
-    let kept = Table::zeros(buckets.n_places(), room.n_bytes, room.scratch)?;
-    let mut stars = Stars { texts, candidates, kept, cache: Cache::default() };
+    let mut stars = Stars::new(texts, buckets, candidates, room)?;
     let mut documents = buckets.documents();
     loop {
         if progress.interrupted() {
@@ -151,10 +180,11 @@ pub(crate) fn near_copies(
 }
 
 /// A document, by rank, and its buckets.
-type Document = (u64, Vec<usize>);
+pub(crate) type Document = (u64, Vec<usize>);
 
-struct Stars<'a> {
-    texts: &'a Texts<'a>,
+/// Documents that are remembered, and how to compare others with them.
+pub(crate) struct Stars<'a> {
+    pub(crate) texts: &'a Texts<'a>,
     candidates: &'a Candidates,
     /// The table of the buckets: at the first place of each how many kept documents it remembers, then their ranks,
     /// ascending.
@@ -169,8 +199,19 @@ struct Comparison {
     n_passed_over: u64,
 }
 
-impl Stars<'_> {
-    fn next_block(&self, documents: &mut Documents<'_>) -> Vec<Document> {
+impl<'a> Stars<'a> {
+    pub(crate) fn new(
+        texts: &'a Texts<'a>,
+        buckets: &Buckets,
+        candidates: &'a Candidates,
+        room: &Room<'_>,
+    ) -> Result<Self> {
+        let kept = Table::zeros(buckets.n_places(), room.n_bytes, room.scratch)?;
+        Ok(Stars { texts, candidates, kept, cache: Cache::default() })
+    }
+
+    /// The next documents that are compared in parallel with those before them; none at the end.
+    pub(crate) fn next_block(&self, documents: &mut Documents<'_>) -> Vec<Document> {
         let mut block = Vec::new();
         let mut n_bytes = 0;
         while let Some(rank) = documents.peek().filter(|_| block.len() < BLOCK_DOCS) {
@@ -222,7 +263,7 @@ impl Stars<'_> {
     }
 
     /// Enters a document into its buckets; the number of those that are full.
-    fn keep(&mut self, rank: u64, buckets: &[usize]) -> u64 {
+    pub(crate) fn keep(&mut self, rank: u64, buckets: &[usize]) -> u64 {
         let mut n_full = 0;
         for &bucket in buckets {
             let n_kept = self.kept[bucket] as usize;
@@ -249,13 +290,14 @@ impl Stars<'_> {
         let mut n_compared = 0;
         let copy_of = candidates.into_iter().find_map(|kept| {
             n_compared += 1;
-            self.texts.similar(shingles, &shingles_of(kept)).map(|similarity| (kept, similarity))
+            let similarity = self.texts.similar((rank, shingles), (kept, &shingles_of(kept)));
+            similarity.map(|similarity| (kept, similarity))
         });
         Comparison { copy_of, n_compared, n_passed_over }
     }
 
     /// The kept documents to compare with, and how many were passed over.
-    fn candidates(&self, document: (u64, usize), buckets: &[usize], from: u64) -> (Vec<u64>, u64) {
+    pub(crate) fn candidates(&self, document: (u64, usize), buckets: &[usize], from: u64) -> (Vec<u64>, u64) {
         let recent = |&bucket: &usize| {
             let kept = &self.kept[bucket + 1..][..self.kept[bucket] as usize];
             kept.iter().rev().copied().take_while(move |&kept| kept >= from)
@@ -265,7 +307,12 @@ impl Stars<'_> {
         self.candidates.choose(&hits, document)
     }
 
-    fn cached(&self, rank: u64) -> Arc<Shingles> {
+    /// Keeps the shingles of a document for a while.
+    pub(crate) fn remember(&self, rank: u64, shingles: Arc<Shingles>) {
+        self.cache.insert(rank, shingles);
+    }
+
+    pub(crate) fn cached(&self, rank: u64) -> Arc<Shingles> {
         self.cache.get(rank).unwrap_or_else(|| {
             let shingles = Arc::new(self.texts.shingles(rank));
             self.cache.insert(rank, Arc::clone(&shingles));

@@ -177,17 +177,30 @@ impl Shingler {
             }
         };
         let mut roller = Roller::new(self.n, ring, visit);
+        self.for_each_unit(normalized, |unit| roller.push(unit));
+        roller.finish(normalized);
+    }
+
+    /// The hashes of the units of a text that [`Shingler::normalize`] returned, in text order: the sequence that shingles
+    /// are windows of.
+    pub fn units_of_normalized(&self, normalized: &str) -> Vec<u64> {
+        let mut units = Vec::new();
+        self.for_each_unit(normalized, |unit| units.push(unit));
+        units
+    }
+
+    #[inline(always)]
+    fn for_each_unit(&self, normalized: &str, mut visit: impl FnMut(u64)) {
         let bytes = normalized.as_bytes();
         match self.unit {
-            Unit::Word => self.words.for_each(normalized, |place| roller.push(xxh3_64(&bytes[place]))),
-            Unit::Char => normalized.chars().for_each(|c| roller.push(mix(u64::from(u32::from(c))))),
-            Unit::Byte => bytes.iter().for_each(|&byte| roller.push(mix(u64::from(byte)))),
+            Unit::Word => self.words.for_each(normalized, |place| visit(xxh3_64(&bytes[place]))),
+            Unit::Char => normalized.chars().for_each(|c| visit(mix(u64::from(u32::from(c))))),
+            Unit::Byte => bytes.iter().for_each(|&byte| visit(mix(u64::from(byte)))),
             Unit::Token => {
                 let tokens = self.tokens.as_ref().expect("`new` refuses token shingles without a tokenizer");
-                tokens(normalized).into_iter().for_each(|token| roller.push(mix(u64::from(token))));
+                tokens(normalized).into_iter().for_each(|token| visit(mix(u64::from(token))));
             }
         }
-        roller.finish(normalized);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_dedup::{DedupConfig, ExactConfig, Keep, MinhashConfig, Resources};
+use verbatim_dedup::{Clustering, DedupConfig, ExactConfig, Keep, MinhashConfig, Resources};
 use verbatim_index::{Normalizer, Shingler, Step, Unit};
 use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
 
@@ -62,6 +62,8 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
         exact: Some(ExactConfig { normalizer }),
         minhash: Some(MinhashConfig { shingler, threshold: 0.8, recall: 0.99, bands_rows: None, seed: 1 }),
         all_pairs: None,
+        clustering: Clustering::Star,
+        edit_similarity: None,
         lines: None,
         keep: Keep::First,
     })

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 use verbatim_dedup::{
-    AllPairsParameters, CutCount, Measure, MinhashParameters, Plan, ShingleParameters, SourceTally,
-    StageTally, Tally, candidate_probability,
+    AllPairsParameters, Clustering, CutCount, Measure, MinhashParameters, Plan, ShingleParameters,
+    SourceTally, StageTally, Tally, candidate_probability,
 };
 
 use crate::figure::{Amount, bytes_text, counted, grouped, rounded};
@@ -31,6 +31,10 @@ pub struct DedupBody {
     pub search: Option<Search>,
     /// The near-duplicate search, where all pairs were found.
     pub all_pairs: Option<AllPairs>,
+    /// Which near copies of a kept document go.
+    pub cluster: Clustering,
+    /// The edit similarity that near copies had to reach too, if any.
+    pub edit_similarity: Option<f64>,
     /// Which document of a cluster stays, by the flag's words.
     pub keep: String,
     /// The groups of copies.
@@ -96,6 +100,8 @@ impl DedupBody {
             stages: plan.stages().iter().map(StageRow::from).collect(),
             search: plan.parameters().minhash.as_ref().map(Search::from),
             all_pairs: plan.parameters().all_pairs.as_ref().map(AllPairs::from),
+            cluster: plan.parameters().clustering,
+            edit_similarity: plan.parameters().edit_similarity,
             keep: plan.parameters().keep.to_string(),
             clusters: Clusters::new(plan, label),
             sources: SourceTable::new(&facts.losses),
@@ -128,6 +134,23 @@ impl DedupBody {
             grouped(removed.documents),
             removed.bytes_of(read)
         )
+    }
+
+    /// What more decides about near copies, if there were any.
+    pub(crate) fn rules(&self) -> Vec<String> {
+        let mut rules = Vec::new();
+        if self.search.is_none() && self.all_pairs.is_none() {
+            return rules;
+        }
+        if let Some(least) = self.edit_similarity {
+            rules.push(format!("They must reach an edit similarity of {least} as well."));
+        }
+        if self.cluster == Clustering::Transitive {
+            let rule = "Copies of copies go too: one document of each connected component stays, and others may be \
+                        less similar to it than the threshold.";
+            rules.push(rule.to_owned());
+        }
+        rules
     }
 
     /// What was cut out of documents that stay, if anything was.

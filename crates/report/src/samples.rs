@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use verbatim_dedup::{
-    Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Measure, Overlap, Part, Run as WordRun,
-    Scores, Tally, candidate_probability,
+    Clustering, Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Measure, Overlap, Part,
+    Run as WordRun, Scores, Tally, candidate_probability,
 };
 use verbatim_extraction::{Canary, Placement, Shape};
 
@@ -182,6 +182,8 @@ pub(crate) fn dedup() -> Report<DedupBody> {
             n: 5,
             normalize: vec!["nfc".into()],
         }),
+        cluster: Clustering::Transitive,
+        edit_similarity: Some(0.8),
         keep: "first".into(),
         clusters: Clusters {
             n_clusters: 286,

@@ -153,6 +153,7 @@ pub fn dedup_text(body: &DedupBody) -> String {
             &mut out,
         );
     }
+    body.rules().iter().for_each(|rule| wrap(rule, &mut out));
     if !body.clusters.largest.is_empty() {
         let head = format!(
             "\n{} of {}; the largest:\n",

@@ -67,6 +67,13 @@ pub(crate) struct Dedup {
     /// Rows in a band, with `--bands`
     #[arg(long, value_name = "N", requires = "bands", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
     pub(crate) rows: Option<u16>,
+    /// Which near copies of a kept document go
+    #[arg(long, value_enum, value_name = "RULE", default_value_t = Cluster::Star, help_heading = "Near copies")]
+    pub(crate) cluster: Cluster,
+    /// Near copies must be as similar as this in their sequences of units too: 1 - edits / units of the longer one. 0.8
+    /// with Jaccard 0.8 is the rule of Lee et al. 2021; texts with the same n-grams in another order then stay
+    #[arg(long, value_name = "SIMILARITY", value_parser = threshold, help_heading = "Near copies")]
+    pub(crate) edit_similarity: Option<f64>,
     /// Run the stage of repeated lines, on lines or on paragraphs (what stands between blank lines)
     #[arg(long, value_enum, value_name = "UNIT", help_heading = "Lines")]
     pub(crate) lines: Option<LineUnit>,
@@ -110,6 +117,16 @@ pub(crate) enum Words {
     Unicode,
     /// What stands between white space, punctuation included, as most other tools have it.
     Whitespace,
+}
+
+/// Which near copies of a kept document go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cluster {
+    /// Those that are similar to it.
+    Star,
+    /// Those that are joined to it through others, each similar to the next, as most other tools have it: chains of small
+    /// changes then leave one document of many that differ.
+    Transitive,
 }
 
 /// How alike two sets of n-grams are.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_dedup::{
-    AllPairsConfig, DedupConfig, ExactConfig, LineUnit, LinesConfig, Measure, MinhashConfig, Plan, Resources,
-    Source,
+    AllPairsConfig, Clustering, DedupConfig, ExactConfig, LineUnit, LinesConfig, Measure, MinhashConfig,
+    Plan, Resources, Source,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
@@ -160,7 +160,12 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     } else {
         None
     };
-    Ok(DedupConfig { exact, minhash, all_pairs, lines, keep: arguments.keep.parse()? })
+    let clustering = match arguments.cluster {
+        args::Cluster::Star => Clustering::Star,
+        args::Cluster::Transitive => Clustering::Transitive,
+    };
+    let (edit_similarity, keep) = (arguments.edit_similarity, arguments.keep.parse()?);
+    Ok(DedupConfig { exact, minhash, all_pairs, clustering, edit_similarity, lines, keep })
 }
 
 pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {

@@ -6,7 +6,7 @@ use verbatim_index::Shingles;
 use verbatim_store::Silent;
 
 use super::fixture::{Draw, all_pairs_only, corpus_of, exact_only, little, near, pairs, plan};
-use crate::config::DedupConfig;
+use crate::config::{Clustering, DedupConfig, MinhashConfig};
 use crate::error::Error;
 use crate::keep::Keep;
 use crate::similarity::{Measure, Threshold};
@@ -110,6 +110,86 @@ fn copies_that_the_exact_stage_removes_are_not_compared_again() {
     assert_eq!(plan.stages().iter().map(|tally| tally.n_compared).collect::<Vec<_>>(), [1, 2]);
 }
 
+/// The best document of each component of similar pairs, for every other document of it, by comparing all with all.
+fn naive_components(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, u64)> {
+    let all = config.all_pairs.as_ref().unwrap();
+    let threshold = Threshold::new(all.threshold).unwrap();
+    let ranking = config.keep.ranking(corpus);
+    let sets: Vec<Shingles> =
+        ranking.iter().map(|&doc| all.shingler.shingles(&corpus.text_str(doc))).collect();
+    let mut component: Vec<usize> = (0..sets.len()).collect();
+    for a in 0..sets.len() {
+        for b in 0..a {
+            let (shared, _) = sets[a].jaccard(&sets[b]);
+            if shared > 0 && threshold.reached_by(all.measure.of(sets[a].len(), sets[b].len(), shared)) {
+                let (from, to) = (component[a].max(component[b]), component[a].min(component[b]));
+                component.iter_mut().filter(|name| **name == from).for_each(|name| *name = to);
+            }
+        }
+    }
+    let joined = component.iter().enumerate().filter(|(rank, name)| rank != *name);
+    let mut removed: Vec<(u64, u64)> =
+        joined.map(|(rank, &name)| (ranking[rank].0, ranking[name].0)).collect();
+    removed.sort_unstable();
+    removed
+}
+
+#[test]
+fn components_join_what_chains_join_and_stars_do_not() {
+    let texts =
+        ["a b c d e f g h i j", "b c d e f g h i j k", "c d e f g h i j k l", "x y z", "A B C D E F G H I J"];
+    let corpus = corpus_of(&texts);
+    let star = all_pairs_only(1, 0.8, Measure::Jaccard);
+    assert_eq!(pairs(&plan(&corpus, &star, &Silent).unwrap()), [(1, 0), (4, 0)]);
+    let transitive = DedupConfig { clustering: Clustering::Transitive, ..star };
+    let found = plan(&corpus, &transitive, &Silent).unwrap();
+    assert_eq!(pairs(&found), [(1, 0), (2, 0), (4, 0)]);
+    let similarities: Vec<f64> = found.removals().iter().map(|removal| removal.similarity).collect();
+    assert_eq!(similarities, [0.818181818, 0.666666666, 1.0], "the true ones, below the threshold or not");
+    let sure = MinhashConfig { bands_rows: Some((200, 1)), ..near(1, 0.8) };
+    let minhash = DedupConfig { minhash: Some(sure), all_pairs: None, ..transitive };
+    assert_eq!(pairs(&plan(&corpus, &minhash, &Silent).unwrap()), [(1, 0), (2, 0), (4, 0)]);
+}
+
+/// Edit distance by the recurrence.
+fn naive_edits(a: &[&str], b: &[&str]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let edits = (corner + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            corner = std::mem::replace(&mut row[j + 1], edits);
+        }
+    }
+    row[b.len()]
+}
+
+#[test]
+fn near_copies_can_be_asked_to_have_few_edits_too() {
+    // The same shingles in another order: the halves of each text change places.
+    let mut draw = Draw::new(51);
+    let mut texts = Vec::new();
+    for n_edits in 0..30 {
+        let base = draw.text(60);
+        texts.push(base.join(" "));
+        texts.push(draw.edited(&base, n_edits).join(" "));
+        texts.push([&base[30..], &base[..30]].concat().join(" "));
+    }
+    let corpus = corpus_of(&texts);
+    let shingles_only = all_pairs_only(2, 0.3, Measure::Jaccard);
+    let loose = pairs(&plan(&corpus, &shingles_only, &Silent).unwrap());
+    let config = DedupConfig { edit_similarity: Some(0.8), ..shingles_only };
+    let strict = pairs(&plan(&corpus, &config, &Silent).unwrap());
+    let reaches = |&&(doc, kept): &&(u64, u64)| {
+        let [a, b] = [doc, kept].map(|doc| texts[doc as usize].split(' ').collect::<Vec<_>>());
+        // 1 - edits / 60 >= 0.8
+        naive_edits(&a, &b) <= 12
+    };
+    assert!(loose.iter().any(|pair| !reaches(&pair)) && !strict.is_empty());
+    assert_eq!(strict, loose.iter().filter(reaches).copied().collect::<Vec<_>>());
+}
+
 #[test]
 fn two_stages_of_near_copies_are_refused() {
     let config = DedupConfig { minhash: Some(near(2, 0.8)), ..all_pairs_only(2, 0.8, Measure::Jaccard) };
@@ -143,6 +223,13 @@ proptest! {
         let measure = if is_containment { Measure::Containment } else { Measure::Jaccard };
         let keep: Keep = ["first", "longest", "shortest", "random:5"][keep].parse().unwrap();
         let config = DedupConfig { keep, ..all_pairs_only(2, threshold, measure) };
-        assert_naive(&corpus_of(&texts), &config);
+        let corpus = corpus_of(&texts);
+        assert_naive(&corpus, &config);
+        if !is_containment {
+            let config = DedupConfig { clustering: Clustering::Transitive, ..config };
+            let found = pairs(&plan(&corpus, &config, &Silent).unwrap());
+            prop_assert_eq!(&found, &naive_components(&corpus, &config));
+            prop_assert_eq!(found, pairs(&crate::finder::plan(&corpus, &config, &little(), &Silent).unwrap()));
+        }
     }
 }

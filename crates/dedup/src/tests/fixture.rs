@@ -8,7 +8,7 @@ use verbatim_index::{Normalizer, Shingler, Shingles, Step, Unit};
 use verbatim_store::{Progress, Scratch, Silent};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::config::{AllPairsConfig, DedupConfig, ExactConfig, MinhashConfig};
+use crate::config::{AllPairsConfig, Clustering, DedupConfig, ExactConfig, MinhashConfig};
 use crate::error::Result;
 use crate::exact::TextHash;
 use crate::finder::Finder;
@@ -42,11 +42,19 @@ pub(super) fn near(n: usize, threshold: f64) -> MinhashConfig {
 
 pub(super) fn exact_only(steps: Vec<Step>) -> DedupConfig {
     let exact = Some(ExactConfig { normalizer: Normalizer::new(steps) });
-    DedupConfig { exact, minhash: None, all_pairs: None, lines: None, keep: Keep::First }
+    DedupConfig {
+        exact,
+        minhash: None,
+        all_pairs: None,
+        clustering: Clustering::Star,
+        edit_similarity: None,
+        lines: None,
+        keep: Keep::First,
+    }
 }
 
 pub(super) fn near_only(minhash: MinhashConfig, keep: Keep) -> DedupConfig {
-    DedupConfig { exact: None, minhash: Some(minhash), all_pairs: None, lines: None, keep }
+    DedupConfig { exact: None, minhash: Some(minhash), keep, ..exact_only(Vec::new()) }
 }
 
 pub(super) fn both(minhash: MinhashConfig) -> DedupConfig {

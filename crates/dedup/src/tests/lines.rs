@@ -21,7 +21,7 @@ use crate::plan::Plan;
 fn lines_only(unit: LineUnit, min_bytes: u64, min_count: u64) -> DedupConfig {
     let normalize = Normalizer::new(vec![Step::Casefold, Step::Whitespace]);
     let lines = Some(LinesConfig { unit, min_bytes, min_count, normalize });
-    DedupConfig { exact: None, minhash: None, all_pairs: None, lines, keep: Keep::First }
+    DedupConfig { exact: None, lines, ..exact_only(Vec::new()) }
 }
 
 /// A corpus whose file stays while it is held.

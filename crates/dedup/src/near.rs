@@ -99,19 +99,7 @@ impl<'a> Near<'a> {
         progress: &dyn Progress,
     ) -> Result<NearCopies> {
         match (first, self.measure) {
-            (FirstPass::Bands(_), _) => {
-                let candidates = Candidates::Likely;
-                let keys = signs.keys.finish();
-                let room = search.resources.room();
-                let buckets = Buckets::new(keys, search.gone, candidates.most_kept(), &room)?;
-                near_copies(
-                    &self.texts(search.corpus, search.ranking),
-                    &buckets,
-                    &candidates,
-                    &room,
-                    progress,
-                )
-            }
+            (FirstPass::Bands(_), _) => search.join(self, signs, &Candidates::Likely, progress),
             (FirstPass::Counts(counts), Measure::Jaccard) => {
                 let prefix = Prefix { threshold: self.threshold };
                 let sign = Prefixes { counts: &counts, prefix };

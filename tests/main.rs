@@ -1,6 +1,8 @@
 //! Integration tests: one binary that drives the program and checks the tree it is built from.
 
 #[cfg(test)]
+mod against;
+#[cfg(test)]
 mod contamination;
 #[cfg(test)]
 mod dedup;

@@ -22,9 +22,12 @@ use crate::spans::Span;
 /// A corpus that is open: every record is found and checked, no text is in memory.
 #[derive(Debug)]
 pub struct Corpus {
+    /// Those of the inputs, then those of the references.
     shards: Vec<Shard>,
     /// The first document of each shard, and the number of documents at the end.
     starts: Vec<u64>,
+    /// Shards of the inputs.
+    n_own: usize,
     id_field: Option<FieldPath>,
     rejects: Vec<Reject>,
     warnings: Vec<String>,
@@ -41,8 +44,30 @@ impl Corpus {
     /// Missing or damaged inputs, a bad record ([`OnBad::Error`]: the first in input order), too many
     /// bad records ([`OnBad::Skip`]).
     pub fn open(inputs: &[PathBuf], config: &OpenConfig, progress: &dyn Progress) -> Result<Corpus> {
+        Corpus::open_against(inputs, &[], config, progress)
+    }
+
+    /// As [`Corpus::open`], with other documents that the inputs are compared with.
+    ///
+    /// They are no part of the corpus: only what takes a [`DocId`] knows them, by numbers after those of its documents
+    /// ([`Corpus::references`]).
+    ///
+    /// # Errors
+    /// As [`Corpus::open`], for either.
+    pub fn open_against(
+        inputs: &[PathBuf],
+        references: &[PathBuf],
+        config: &OpenConfig,
+        progress: &dyn Progress,
+    ) -> Result<Corpus> {
         config.validate()?;
-        let (sources, mut warnings) = source::find(inputs, config)?;
+        let (mut sources, mut warnings) = source::find(inputs, config)?;
+        let n_own = sources.len();
+        if !references.is_empty() {
+            let (found, warned) = source::find(references, config)?;
+            sources.extend(found);
+            warnings.extend(warned);
+        }
         progress.stage("reading", Some(sources.iter().map(|s| s.n_bytes).sum()), "bytes");
 
         // A shard after one that failed need not be read; those before it are, so that the error
@@ -66,11 +91,18 @@ impl Corpus {
 
         let mut shards = Vec::with_capacity(opened.len());
         let (mut rejects, mut ids) = (Vec::new(), Vec::new());
+        let mut reference_rejects = Vec::new();
         let mut starts = vec![0];
         for shard in opened.into_iter().map_while(|shard| shard) {
             let (shard, notes) = shard?;
-            rejects.extend(notes.rejects);
             warnings.extend(notes.warnings);
+            if shards.len() >= n_own {
+                reference_rejects.extend(notes.rejects);
+                starts.push(starts[starts.len() - 1] + size(shard.spans.len()));
+                shards.push(shard);
+                continue;
+            }
+            rejects.extend(notes.rejects);
             let start = starts[starts.len() - 1];
             let mut shard_ids = notes.ids;
             shard_ids.iter_mut().for_each(|(_, document)| *document += start);
@@ -83,17 +115,24 @@ impl Corpus {
             starts.push(start + size(shard.spans.len()));
             shards.push(shard);
         }
-        let n_documents = starts[starts.len() - 1];
+        let n_documents = starts[n_own];
         check_rejects(&rejects, n_documents, config)?;
+        check_rejects(&reference_rejects, starts[starts.len() - 1] - n_documents, config)?;
+        if let [first, ..] = &reference_rejects[..] {
+            let n = reference_rejects.len();
+            warnings.push(format!(
+                "{n} bad records of what the input is compared with are left out, the first: {first}"
+            ));
+        }
         if n_documents == 0 {
             if config.require_documents {
                 return Err(Error::NoDocuments);
             }
             warnings.push("the input holds no documents".to_owned());
         }
-        let fingerprint = fingerprint(&shards);
+        let fingerprint = fingerprint(&shards[..n_own]);
         let id_field = config.id_field.clone();
-        let mut corpus = Corpus { shards, starts, id_field, rejects, warnings, fingerprint };
+        let mut corpus = Corpus { shards, starts, n_own, id_field, rejects, warnings, fingerprint };
         let repeated = config.id_field.as_ref().and_then(|field| repeated(&corpus, field, ids));
         corpus.warnings.extend(repeated);
         Ok(corpus)
@@ -101,17 +140,34 @@ impl Corpus {
 
     /// How many documents there are.
     pub fn n_documents(&self) -> u64 {
-        self.starts[self.starts.len() - 1]
+        self.starts[self.n_own]
+    }
+
+    /// The documents that the corpus is compared with, if it was opened with such.
+    pub fn references(&self) -> impl ExactSizeIterator<Item = DocId> + use<> {
+        let (start, end) = (self.n_documents(), self.starts[self.starts.len() - 1]);
+        // A corpus of this machine has fewer documents than its memory has bytes.
+        (0..(end - start) as usize).map(move |i| DocId(start + i as u64))
+    }
+
+    /// Bytes of all texts of the references together, decoded.
+    pub fn reference_text_bytes(&self) -> u64 {
+        self.shards[self.n_own..].iter().map(|shard| shard.n_text_bytes).sum()
+    }
+
+    /// As [`Corpus::fingerprint`], of the references.
+    pub fn reference_fingerprint(&self) -> String {
+        fingerprint(&self.shards[self.n_own..])
     }
 
     /// Bytes of all texts together, decoded.
     pub fn text_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.n_text_bytes).sum()
+        self.own().iter().map(|shard| shard.n_text_bytes).sum()
     }
 
     /// Bytes of all records together, without line ends.
     pub fn record_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.n_record_bytes).sum()
+        self.own().iter().map(|shard| shard.n_record_bytes).sum()
     }
 
     /// All documents in order.
@@ -211,7 +267,7 @@ impl Corpus {
 
     /// The paths of the shards relative to an output folder, in printable form and input order.
     pub fn shard_names(&self) -> Vec<String> {
-        self.shards.iter().map(|shard| printable(&shard.name)).collect()
+        self.own().iter().map(|shard| printable(&shard.name)).collect()
     }
 
     /// The path of a document's shard relative to an output folder, in printable form.
@@ -221,7 +277,7 @@ impl Corpus {
 
     /// How many documents each shard holds, in the order of [`Corpus::shard_names`].
     pub fn shard_sizes(&self) -> impl Iterator<Item = u64> {
-        self.shards.iter().map(|shard| size(shard.spans.len()))
+        self.own().iter().map(|shard| size(shard.spans.len()))
     }
 
     /// Checks that every input is still the file that was opened; call it before committing results.
@@ -234,11 +290,16 @@ impl Corpus {
 
     /// Each shard with the number of its first document.
     pub(crate) fn shards(&self) -> impl Iterator<Item = (u64, &Shard)> {
-        self.starts.iter().copied().zip(&self.shards)
+        self.starts.iter().copied().zip(self.own())
+    }
+
+    fn own(&self) -> &[Shard] {
+        &self.shards[..self.n_own]
     }
 
     pub(crate) fn shard_of(&self, id: DocId) -> (&Shard, u64) {
-        assert!(id.0 < self.n_documents(), "document {} of {}", id.0, self.n_documents());
+        let n = self.starts[self.starts.len() - 1];
+        assert!(id.0 < n, "document {} of {n}", id.0);
         let i = self.starts.partition_point(|&start| start <= id.0) - 1;
         (&self.shards[i], id.0 - self.starts[i])
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use verbatim_index::{Shingler, Unit};
 
 use crate::minhash::Sketch;
+use crate::roles::Roles;
 use crate::signs::{Posting, Sign};
 use crate::similarity::Threshold;
 
@@ -156,14 +157,15 @@ impl Sign for Prefixes<'_> {
 pub(crate) struct Marks<'a> {
     counts: &'a Counts,
     prefix: Prefix,
+    roles: Roles,
     /// A bit for each place of the counts.
     marks: Vec<AtomicU64>,
 }
 
 impl<'a> Marks<'a> {
-    pub(crate) fn new(counts: &'a Counts, prefix: Prefix) -> Self {
+    pub(crate) fn new(counts: &'a Counts, prefix: Prefix, roles: Roles) -> Self {
         let n_words = counts.places.len().div_ceil(64);
-        Marks { counts, prefix, marks: (0..n_words).map(|_| AtomicU64::new(0)).collect() }
+        Marks { counts, prefix, roles, marks: (0..n_words).map(|_| AtomicU64::new(0)).collect() }
     }
 
     fn bit(&self, shingle: u64) -> (&AtomicU64, u64) {
@@ -173,7 +175,7 @@ impl<'a> Marks<'a> {
 }
 
 impl Sign for Marks<'_> {
-    /// The key of a text is smaller the more shingles it has.
+    /// The key of a text is smaller the more shingles it has, and smallest for references.
     fn sign(
         &self,
         shingler: &Shingler,
@@ -189,7 +191,8 @@ impl Sign for Marks<'_> {
         if n == 0 {
             return;
         }
-        postings.push([u64::MAX - n as u64, rank]);
+        let first = if self.roles.may_go(rank) { u64::MAX } else { u64::MAX / 2 };
+        postings.push([first - n as u64, rank]);
         let n_left = self.prefix.len(n).saturating_sub(n_once);
         repeated.sort_unstable_by_key(|&shingle| (self.counts.of(shingle), shingle));
         for &shingle in repeated.iter().take(n_left) {

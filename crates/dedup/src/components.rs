@@ -34,7 +34,7 @@ pub(crate) fn joined_copies(
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
-        let block = joining.stars.next_block(&mut documents);
+        let block = joining.stars.next_block(&mut documents, &mut found);
         if block.is_empty() {
             break;
         }
@@ -45,7 +45,7 @@ pub(crate) fn joined_copies(
         .parents
         .keys()
         .map(|&rank| (rank, joining.root(rank)))
-        .filter(|(rank, root)| rank != root)
+        .filter(|(rank, root)| rank != root && texts.roles.may_go(*rank))
         .collect();
     copies.sort_unstable();
     found.copies = copies

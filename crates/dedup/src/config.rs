@@ -123,6 +123,8 @@ pub struct DedupConfig {
     pub edit_similarity: Option<f64>,
     /// The stage of repeated lines, if it is to run.
     pub lines: Option<LinesConfig>,
+    /// Compares documents with the references of the corpus only, not with one another.
+    pub only_references: bool,
     /// Which of several copies stays.
     pub keep: Keep,
 }

@@ -72,10 +72,10 @@ impl CutCount {
     }
 }
 
-/// Why cuts cannot be carried out as they stand, if so.
+/// Why cuts cannot be carried out as they stand, if so. References count as documents that lines may stay in.
 pub(crate) fn inconsistency(
     cuts: &[Cut],
-    n_documents: u64,
+    (n_documents, n_with_references): (u64, u64),
     is_removed: impl Fn(DocId) -> bool,
 ) -> Option<String> {
     if !cuts.is_sorted_by(|a, b| (a.doc, a.end) <= (b.doc, b.start)) {
@@ -83,7 +83,7 @@ pub(crate) fn inconsistency(
     }
     cuts.iter().find_map(|cut| {
         let Cut { doc, start, end, kept, kept_start, .. } = *cut;
-        if doc.0 >= n_documents || kept.0 >= n_documents {
+        if doc.0 >= n_documents || kept.0 >= n_with_references {
             return Some(format!("document {} of {n_documents}", doc.0.max(kept.0)));
         }
         if start >= end {

@@ -76,6 +76,16 @@ pub enum Error {
         /// Fingerprint of the corpus given.
         found: String,
     },
+    /// The plan was made against other documents.
+    #[error(
+        "the plan was made against other documents ({planned}, these are {found}); make it anew with `verbatim dedup --dry-run`"
+    )]
+    OtherReferences {
+        /// Fingerprint in the plan.
+        planned: String,
+        /// Fingerprint of those given.
+        found: String,
+    },
     /// Documents or bytes went missing: a mistake in this program, found before anything was committed.
     #[error("read is not kept + cut + removed + rejected ({0:?}); nothing was committed; please report this")]
     Unbalanced(Box<Tally>),
@@ -126,6 +136,7 @@ impl Error {
             | Error::TooManyDocuments(_)
             | Error::BadPlan { .. }
             | Error::OtherCorpus { .. }
+            | Error::OtherReferences { .. }
             | Error::IdOfLines(_)
             | Error::BadTruth { .. } => 65,
             Error::Unbalanced(_) => 70,

@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
 use crate::lines::{LineSearch, repeated_lines};
 use crate::near::{Near, NearSearch};
-use crate::plan::{Parameters, Plan, Removal, StageTally};
+use crate::plan::{Parameters, Plan, References, Removal, StageTally};
+use crate::roles::{Roles, ranking};
 use crate::room::Resources;
 use crate::signs::Signing;
 use crate::similarity::Similarity;
@@ -59,6 +60,7 @@ pub fn task(corpus: &Corpus, config: &DedupConfig) -> Result<Value> {
     Ok(json!({
         "corpus": corpus.fingerprint(),
         "documents": corpus.n_documents(),
+        "references": References::of(corpus),
         "dedup": Parameters::new(config, choice),
     }))
 }
@@ -78,14 +80,21 @@ impl Finder<'_> {
         if config.exact.is_none() && near.is_none() && config.lines.is_none() {
             return Err(Error::NoStage);
         }
-        let ranking = config.keep.ranking(corpus);
+        let ranking = ranking(corpus, config);
         let mut stages = Vec::new();
         let decided = self.copies(near.as_ref(), &ranking, &mut stages, progress)?;
         let mut removals: Vec<Removal> = decided.iter().map(|decision| decision.removal(&ranking)).collect();
         removals.sort_unstable_by_key(|removal| removal.doc);
         let mut cuts = Vec::new();
         if let Some(lines) = &config.lines {
-            let search = LineSearch { corpus, ranking: &ranking, config: lines, hash, resources };
+            let search = LineSearch {
+                corpus,
+                ranking: &ranking,
+                roles: Roles::of(corpus, config),
+                config: lines,
+                hash,
+                resources,
+            };
             let found = repeated_lines(&search, &removals, progress)?;
             let cut = CutCount::of(corpus, &found.cuts)?;
             stages.push(StageTally { cut, ..StageTally::new(Stage::Lines, found.n_compared, 0) });
@@ -124,21 +133,23 @@ impl Finder<'_> {
             in_parts,
         };
         let mut signs = signing.of(corpus, ranking, &resources.room(), progress)?;
-        let groups = match &config.exact {
+        let roles = Roles::of(corpus, config);
+        let mut groups = match &config.exact {
             Some(exact) => equal_texts(corpus, ranking, &exact.normalizer, &signs.take_hashes()),
             None => Vec::new(),
         };
-        let mut decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(group)).collect();
+        groups.retain(|group| roles.may_stay(group[0]));
+        let mut decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(roles, group)).collect();
         if config.exact.is_some() {
             stages.push(StageTally::new(Stage::Exact, decided.len() as u64, 0));
         }
         if let Some((near, first)) = first {
             let mut gone = vec![false; ranking.len()];
             decided.iter().for_each(|decision| gone[decision.copy as usize] = true);
-            let search = NearSearch { corpus, ranking, gone: &gone, resources };
+            let search = NearSearch { corpus, ranking, roles, gone: &gone, resources };
             let found = near.copies(&search, first, signs, progress)?;
             stages.push(StageTally::new(near.stage(), found.n_compared, found.n_passed_over));
-            decided = rejoin(near, &near.texts(corpus, ranking), &groups, &found.copies);
+            decided = rejoin(near, &near.texts(corpus, ranking, roles), &groups, &found.copies);
         }
         Ok(decided)
     }
@@ -168,9 +179,9 @@ impl Decision {
 }
 
 /// The members of a group of equal texts but the first, which is kept.
-fn equal_copies(group: &[u64]) -> impl Iterator<Item = Decision> {
+fn equal_copies(roles: Roles, group: &[u64]) -> impl Iterator<Item = Decision> {
     let kept = group[0];
-    group[1..].iter().map(move |&copy| Decision {
+    roles.going(group, |&rank| rank).map(move |&copy| Decision {
         copy,
         kept,
         stage: Stage::Exact,
@@ -190,7 +201,7 @@ fn rejoin(near: &Near<'_>, texts: &Texts<'_>, groups: &[Vec<u64>], copies: &[Nea
         .par_iter()
         .map(|group| match near_copy(group[0]) {
             Some(first) => rejoin_group(near, texts, group, first.kept),
-            None => equal_copies(group).collect(),
+            None => equal_copies(texts.roles, group).collect(),
         })
         .collect();
     decided.extend(rejoined.into_iter().flatten());
@@ -214,7 +225,7 @@ fn rejoin_group(near: &Near<'_>, texts: &Texts<'_>, group: &[u64], kept: u64) ->
         }
     }
     if !different.is_empty() {
-        decided.extend(equal_copies(&different));
+        decided.extend(equal_copies(texts.roles, &different));
     }
     decided
 }

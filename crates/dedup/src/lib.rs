@@ -23,6 +23,7 @@ mod lsh;
 mod minhash;
 mod near;
 mod plan;
+mod roles;
 mod room;
 mod signs;
 mod similarity;

@@ -14,6 +14,7 @@ use crate::cut::Cut;
 use crate::error::{Error, Result};
 use crate::exact::{HashedTexts, TextHash, for_each_batch, with_normalized};
 use crate::plan::Removal;
+use crate::roles::Roles;
 use crate::room::Resources;
 
 /// What is compared.
@@ -55,6 +56,7 @@ pub(crate) struct LineSearch<'a> {
     pub(crate) corpus: &'a Corpus,
     /// The most preferred document first; a document's rank is its position.
     pub(crate) ranking: &'a [DocId],
+    pub(crate) roles: Roles,
     pub(crate) config: &'a LinesConfig,
     pub(crate) hash: TextHash,
     pub(crate) resources: &'a Resources,
@@ -178,7 +180,7 @@ impl LineSearch<'_> {
         let doc = |line: &Line| self.ranking[line[1] as usize];
         let (kept, kept_start) = (doc(&group[0]), group[0][2] as u32);
         let repeat = |line: &Line| Repeat { doc: doc(line), start: line[2] as u32, kept_start, kept };
-        group[1..].iter().map(repeat).collect()
+        self.roles.going(group, |line| line[1]).map(repeat).collect()
     }
 
     /// What becomes of a document by its repeats, which are in order.

@@ -11,6 +11,7 @@ use crate::config::{Clustering, DedupConfig, Stage, resolved};
 use crate::error::{Error, Result};
 use crate::lsh::BandChoice;
 use crate::minhash::Permutations;
+use crate::roles::Roles;
 use crate::room::Resources;
 use crate::signs::{Sign, Signing, Signs};
 use crate::similarity::{Measure, Threshold};
@@ -80,14 +81,17 @@ impl<'a> Near<'a> {
     pub(crate) fn first_pass(&self, corpus: &Corpus, resources: &Resources) -> FirstPass {
         match self.bands {
             Some((choice, seed)) => FirstPass::Bands(Permutations::new(choice, seed)),
-            None => FirstPass::Counts(Counts::new(self.shingler, corpus.text_bytes(), resources.memory / 4)),
+            None => {
+                let n_bytes = corpus.text_bytes() + corpus.reference_text_bytes();
+                FirstPass::Counts(Counts::new(self.shingler, n_bytes, resources.memory / 4))
+            }
         }
     }
 
     /// The texts of the documents of a ranking.
-    pub(crate) fn texts(&self, corpus: &'a Corpus, ranking: &'a [DocId]) -> Texts<'a> {
+    pub(crate) fn texts(&self, corpus: &'a Corpus, ranking: &'a [DocId], roles: Roles) -> Texts<'a> {
         let Near { shingler, threshold, measure, edit_threshold, .. } = *self;
-        Texts { corpus, ranking, shingler, threshold, measure, edit_threshold }
+        Texts { corpus, ranking, roles, shingler, threshold, measure, edit_threshold }
     }
 
     /// The near copies among the documents that are not `gone`, by rank.
@@ -112,7 +116,7 @@ impl<'a> Near<'a> {
         }
     }
 
-    /// Contained documents: those of most shingles are taken first, because a set is contained in a larger one only, or
+    /// Contained documents: after the references, those of most shingles are taken first, because a set is contained in a larger one only, or
     /// else the larger is contained in it as well.
     fn contained(
         &self,
@@ -121,11 +125,13 @@ impl<'a> Near<'a> {
         progress: &dyn Progress,
     ) -> Result<NearCopies> {
         let prefix = Prefix { threshold: self.threshold };
-        let marks = Marks::new(&counts, prefix);
+        let marks = Marks::new(&counts, prefix, search.roles);
         let sizes = search.pass("prefixes", self.shingler, &marks, progress)?;
         let order: Vec<u64> = sizes.keys.finish().iter().map(|[_, rank]| rank).collect();
         let ranking: Vec<DocId> = order.iter().map(|&rank| search.ranking[rank as usize]).collect();
-        let by_size = NearSearch { ranking: &ranking, gone: &[], ..*search };
+        let n_references = order.partition_point(|&rank| !search.roles.may_go(rank)) as u64;
+        let roles = Roles { n_references, ..search.roles };
+        let by_size = NearSearch { ranking: &ranking, roles, gone: &[], ..*search };
         let marked = Marked::new(&marks, ranking.len());
         let signs = by_size.pass("marked", self.shingler, &marked, progress)?;
         let least_shared = marked.least_shared();
@@ -145,6 +151,7 @@ impl<'a> Near<'a> {
 pub(crate) struct NearSearch<'a> {
     pub(crate) corpus: &'a Corpus,
     pub(crate) ranking: &'a [DocId],
+    pub(crate) roles: Roles,
     /// True for each rank that goes already; empty if none does.
     pub(crate) gone: &'a [bool],
     pub(crate) resources: &'a Resources,
@@ -172,7 +179,7 @@ impl NearSearch<'_> {
     ) -> Result<NearCopies> {
         let room = self.resources.room();
         let buckets = Buckets::new(signs.keys.finish(), self.gone, candidates.most_kept(), &room)?;
-        let texts = near.texts(self.corpus, self.ranking);
+        let texts = near.texts(self.corpus, self.ranking, self.roles);
         let mut found = match near.clustering {
             Clustering::Star => near_copies(&texts, &buckets, candidates, &room, progress)?,
             Clustering::Transitive => joined_copies(&texts, &buckets, candidates, &room, progress)?,

@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 pub struct Removal {
     /// The document that goes.
     pub doc: DocId,
-    /// The document that stays for it; never itself removed.
+    /// The document that stays for it, perhaps one of the references; never itself removed.
     pub kept: DocId,
     /// Why: equal texts, similar sets of shingles, or lines that all stand in other documents, of which `kept` has
     /// the first.
@@ -73,6 +73,9 @@ pub struct Parameters {
     /// The near-copy stage of all pairs, if it ran.
     #[serde(default)]
     pub all_pairs: Option<AllPairsParameters>,
+    /// Whether documents were compared with references only.
+    #[serde(default)]
+    pub only_references: bool,
     /// Which near copies of a kept document go.
     #[serde(default)]
     pub clustering: Clustering,
@@ -190,6 +193,7 @@ impl Parameters {
             exact,
             minhash,
             all_pairs,
+            only_references: config.only_references,
             clustering: config.clustering,
             edit_similarity: config.edit_similarity,
             lines: config.lines.clone(),
@@ -220,6 +224,23 @@ pub struct Cluster {
     pub removed: Vec<DocId>,
 }
 
+/// The documents that a corpus was compared with. Their numbers follow those of its own documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct References {
+    /// Their fingerprint.
+    pub fingerprint: String,
+    /// How many they are.
+    pub n_documents: u64,
+}
+
+impl References {
+    /// Those of a corpus, if it has some.
+    pub(crate) fn of(corpus: &Corpus) -> Option<Self> {
+        let n_documents = corpus.references().len() as u64;
+        (n_documents > 0).then(|| References { fingerprint: corpus.reference_fingerprint(), n_documents })
+    }
+}
+
 /// What goes from one corpus, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -227,6 +248,8 @@ pub struct Plan {
     version: u32,
     corpus: String,
     n_documents: u64,
+    #[serde(default)]
+    references: Option<References>,
     source: Option<Source>,
     parameters: Parameters,
     stages: Vec<StageTally>,
@@ -248,6 +271,7 @@ impl Plan {
             version: VERSION,
             corpus: corpus.fingerprint().to_owned(),
             n_documents: corpus.n_documents(),
+            references: References::of(corpus),
             source: None,
             parameters,
             stages,
@@ -316,10 +340,24 @@ impl Plan {
 
     /// Fails if this is not the corpus that the plan was made for.
     pub fn check_corpus(&self, corpus: &Corpus) -> Result<()> {
-        if self.corpus == corpus.fingerprint() && self.n_documents == corpus.n_documents() {
-            return Ok(());
+        if self.corpus != corpus.fingerprint() || self.n_documents != corpus.n_documents() {
+            let (planned, found) = (self.corpus.clone(), corpus.fingerprint().to_owned());
+            return Err(Error::OtherCorpus { planned, found });
         }
-        Err(Error::OtherCorpus { planned: self.corpus.clone(), found: corpus.fingerprint().to_owned() })
+        let found = References::of(corpus);
+        if self.references != found {
+            let name = |references: &Option<References>| match references {
+                Some(references) => references.fingerprint.clone(),
+                None => "none".to_owned(),
+            };
+            return Err(Error::OtherReferences { planned: name(&self.references), found: name(&found) });
+        }
+        Ok(())
+    }
+
+    /// The documents that the corpus was compared with, if there were some.
+    pub fn references(&self) -> Option<&References> {
+        self.references.as_ref()
     }
 
     /// Documents of the corpus.
@@ -381,9 +419,11 @@ impl Plan {
         if !self.removals.is_sorted_by(|a, b| a.doc < b.doc) {
             return Some("its removals are not in order".to_owned());
         }
+        let n_references = self.references.as_ref().map_or(0, |references| references.n_documents);
+        let n_all = self.n_documents.saturating_add(n_references);
         let removals = self.removals.iter().find_map(|removal| {
             let Removal { doc, kept, .. } = removal;
-            if doc.0 >= self.n_documents || kept.0 >= self.n_documents {
+            if doc.0 >= self.n_documents || kept.0 >= n_all {
                 return Some(format!("document {} of {}", doc.0.max(kept.0), self.n_documents));
             }
             match self.verdict(*kept) {
@@ -392,6 +432,6 @@ impl Plan {
             }
         });
         let is_removed = |doc| matches!(self.verdict(doc), Verdict::Removed(_));
-        removals.or_else(|| cut::inconsistency(&self.cuts, self.n_documents, is_removed))
+        removals.or_else(|| cut::inconsistency(&self.cuts, (self.n_documents, n_all), is_removed))
     }
 }

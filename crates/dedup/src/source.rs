@@ -13,6 +13,9 @@ pub struct Source {
     /// The inputs as they were given.
     #[serde(with = "names")]
     pub inputs: Vec<PathBuf>,
+    /// The documents that it was compared with, as they were given.
+    #[serde(with = "names", default)]
+    pub against: Vec<PathBuf>,
     /// How they were read.
     #[serde(with = "Reading")]
     pub reading: OpenConfig,
@@ -74,6 +77,7 @@ mod tests {
     fn sources_read_back_even_with_names_that_are_not_utf8() {
         let source = Source {
             inputs: vec!["a/b.jsonl".into(), OsString::from_vec(b"\xff.txt".to_vec()).into()],
+            against: vec!["b".into()],
             reading: OpenConfig {
                 max_decoded_bytes: Some(7),
                 max_bad: MaxBad::Records(3),

@@ -19,6 +19,7 @@ use verbatim_store::{Progress, Table};
 
 use crate::buckets::{Buckets, Documents};
 use crate::error::{Error, Result};
+use crate::roles::Roles;
 use crate::room::Room;
 use crate::similarity::{Measure, Similarity, Threshold};
 
@@ -62,6 +63,7 @@ pub(crate) struct NearCopies {
 pub(crate) struct Texts<'a> {
     pub(crate) corpus: &'a Corpus,
     pub(crate) ranking: &'a [DocId],
+    pub(crate) roles: Roles,
     pub(crate) shingler: &'a Shingler,
     pub(crate) threshold: Threshold,
     pub(crate) measure: Measure,
@@ -170,7 +172,7 @@ pub(crate) fn near_copies(
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
-        let block = stars.next_block(&mut documents);
+        let block = stars.next_block(&mut documents, &mut found);
         if block.is_empty() {
             return Ok(found);
         }
@@ -210,8 +212,20 @@ impl<'a> Stars<'a> {
         Ok(Stars { texts, candidates, kept, cache: Cache::default() })
     }
 
-    /// The next documents that are compared in parallel with those before them; none at the end.
-    pub(crate) fn next_block(&self, documents: &mut Documents<'_>) -> Vec<Document> {
+    /// The next documents that are compared in parallel with those before them; none at the end. Remembers the
+    /// references, which go for nobody, on the way.
+    pub(crate) fn next_block(
+        &mut self,
+        documents: &mut Documents<'_>,
+        found: &mut NearCopies,
+    ) -> Vec<Document> {
+        let roles = self.texts.roles;
+        while documents.peek().is_some_and(|rank| !roles.may_go(rank)) {
+            documents
+                .next()
+                .into_iter()
+                .for_each(|(rank, buckets)| found.n_passed_over += self.keep(rank, &buckets));
+        }
         let mut block = Vec::new();
         let mut n_bytes = 0;
         while let Some(rank) = documents.peek().filter(|_| block.len() < BLOCK_DOCS) {
@@ -264,6 +278,9 @@ impl<'a> Stars<'a> {
 
     /// Enters a document into its buckets; the number of those that are full.
     pub(crate) fn keep(&mut self, rank: u64, buckets: &[usize]) -> u64 {
+        if !self.texts.roles.may_stay(rank) {
+            return 0;
+        }
         let mut n_full = 0;
         for &bucket in buckets {
             let n_kept = self.kept[bucket] as usize;

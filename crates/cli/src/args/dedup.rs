@@ -18,6 +18,14 @@ pub(crate) struct Dedup {
     /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Files or folders with documents that the inputs are compared with as well: what is a copy of one of these goes, and
+    /// these stay as they are (A - B; a new part of a corpus against the parts before it). They are read in the same way
+    /// as the inputs, are no part of the output, and are preferred whatever `--keep` says
+    #[arg(long, value_name = "INPUT")]
+    pub(crate) against: Vec<PathBuf>,
+    /// Compare the inputs with `--against` only, not with one another
+    #[arg(long, requires = "against")]
+    pub(crate) only_against: bool,
     /// Replace the output if it exists
     #[arg(long)]
     pub(crate) force: bool,

@@ -19,10 +19,10 @@ pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()
         plan.source().ok_or_else(|| failure::usage("the plan names no input; name it after the plan"))?;
     let inputs = if arguments.inputs.is_empty() { &source.inputs } else { &arguments.inputs };
     let output = &arguments.output;
-    let read = inputs.iter().map(PathBuf::as_path).chain([arguments.plan.as_path()]);
+    let read = inputs.iter().chain(&source.against).map(PathBuf::as_path).chain([arguments.plan.as_path()]);
     check_apart(read, &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Shared, output.existing())?;
-    let corpus = Corpus::open(inputs, &source.reading, context.teller)?;
+    let corpus = Corpus::open_against(inputs, &source.against, &source.reading, context.teller)?;
     let tally = verbatim_dedup::emit(&corpus, &plan, &emission, staged.path(), context.teller)?;
     let facts = DedupFacts {
         provenance: dedup::provenance(&corpus, &plan)?,

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
 fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve_for_pipe()?;
     let config = config(arguments)?;
-    let corpus = arguments.reading.open(&arguments.inputs, context)?;
+    let corpus = arguments.reading.open_against(&arguments.inputs, &arguments.against, context)?;
     reading::warn(&corpus, context);
     let resources = resources(arguments, &std::env::temp_dir(), &corpus, &config)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?;
@@ -50,13 +50,16 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
 fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve()?;
     let config = config(arguments)?;
-    let read = arguments.inputs.iter().chain(&arguments.tokenizer);
+    let read = arguments.inputs.iter().chain(&arguments.against).chain(&arguments.tokenizer);
     check_apart(read.map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
-    let corpus = arguments.reading.open(&arguments.inputs, context)?;
+    let corpus = arguments.reading.open_against(&arguments.inputs, &arguments.against, context)?;
     let resources = resources(arguments, staged.path(), &corpus, &config)?;
-    let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?
-        .with_source(Source { inputs: arguments.inputs.clone(), reading: arguments.reading.config()? });
+    let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Source {
+        inputs: arguments.inputs.clone(),
+        against: arguments.against.clone(),
+        reading: arguments.reading.config()?,
+    });
     context.check()?;
     emitting::check(&plan, &emission)?;
     let losses = arguments.guard.losses(&corpus, &plan)?;
@@ -100,9 +103,9 @@ fn resources(
 
 /// What a plan of this corpus was computed from.
 pub(crate) fn provenance(corpus: &Corpus, plan: &Plan) -> anyhow::Result<Provenance> {
-    Ok(Provenance::new(env!("CARGO_PKG_VERSION"))
-        .corpus(reading::used("input", corpus))
-        .parameter("dedup", serde_json::to_value(plan.parameters())?))
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION")).corpus(reading::used("input", corpus));
+    let provenance = reading::references_used(corpus).into_iter().fold(provenance, Provenance::corpus);
+    Ok(provenance.parameter("dedup", serde_json::to_value(plan.parameters())?))
 }
 
 /// Adds the report to what was staged, commits it, and tells.
@@ -165,7 +168,8 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         args::Cluster::Transitive => Clustering::Transitive,
     };
     let (edit_similarity, keep) = (arguments.edit_similarity, arguments.keep.parse()?);
-    Ok(DedupConfig { exact, minhash, all_pairs, clustering, edit_similarity, lines, keep })
+    let only_references = arguments.only_against;
+    Ok(DedupConfig { exact, minhash, all_pairs, clustering, edit_similarity, lines, only_references, keep })
 }
 
 pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {

@@ -46,8 +46,18 @@ impl Reading {
 
     /// Opens the corpus; what is odd about it belongs into the report.
     pub(crate) fn open(&self, inputs: &[PathBuf], context: &Context<'_>) -> anyhow::Result<Corpus> {
-        let corpus =
-            Corpus::open(inputs, &self.config()?, context.teller).context("cannot read the corpus")?;
+        self.open_against(inputs, &[], context)
+    }
+
+    /// Opens the corpus and what it is compared with.
+    pub(crate) fn open_against(
+        &self,
+        inputs: &[PathBuf],
+        against: &[PathBuf],
+        context: &Context<'_>,
+    ) -> anyhow::Result<Corpus> {
+        let corpus = Corpus::open_against(inputs, against, &self.config()?, context.teller)
+            .context("cannot read the corpus")?;
         context.check()?;
         note_rejects(&corpus, context);
         Ok(corpus)
@@ -67,6 +77,18 @@ pub(crate) fn warn(corpus: &Corpus, context: &Context<'_>) {
     for warning in corpus.warnings() {
         context.note(&format!("warning: {warning}"));
     }
+}
+
+/// What a corpus was compared with, as a report names it, if there was something.
+pub(crate) fn references_used(corpus: &Corpus) -> Option<CorpusUsed> {
+    let n_documents = corpus.references().len() as u64;
+    (n_documents > 0).then(|| CorpusUsed {
+        role: "against".to_owned(),
+        fingerprint: corpus.reference_fingerprint(),
+        n_documents,
+        text_bytes: corpus.reference_text_bytes(),
+        n_rejected: 0,
+    })
 }
 
 /// The corpus as a report names it.

@@ -22,7 +22,8 @@ pub(crate) fn open(run: &Path, moved: &[PathBuf], context: &Context<'_>) -> anyh
             "the corpus came through standard input; name it as a file with --corpus",
         ));
     }
-    let corpus = Corpus::open(inputs, &source.reading, context.teller).context("cannot read the corpus")?;
+    let corpus = Corpus::open_against(inputs, &source.against, &source.reading, context.teller)
+        .context("cannot read the corpus")?;
     context.check()?;
     plan.check_corpus(&corpus)?;
     Ok((plan, corpus))

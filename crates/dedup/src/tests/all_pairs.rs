@@ -5,10 +5,13 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Shingles;
 use verbatim_store::Silent;
 
-use super::fixture::{Draw, all_pairs_only, corpus_of, exact_only, little, near, pairs, plan};
+use super::fixture::{
+    Draw, all_pairs_only, corpus_against, corpus_of, exact_only, little, near, pairs, plan,
+};
 use crate::config::{Clustering, DedupConfig, MinhashConfig};
 use crate::error::Error;
 use crate::keep::Keep;
+use crate::roles::ranking;
 use crate::similarity::{Measure, Threshold};
 
 /// What the rule of stars removes when every document is compared with every kept one: (document, any of those that it
@@ -16,14 +19,13 @@ use crate::similarity::{Measure, Threshold};
 fn naive(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, Vec<u64>)> {
     let all = config.all_pairs.as_ref().unwrap();
     let threshold = Threshold::new(all.threshold).unwrap();
-    let mut order: Vec<(DocId, Shingles)> = config
-        .keep
-        .ranking(corpus)
+    let is_reference = |doc: DocId| doc.0 >= corpus.n_documents();
+    let mut order: Vec<(DocId, Shingles)> = ranking(corpus, config)
         .into_iter()
         .map(|doc| (doc, all.shingler.shingles(&corpus.text_str(doc))))
         .collect();
     if all.measure == Measure::Containment {
-        order.sort_by_key(|(_, set)| std::cmp::Reverse(set.len()));
+        order.sort_by_key(|(doc, set)| (!is_reference(*doc), std::cmp::Reverse(set.len())));
     }
     let mut kept: Vec<usize> = Vec::new();
     let mut removed = Vec::new();
@@ -34,7 +36,8 @@ fn naive(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, Vec<u64>)> {
             shared > 0 && threshold.reached_by(all.measure.of(set.len(), other.len(), shared))
         };
         let copy_of: Vec<u64> = kept.iter().copied().filter(similar).map(|other| order[other].0.0).collect();
-        match copy_of.is_empty() {
+        match copy_of.is_empty() || is_reference(*doc) {
+            true if config.only_references && !is_reference(*doc) => {}
             true => kept.push(i),
             false => removed.push((doc.0, copy_of)),
         }
@@ -114,7 +117,7 @@ fn copies_that_the_exact_stage_removes_are_not_compared_again() {
 fn naive_components(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, u64)> {
     let all = config.all_pairs.as_ref().unwrap();
     let threshold = Threshold::new(all.threshold).unwrap();
-    let ranking = config.keep.ranking(corpus);
+    let ranking = ranking(corpus, config);
     let sets: Vec<Shingles> =
         ranking.iter().map(|&doc| all.shingler.shingles(&corpus.text_str(doc))).collect();
     let mut component: Vec<usize> = (0..sets.len()).collect();
@@ -219,10 +222,15 @@ proptest! {
         keep in 0usize..4,
         threshold in prop::sample::select(vec![0.1, 0.34, 0.5, 0.75, 1.0]),
         is_containment: bool,
+        n_references in 0usize..12,
+        only_references: bool,
     ) {
         let measure = if is_containment { Measure::Containment } else { Measure::Jaccard };
         let keep: Keep = ["first", "longest", "shortest", "random:5"][keep].parse().unwrap();
         let config = DedupConfig { keep, ..all_pairs_only(2, threshold, measure) };
+        let (references, own) = texts.split_at(n_references.min(texts.len()));
+        let against = DedupConfig { only_references, ..config.clone() };
+        assert_naive(&corpus_against(own, references), &against);
         let corpus = corpus_of(&texts);
         assert_naive(&corpus, &config);
         if !is_containment {

@@ -17,19 +17,34 @@ use crate::plan::Plan;
 use crate::room::Resources;
 use crate::similarity::{Measure, Similarity, Threshold};
 
-/// A corpus of these JSON records; its file is mapped, and gone when this returns.
-pub(super) fn corpus_of_records(records: &[serde_json::Value]) -> Corpus {
+fn file_of_records(records: &[serde_json::Value]) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile().unwrap();
     for record in records {
         writeln!(file, "{record}").unwrap();
     }
+    file
+}
+
+fn records_of<S: AsRef<str>>(texts: &[S]) -> Vec<serde_json::Value> {
+    texts.iter().map(|text| serde_json::json!({ "text": text.as_ref() })).collect()
+}
+
+/// A corpus of these JSON records; its file is mapped, and gone when this returns.
+pub(super) fn corpus_of_records(records: &[serde_json::Value]) -> Corpus {
+    let file = file_of_records(records);
     Corpus::open(&[file.path().to_owned()], &OpenConfig::standard(), &Silent).unwrap()
+}
+
+/// A corpus of these texts, to be compared with others.
+pub(super) fn corpus_against<S: AsRef<str>>(texts: &[S], others: &[S]) -> Corpus {
+    let [own, others] = [texts, others].map(|texts| file_of_records(&records_of(texts)));
+    let [own, others] = [&own, &others].map(|file| [file.path().to_owned()]);
+    Corpus::open_against(&own, &others, &OpenConfig::standard(), &Silent).unwrap()
 }
 
 /// A corpus of these texts.
 pub(super) fn corpus_of<S: AsRef<str>>(texts: &[S]) -> Corpus {
-    let records: Vec<_> = texts.iter().map(|text| serde_json::json!({ "text": text.as_ref() })).collect();
-    corpus_of_records(&records)
+    corpus_of_records(&records_of(texts))
 }
 
 pub(super) fn words(n: usize) -> Shingler {

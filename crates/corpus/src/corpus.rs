@@ -16,7 +16,7 @@ use crate::ids::{id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
 use crate::shard::{Notes, Shard};
-use crate::source;
+use crate::source::{self, Source};
 use crate::spans::Span;
 
 /// A corpus that is open: every record is found and checked, no text is in memory.
@@ -70,25 +70,7 @@ impl Corpus {
         }
         progress.stage("reading", Some(sources.iter().map(|s| s.n_bytes).sum()), "bytes");
 
-        // A shard after one that failed need not be read; those before it are, so that the error
-        // does not depend on which thread came first.
-        let first_failed = AtomicUsize::new(usize::MAX);
-        let opened: Vec<Option<Result<(Shard, Notes)>>> = sources
-            .into_par_iter()
-            .enumerate()
-            .map(|(i, source)| {
-                if i > first_failed.load(Ordering::Relaxed) {
-                    return None;
-                }
-                let shard =
-                    Shard::open(source, config, progress).and_then(|opened| stop_at_bad(opened, config));
-                if shard.is_err() {
-                    first_failed.fetch_min(i, Ordering::Relaxed);
-                }
-                Some(shard)
-            })
-            .collect();
-
+        let opened = open_shards(sources, config, progress);
         let mut shards = Vec::with_capacity(opened.len());
         let (mut rejects, mut ids) = (Vec::new(), Vec::new());
         let mut reference_rejects = Vec::new();
@@ -315,6 +297,31 @@ impl Corpus {
         let raw = span.raw_text(shard.content());
         (raw, shard.format == Format::Jsonl && memchr::memchr(b'\\', raw).is_some())
     }
+}
+
+/// Opens the shards in parallel, in order up to the first that fails.
+fn open_shards(
+    sources: Vec<Source>,
+    config: &OpenConfig,
+    progress: &dyn Progress,
+) -> Vec<Option<Result<(Shard, Notes)>>> {
+    // A shard after one that failed need not be read; those before it are, so that the error
+    // does not depend on which thread came first.
+    let first_failed = AtomicUsize::new(usize::MAX);
+    sources
+        .into_par_iter()
+        .enumerate()
+        .map(|(i, source)| {
+            if i > first_failed.load(Ordering::Relaxed) {
+                return None;
+            }
+            let shard = Shard::open(source, config, progress).and_then(|opened| stop_at_bad(opened, config));
+            if shard.is_err() {
+                first_failed.fetch_min(i, Ordering::Relaxed);
+            }
+            Some(shard)
+        })
+        .collect()
 }
 
 fn lossy(bytes: Vec<u8>) -> String {

@@ -74,7 +74,7 @@ pub(crate) enum Command {
     ///
     /// Duplicates are found in stages, and what goes is written in a plan.
     ///
-    /// Exact: documents whose normalised text is the same, byte for byte (a 128-bit hash finds them, a comparison
+    /// Exact: documents whose normalised text is the same, byte for byte (a 64-bit hash finds them, a comparison
     /// confirms). MinHash: documents that share most of their n-grams. Signatures are cut into bands of rows, and two
     /// documents become a candidate pair when one band agrees. The chance of that is 1-(1-s^rows)^bands for a true
     /// similarity s: an S-curve, low for unlike documents and close to 1 for alike ones. verbatim chooses bands and

@@ -159,6 +159,9 @@ impl Shard {
             at = text_start + cut.end;
         }
         pieces.push(&whole[at..]);
+        if self.format == Format::Jsonl {
+            escapes::keep_apart(&mut pieces);
+        }
         Ok(pieces)
     }
 }

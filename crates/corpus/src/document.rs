@@ -16,10 +16,10 @@ pub struct DocId(pub u64);
 pub struct Location {
     /// The input file in printable form (control characters and bytes that are not UTF-8 escaped).
     pub path: String,
-    /// The line, or the row of a parquet file, from 1.
+    /// The line, or the row of a file of columns (parquet, Arrow), from 1.
     pub line: u64,
     /// The byte from the start of the file, from 0. In compressed files it counts decompressed bytes,
-    /// in parquet files it is the byte within the row's text.
+    /// in files of columns it is the byte within the row's text.
     pub byte: u64,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The way to a field: names of nested JSON members or parquet groups, written with dots.
+/// The way to a field: names of nested JSON members, parquet groups or Arrow structs, written with dots.
 ///
 /// A backslash keeps the next character as part of a name: `a\.b` is one name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ pub enum TextUnit {
 /// How to read a corpus.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenConfig {
-    /// The field that holds the text, in JSON and parquet.
+    /// The field that holds the text, in JSON, parquet and Arrow.
     pub text_field: FieldPath,
     /// The field that holds the user's id, used as a label only; records may lack it.
     pub id_field: Option<FieldPath>,

@@ -19,7 +19,7 @@ const ENTRY_BYTES: usize = 28;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) offset: u64,
-    /// The line of the shard, or the row of a parquet file, from 1.
+    /// The line of the shard, or the row of a file of columns (parquet, Arrow), from 1.
     pub(crate) line: u64,
     pub(crate) len: u32,
     /// From the record's first byte to the text's. In JSON the text is the inside of the quotes.

@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn peer_duplodocus_nemo_more_bands_find_more_and_more_rows_fewer() {
+        // Two manuals have it the other way round: more bands for a stricter search.
+        for similarity in [0.3, 0.5, 0.8, 0.9] {
+            let found = |bands, rows| candidate_probability(similarity, bands, rows);
+            assert!(found(30, 8) > found(20, 8) && found(20, 9) < found(20, 8), "{similarity}");
+        }
+    }
+
+    #[test]
     fn the_choice_keeps_the_promise_with_no_band_to_spare() {
         for threshold in [0.05, 0.3, 0.5, 0.7, 0.8, 0.9, 0.99, 1.0] {
             for recall in [0.5, 0.9, 0.99, 0.999] {

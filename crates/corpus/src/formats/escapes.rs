@@ -2,6 +2,9 @@
 
 use crate::formats::unescape::unicode_escape;
 
+/// The escape of half of a surrogate pair.
+const HALF_BYTES: usize = 6;
+
 /// The offsets into a raw JSON string (without its quotes) that stand for ascending offsets into its text.
 ///
 /// `None` where an offset lies beyond the text or inside a character, be it written out or escaped.
@@ -35,6 +38,25 @@ fn lengths(escape: &[u8]) -> Option<(usize, u64)> {
     let (c, n_raw) = unicode_escape(escape)?;
     // Half of a surrogate pair is only in a text that is read with U+FFFD for it.
     Some((n_raw, c.unwrap_or(char::REPLACEMENT_CHARACTER).len_utf8() as u64))
+}
+
+/// Keeps halves of surrogate pairs that a cut brings together from being read as one character: the first is written
+/// as U+FFFD, which is what it is read as. The escape has as many bytes.
+pub(crate) fn keep_apart(pieces: &mut Vec<&[u8]>) {
+    // Between two cuts that meet there is nothing.
+    pieces.retain(|piece| !piece.is_empty());
+    for i in (1..pieces.len()).rev() {
+        let Some((rest, half)) = pieces[i - 1].split_last_chunk::<HALF_BYTES>() else { continue };
+        let Some(next) = pieces[i].first_chunk::<HALF_BYTES>() else { continue };
+        let n_before = rest.iter().rev().take_while(|&&byte| byte == b'\\').count();
+        let is_escape = n_before.is_multiple_of(2);
+        if is_escape
+            && matches!(unicode_escape(&[*half, *next].concat()), Some((Some(_), n)) if n > HALF_BYTES)
+        {
+            pieces[i - 1] = rest;
+            pieces.insert(i, br"\ufffd");
+        }
+    }
 }
 
 #[cfg(test)]

@@ -181,6 +181,31 @@ fn cuts_count_half_of_a_surrogate_pair_as_it_is_read() {
 }
 
 #[test]
+fn a_cut_between_halves_of_a_surrogate_pair_makes_no_character_of_them() {
+    let config = OpenConfig { surrogates: Surrogates::Replace, ..OpenConfig::standard() };
+    for (raw, expected) in [
+        (r"a\ud83dcut\ude00b", r"a\ufffd\ude00b"),
+        (r"\ud83dcutcutcut\uDE00", r"\ufffd\uDE00"),
+        (r"\ud83d\uD83Dcut\ude00\ude00", r"\ud83d\ufffd\ude00\ude00"),
+        (r"\\\ud83dcut\ude00cut\ude00", r"\\\ufffd\ude00\ude00"),
+        (r"\\ud83dcut\ude00", r"\\ud83d\ude00"),
+        (r"\ud83dcut\\ude00", r"\ud83d\\ude00"),
+        (r"\ude00cut\ud83d", r"\ude00\ud83d"),
+        (r"\ud83d\ude00cut\ude00", r"\ud83d\ude00\ude00"),
+        (r"\ud83dcut\u0041", r"\ud83d\u0041"),
+    ] {
+        let folder = Folder::new();
+        let record = |raw: &str| format!("{{\"text\":\"{raw}\"}}\n");
+        let corpus = open(&folder.write("a.jsonl", record(raw)), &config).unwrap();
+        let left = texts(&corpus)[0].replace("cut", "");
+        let (out, written) = write(&corpus, &[true], &stretches_of(&corpus, "cut"));
+        assert_eq!(fs::read_to_string(out.path().join("a.jsonl")).unwrap(), record(expected));
+        assert_eq!(written.n_bytes, record(expected).len() as u64 - 1);
+        assert_eq!(texts(&open(out.path(), &config).unwrap()), [left], "{raw}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "overlap")]
 fn cuts_that_overlap_are_a_mistake_of_the_caller() {
     let folder = Folder::new();

@@ -255,6 +255,45 @@ fn lines_are_counted_after_near_copies_went() {
 }
 
 #[test]
+fn fault_33_lines_whose_hashes_are_forged_to_collide_never_merge() {
+    let texts = ["one\ntwo\nsix", "two\nten", "six\none and\nten\nall"];
+    let expected = ["one\ntwo\nsix", "ten", "one and\nall"];
+    let (_folder, corpus) = corpus_of(&texts);
+    for hash in [|_: &[u8]| 7u64, |line: &[u8]| u64::from(line[0] & 1)] {
+        let plan = plan_with_hash(&corpus, &lines_only(LineUnit::Line, 1, 2), hash);
+        assert_eq!(carried_out(&corpus, &plan).0, expected);
+    }
+}
+
+#[test]
+fn fault_34_lines_that_are_all_equal_or_all_different_take_linear_work() {
+    let n = 20_000;
+    let config = lines_only(LineUnit::Line, 1, 2);
+    let of = |line: fn(usize) -> String| {
+        let texts: Vec<String> =
+            (0..n / 10).map(|doc| (0..10).map(|i| line(10 * doc + i)).collect()).collect();
+        let (_folder, corpus) = corpus_of(&texts);
+        let plan = plan(&corpus, &config, &Silent).unwrap();
+        (carried_out(&corpus, &plan), plan.stages()[0].n_compared)
+    };
+    let ((left, tally), n_compared) = of(|_| "the same line\n".to_owned());
+    assert_eq!((left, n_compared), (vec!["the same line\n".to_owned()], n as u64 - 1));
+    assert_eq!((tally.removed.documents, tally.cut.stretches), (n as u64 / 10 - 1, 9));
+    let ((left, tally), n_compared) = of(|i| format!("line {i}\n"));
+    assert_eq!((left.len(), n_compared, tally.cut), (n / 10, 0, CutCount::default()));
+}
+
+#[test]
+fn peer_text_dedup_no_line_crosses_documents() {
+    // A tool that joins all texts before it looks for repeats finds "ab" where one text ends in "a" and the next
+    // begins with "b".
+    let texts = ["first\nab", "second\na", "b\nthird", "ab"];
+    assert_eq!(remaining(&texts, &lines_only(LineUnit::Line, 1, 2)), texts[..3]);
+    let texts = ["x\n\na", "b\n\ny", "a\nb\n\nz"];
+    assert_eq!(remaining(&texts, &lines_only(LineUnit::Paragraph, 1, 2)), texts);
+}
+
+#[test]
 fn peer_datatrove_only_the_copy_is_cut_and_documents_without_cuts_are_there() {
     // datatrove replaces the repeated text wherever it stands in the document, and drops documents of a shard that
     // has nothing to cut.

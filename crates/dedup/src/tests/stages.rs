@@ -16,12 +16,18 @@ use crate::keep::Keep;
 use crate::plan::Verdict;
 
 #[test]
-fn equal_texts_go_after_the_named_steps_and_not_before() {
+fn fault_36_equal_texts_go_after_the_named_steps_and_not_before() {
     let corpus = corpus_of(&["Hello  world", "hello world", "Hello  world", "hello, world"]);
     assert_eq!(removed(&corpus, &exact_only(vec![])), [(2, 0)]);
     assert_eq!(removed(&corpus, &exact_only(vec![Step::Casefold, Step::Whitespace])), [(1, 0), (2, 0)]);
     let all = vec![Step::Casefold, Step::Punctuation, Step::Whitespace];
-    assert_eq!(removed(&corpus, &exact_only(all)), [(1, 0), (2, 0), (3, 0)]);
+    let plan = plan(&corpus, &exact_only(all), &Silent).unwrap();
+    assert_eq!(pairs(&plan), [(1, 0), (2, 0), (3, 0)]);
+    assert!(
+        json(&plan).contains(r#""normalize":["casefold","punctuation","whitespace"]"#),
+        "{}",
+        json(&plan)
+    );
 }
 
 #[test]
@@ -31,7 +37,7 @@ fn empty_texts_are_nobodys_copies() {
 }
 
 #[test]
-fn texts_whose_hashes_are_forged_to_collide_never_merge() {
+fn fault_33_texts_whose_hashes_are_forged_to_collide_never_merge() {
     let texts = ["a", "b", "a", "c", "b", "b", "d"];
     let corpus = corpus_of(&texts);
     for hash in [|_: &[u8]| 7u64, |text: &[u8]| u64::from(text[0] & 1)] {
@@ -80,7 +86,7 @@ fn keep_policies_read_back_as_they_are_written() {
 }
 
 #[test]
-fn a_document_goes_only_if_it_is_similar_to_the_kept_one_itself() {
+fn fault_40_a_document_goes_only_if_it_is_similar_to_the_kept_one_itself() {
     // 0-1 and 1-2 are similar (8 of 10), 0-2 are not (6 of 12).
     let texts = ["a b c d e f g h x", "b c d e f g h x i", "c d e f g h x i j"];
     let corpus = corpus_of(&texts);
@@ -159,7 +165,7 @@ fn the_plan_has_the_same_bytes_for_any_number_of_threads() {
 }
 
 #[test]
-fn a_band_shared_by_thousands_of_copies_takes_linear_work() {
+fn fault_39_a_band_shared_by_thousands_of_copies_takes_linear_work() {
     let mut draw = Draw::new(6);
     let base = draw.text(40);
     let texts: Vec<String> = (0..5000).map(|_| draw.edited(&base, 1).join(" ")).collect();
@@ -170,7 +176,7 @@ fn a_band_shared_by_thousands_of_copies_takes_linear_work() {
 }
 
 #[test]
-fn configurations_that_promise_nothing_are_refused() {
+fn fault_38_configurations_that_promise_nothing_are_refused() {
     let corpus = corpus_of(&["a"]);
     let error =
         |minhash: MinhashConfig| plan(&corpus, &near_only(minhash, Keep::First), &Silent).unwrap_err();

@@ -23,6 +23,8 @@ mod lines;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod resources;

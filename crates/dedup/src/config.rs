@@ -56,6 +56,8 @@ pub struct MinhashConfig {
     pub recall: f64,
     /// Bands and rows in a band, where they are not to be chosen for the recall.
     pub bands_rows: Option<(usize, usize)>,
+    /// The name of the preset that these are from, for the report.
+    pub preset: Option<&'static str>,
     /// Draws the permutations.
     pub seed: u64,
 }

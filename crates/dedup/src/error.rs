@@ -35,9 +35,21 @@ pub enum Error {
     },
     /// A keep policy that does not exist.
     #[error(
-        "no keep policy `{0}`; choose from first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED"
+        "no keep policy `{0}`; choose from first, last, longest, shortest, field:NAME:max, field:NAME:min, \
+         source:NAME,NAME, random:SEED, none"
     )]
     UnknownKeep(String),
+    /// A source in an order of preference that no document comes from.
+    #[error(
+        "no document comes from the source `{0}` that --keep names; sources are folders, files, or with --source-field \
+         the values of a field"
+    )]
+    UnknownSource(String),
+    /// Nothing stays of a group, but lines would.
+    #[error(
+        "nothing can be kept of groups of documents (--keep none) while one copy of each line is; run them one by one"
+    )]
+    KeepNoneOfLines,
     /// An n-gram without a word, or an absurdly long one.
     #[error("n-grams of {0} words; choose from 1 to {max}", max = crate::contamination::MAX_NGRAM)]
     Ngram(usize),
@@ -128,6 +140,8 @@ impl Error {
             | Error::Recall(_)
             | Error::BandsRows { .. }
             | Error::UnknownKeep(_)
+            | Error::UnknownSource(_)
+            | Error::KeepNoneOfLines
             | Error::Ngram(_)
             | Error::NotASource { .. }
             | Error::TruthThreshold(_) => 2,

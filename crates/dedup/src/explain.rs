@@ -20,7 +20,7 @@ pub struct Explanation {
     pub removal: Option<Removal>,
     /// Documents in its cluster, itself included.
     pub cluster_size: u64,
-    /// The documents that go for it, if it stays.
+    /// The documents that go for it.
     pub goes_for_it: Vec<Removal>,
 }
 
@@ -31,7 +31,12 @@ pub fn explain(plan: &Plan, doc: DocId) -> Explanation {
         doc,
         removal: cluster.removal.copied(),
         cluster_size: cluster.size,
-        goes_for_it: plan.removals().iter().filter(|removal| removal.kept == doc).copied().collect(),
+        goes_for_it: plan
+            .removals()
+            .iter()
+            .filter(|removal| removal.kept == doc && removal.doc != doc)
+            .copied()
+            .collect(),
     }
 }
 

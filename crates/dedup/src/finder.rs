@@ -13,6 +13,7 @@ use crate::config::{Clustering, DedupConfig, Stage};
 use crate::cut::CutCount;
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
+use crate::keep::Keep;
 use crate::lines::{LineSearch, repeated_lines};
 use crate::near::{Near, NearSearch};
 use crate::plan::{Parameters, Plan, References, Removal, StageTally};
@@ -80,10 +81,16 @@ impl Finder<'_> {
         if config.exact.is_none() && near.is_none() && config.lines.is_none() {
             return Err(Error::NoStage);
         }
-        let ranking = ranking(corpus, config);
+        if config.keep == Keep::None && config.lines.is_some() {
+            return Err(Error::KeepNoneOfLines);
+        }
+        let ranking = ranking(corpus, config)?;
         let mut stages = Vec::new();
         let decided = self.copies(near.as_ref(), &ranking, &mut stages, progress)?;
         let mut removals: Vec<Removal> = decided.iter().map(|decision| decision.removal(&ranking)).collect();
+        if config.keep == Keep::None {
+            removals.extend(kept_removals(corpus, &removals));
+        }
         removals.sort_unstable_by_key(|removal| removal.doc);
         let mut cuts = Vec::new();
         if let Some(lines) = &config.lines {
@@ -153,6 +160,15 @@ impl Finder<'_> {
         }
         Ok(decided)
     }
+}
+
+/// The documents that others go for, which go as well: each for itself, by the first stage that took one of its copies.
+fn kept_removals(corpus: &Corpus, removals: &[Removal]) -> Vec<Removal> {
+    let own = removals.iter().filter(|removal| removal.kept.0 < corpus.n_documents());
+    let mut kept: Vec<(DocId, Stage)> = own.map(|removal| (removal.kept, removal.stage)).collect();
+    kept.sort_unstable();
+    kept.dedup_by_key(|(doc, _)| *doc);
+    kept.into_iter().map(|(doc, stage)| Removal { doc, kept: doc, stage, similarity: 1.0 }).collect()
 }
 
 /// A document that goes, by rank.

@@ -11,6 +11,7 @@ use verbatim_corpus::{Corpus, DocId, FieldPath};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Result};
+use crate::sources::Sources;
 
 /// Which of several copies stays. Ties go to the document that comes first in the input.
 ///
@@ -25,6 +26,8 @@ use crate::error::{Error, Result};
 pub enum Keep {
     /// The first in input order.
     First,
+    /// The last in input order.
+    Last,
     /// The one with most bytes of text.
     Longest,
     /// The one with fewest bytes of text.
@@ -37,11 +40,20 @@ pub enum Keep {
         /// Which value is preferred.
         order: Order,
     },
+    /// One of the source that is named first; sources that are not named come last.
+    Source {
+        /// The field that names the source; without it, the first folder of the file in the corpus, or the file.
+        field: Option<FieldPath>,
+        /// The sources, the most preferred first.
+        order: Vec<String>,
+    },
     /// One drawn at random, the same for the same seed.
     Random {
         /// The seed of the draw.
         seed: u64,
     },
+    /// None: all documents of a group go, the first in input order named as the one that the others are copies of.
+    None,
 }
 
 /// Which end of an order is preferred.
@@ -57,6 +69,10 @@ impl fmt::Display for Keep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Keep::First => f.write_str("first"),
+            Keep::Last => f.write_str("last"),
+            Keep::None => f.write_str("none"),
+            Keep::Source { field: None, order } => write!(f, "source:{}", order.join(",")),
+            Keep::Source { field: Some(field), order } => write!(f, "source[{field}]:{}", order.join(",")),
             Keep::Longest => f.write_str("longest"),
             Keep::Shortest => f.write_str("shortest"),
             Keep::Field { path, order: Order::Max } => write!(f, "field:{path}:max"),
@@ -83,8 +99,21 @@ impl FromStr for Keep {
             };
             return Ok(Keep::Field { path: path.parse().map_err(|_| unknown())?, order });
         }
+        if let Some((field, order)) = text.strip_prefix("source").and_then(|rest| rest.split_once(':')) {
+            let field = match field.strip_prefix('[').and_then(|field| field.strip_suffix(']')) {
+                Some(field) => Some(field.parse().map_err(|_| unknown())?),
+                None if field.is_empty() => None,
+                None => return Err(unknown()),
+            };
+            let order: Vec<String> = order.split(',').map(str::to_owned).collect();
+            let is_valid =
+                order.iter().enumerate().all(|(i, name)| !name.is_empty() && !order[..i].contains(name));
+            return is_valid.then_some(Keep::Source { field, order }).ok_or_else(unknown);
+        }
         match text {
             "first" => Ok(Keep::First),
+            "last" => Ok(Keep::Last),
+            "none" => Ok(Keep::None),
             "longest" => Ok(Keep::Longest),
             "shortest" => Ok(Keep::Shortest),
             _ => Err(unknown()),
@@ -108,11 +137,23 @@ impl From<Keep> for String {
 
 impl Keep {
     /// All documents, the most preferred first. The position in this list is a document's rank.
-    pub(crate) fn ranking(&self, corpus: &Corpus) -> Vec<DocId> {
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`] where no document has a source that is named, and those of [`Sources::by_field`].
+    pub(crate) fn ranking(&self, corpus: &Corpus) -> Result<Vec<DocId>> {
         let docs: Vec<DocId> = corpus.ids().collect();
         let text_len = |doc: DocId| corpus.text(doc).len();
-        match self {
-            Keep::First => docs,
+        Ok(match self {
+            Keep::First | Keep::None => docs,
+            Keep::Last => sorted_by(docs, |doc| Reverse(doc)),
+            Keep::Source { field, order } => {
+                let sources = match field {
+                    None => Sources::by_folder(corpus),
+                    Some(field) => Sources::by_field(corpus, field)?,
+                };
+                let places = sources.places(order)?;
+                sorted_by(docs, |doc| places[doc.0 as usize])
+            }
             Keep::Longest => sorted_by(docs, |doc| Reverse(text_len(doc))),
             Keep::Shortest => sorted_by(docs, text_len),
             Keep::Random { seed } => sorted_by(docs, |doc| xxh3_64_with_seed(&doc.0.to_le_bytes(), *seed)),
@@ -129,7 +170,7 @@ impl Keep {
                     }),
                 }
             }
-        }
+        })
     }
 }
 

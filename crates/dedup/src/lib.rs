@@ -23,6 +23,7 @@ mod lsh;
 mod minhash;
 mod near;
 mod plan;
+mod preset;
 mod roles;
 mod room;
 mod signs;
@@ -54,6 +55,7 @@ pub use plan::{
     AllPairsParameters, Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal,
     ShingleParameters, StageTally, Verdict,
 };
+pub use preset::Preset;
 pub use room::Resources;
 pub use similarity::Measure;
 pub use source::Source;

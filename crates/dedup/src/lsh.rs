@@ -4,8 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest signature that is chosen or accepted, in permutations.
-pub(crate) const MAX_PERMUTATIONS: usize = 4096;
+/// The longest signature that is chosen, in permutations.
+const MAX_CHOSEN: usize = 4096;
+
+/// The longest signature that is accepted; Lee et al. 2021 have 9000.
+pub(crate) const MAX_PERMUTATIONS: usize = 1 << 14;
 
 /// What one unit of candidate probability, integrated over the similarities below the threshold, costs in
 /// permutations. Real text is full of pairs at similarities of 0.5 to 0.8; each that becomes a candidate has to be
@@ -54,7 +57,7 @@ pub fn choose_bands(threshold: f64, recall: f64) -> BandChoice {
             best = Some(BandChoice { bands, rows, predicted_recall, cost });
         }
         // Each further row needs at least as many bands, so the signature only grows.
-        if bands.saturating_mul(rows + 1) > MAX_PERMUTATIONS {
+        if bands.saturating_mul(rows + 1) > MAX_CHOSEN {
             break;
         }
     }
@@ -123,7 +126,7 @@ mod tests {
                 assert!(predicted_recall >= recall, "{threshold} {recall}");
                 assert_eq!(predicted_recall, candidate_probability(threshold, bands, rows));
                 assert!(bands == 1 || candidate_probability(threshold, bands - 1, rows) < recall);
-                assert!(bands * rows <= MAX_PERMUTATIONS);
+                assert!(bands * rows <= MAX_CHOSEN);
             }
         }
     }
@@ -133,7 +136,7 @@ mod tests {
         for (threshold, recall) in [(0.5, 0.9), (0.8, 0.99), (0.9, 0.999)] {
             let choice = choose_bands(threshold, recall);
             for rows in 1..40 {
-                for bands in 1..=MAX_PERMUTATIONS / rows / 8 {
+                for bands in 1..=MAX_CHOSEN / rows / 8 {
                     if candidate_probability(threshold, bands, rows) >= recall {
                         assert!(cost(threshold, bands, rows) >= choice.cost, "{bands}x{rows}");
                         break;

@@ -27,7 +27,8 @@ const VERSION: u32 = 1;
 pub struct Removal {
     /// The document that goes.
     pub doc: DocId,
-    /// The document that stays for it, perhaps one of the references; never itself removed.
+    /// The document that stays for it, perhaps one of the references; never itself removed, but where nothing is kept
+    /// ([`Keep::None`]): there a document that others go for goes for itself.
     pub kept: DocId,
     /// Why: equal texts, similar sets of shingles, or lines that all stand in other documents, of which `kept` has
     /// the first.
@@ -136,6 +137,9 @@ pub struct MinhashParameters {
     pub shingles: ShingleParameters,
     /// Jaccard similarity from which on documents are copies.
     pub threshold: f64,
+    /// The name of the preset that was asked for.
+    #[serde(default)]
+    pub preset: Option<String>,
     /// Recall at the threshold that was asked for; `None` if bands and rows were asked for instead.
     pub recall: Option<f64>,
     /// Bands and rows, asked for or chosen, with the predicted recall at the threshold.
@@ -171,6 +175,7 @@ impl Parameters {
         let minhash = config.minhash.as_ref().zip(choice).map(|(minhash, choice)| MinhashParameters {
             shingles: ShingleParameters::of(&minhash.shingler),
             threshold: minhash.threshold,
+            preset: minhash.preset.map(str::to_owned),
             recall: minhash.bands_rows.is_none().then_some(minhash.recall),
             bands: BandChoice {
                 predicted_recall: cut(choice.predicted_recall),
@@ -215,10 +220,10 @@ pub enum Verdict<'a> {
     Removed(&'a Removal),
 }
 
-/// A document that is kept, and those that go for it.
+/// A document that is kept, and those that go for it; where nothing is kept, it goes as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// The document that stays.
+    /// The document that stays, if anything does.
     pub kept: DocId,
     /// The documents that go, ascending; at least one.
     pub removed: Vec<DocId>,
@@ -408,7 +413,7 @@ impl Plan {
     /// The kept documents that others go for, ascending.
     pub fn clusters(&self) -> Vec<Cluster> {
         let mut clusters: BTreeMap<DocId, Vec<DocId>> = BTreeMap::new();
-        for removal in &self.removals {
+        for removal in self.removals.iter().filter(|removal| removal.doc != removal.kept) {
             clusters.entry(removal.kept).or_default().push(removal.doc);
         }
         clusters.into_iter().map(|(kept, removed)| Cluster { kept, removed }).collect()
@@ -427,6 +432,7 @@ impl Plan {
                 return Some(format!("document {} of {}", doc.0.max(kept.0), self.n_documents));
             }
             match self.verdict(*kept) {
+                Verdict::Removed(own) if own.kept == *kept && self.parameters.keep == Keep::None => None,
                 Verdict::Removed(_) => Some(format!("document {} is kept for {} and removed", kept.0, doc.0)),
                 Verdict::Kept => None,
             }

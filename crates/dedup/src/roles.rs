@@ -3,13 +3,17 @@
 use verbatim_corpus::{Corpus, DocId};
 
 use crate::config::DedupConfig;
+use crate::error::Result;
 
 /// The documents in the order of preference, the references first. A document's rank is its position.
-pub(crate) fn ranking(corpus: &Corpus, config: &DedupConfig) -> Vec<DocId> {
-    let mut ranking = config.keep.ranking(corpus);
+///
+/// # Errors
+/// Those of [`Keep::ranking`](crate::keep::Keep::ranking).
+pub(crate) fn ranking(corpus: &Corpus, config: &DedupConfig) -> Result<Vec<DocId>> {
+    let mut ranking = config.keep.ranking(corpus)?;
     // Their order among themselves decides nothing but which of several is named.
     ranking.splice(0..0, corpus.references());
-    ranking
+    Ok(ranking)
 }
 
 /// What a document may do, by its rank.

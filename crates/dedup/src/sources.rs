@@ -49,6 +49,20 @@ impl Sources {
         Sources { names: interner.names, of }
     }
 
+    /// For each document the place of its source in an order of preference, or the number of named sources where it is not
+    /// named.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`] for the first name that no document's source has.
+    pub(crate) fn places(&self, order: &[String]) -> Result<Vec<u32>> {
+        let mut place_of = vec![order.len() as u32; self.names.len()];
+        for (name, place) in order.iter().zip(0..) {
+            let number = self.names.iter().position(|known| known.as_ref() == Some(name));
+            place_of[number.ok_or_else(|| Error::UnknownSource(name.clone()))?] = place;
+        }
+        Ok(self.of.iter().map(|&source| place_of[source as usize]).collect())
+    }
+
     /// By a field of the record, a string or a number, such as the `source` of the Dolma toolkit's records.
     ///
     /// # Errors

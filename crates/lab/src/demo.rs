@@ -60,7 +60,14 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
     let shingler = Shingler::new(Unit::Word, 5, normalizer.clone(), None)?;
     Ok(DedupConfig {
         exact: Some(ExactConfig { normalizer }),
-        minhash: Some(MinhashConfig { shingler, threshold: 0.8, recall: 0.99, bands_rows: None, seed: 1 }),
+        minhash: Some(MinhashConfig {
+            shingler,
+            threshold: 0.8,
+            recall: 0.99,
+            bands_rows: None,
+            preset: None,
+            seed: 1,
+        }),
         all_pairs: None,
         clustering: Clustering::Star,
         edit_similarity: None,

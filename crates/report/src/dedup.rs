@@ -8,7 +8,7 @@ use verbatim_dedup::{
     SourceTally, StageTally, Tally, candidate_probability,
 };
 
-use crate::figure::{Amount, bytes_text, counted, grouped, rounded};
+use crate::figure::{Amount, bytes_text, counted, grouped, percent, rounded};
 use crate::provenance::Provenance;
 use crate::report::Body;
 use crate::sources::SourceTable;
@@ -80,6 +80,9 @@ pub struct DedupFacts<'a> {
     pub warnings: Vec<String>,
 }
 
+/// A predicted recall at the threshold below which a person should know.
+const LOW_RECALL: f64 = 0.9;
+
 impl DedupBody {
     /// The body of a plan; `label` names a document by its number in the corpus.
     pub fn new(facts: DedupFacts<'_>, label: impl Fn(u64) -> String) -> DedupBody {
@@ -91,6 +94,15 @@ impl DedupBody {
                 "{} that share a band were not compared, because too many unlike documents share it; the recall may \
                  be below the predicted one",
                 counted(passed_over, "pair", "pairs")
+            ));
+        }
+        if let Some(bands) = plan.parameters().minhash.as_ref().map(|minhash| minhash.bands)
+            && bands.predicted_recall < LOW_RECALL
+        {
+            warnings.push(format!(
+                "these bands find a pair right at the threshold with a chance of {} only; --recall chooses bands for a \
+                 chance",
+                percent(bands.predicted_recall)
             ));
         }
         DedupBody {
@@ -262,6 +274,8 @@ impl From<&StageTally> for StageRow {
 pub struct Search {
     /// Smallest true Jaccard similarity of two documents that count as copies.
     pub threshold: f64,
+    /// The preset that the bands are from, if any.
+    pub preset: Option<String>,
     /// Bands of the signature.
     pub bands: u64,
     /// Rows in each band.
@@ -286,6 +300,7 @@ impl From<&MinhashParameters> for Search {
         };
         Search {
             threshold: parameters.threshold,
+            preset: parameters.preset.clone(),
             bands: parameters.bands.bands as u64,
             rows: parameters.bands.rows as u64,
             predicted_recall: rounded(parameters.bands.predicted_recall),

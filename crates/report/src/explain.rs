@@ -26,7 +26,9 @@ pub struct ExplainBody {
     pub removal: Option<RemovalRow>,
     /// Documents in its cluster, itself included.
     pub cluster_size: u64,
-    /// The documents that go for it, if it stays.
+    /// Whether all documents of a cluster go (`--keep none`).
+    pub nothing_is_kept: bool,
+    /// The documents that go for it.
     pub goes_for_it: Vec<GoneRow>,
     /// The document beside the kept one, if it goes.
     pub comparison: Option<ComparisonBody>,
@@ -197,12 +199,17 @@ fn places((removed, kept): (&str, &str), pieces: &[Piece]) -> Vec<DifferenceRow>
 impl ExplainBody {
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
+        let stays = if self.nothing_is_kept { "which goes as well" } else { "which is kept" };
         match &self.removal {
+            Some(removal) if self.nothing_is_kept && removal.kept == self.document => {
+                let copies = counted(self.cluster_size.saturating_sub(1), "copy", "copies");
+                format!("Removed: it has {copies}, and nothing of the cluster is kept.")
+            }
             Some(removal) if removal.stage == "exact" => {
-                format!("Removed: its text equals that of {}, which is kept.", removal.kept.id)
+                format!("Removed: its text equals that of {}, {stays}.", removal.kept.id)
             }
             Some(removal) => format!(
-                "Removed by the {} stage: similarity {} to {}, which is kept.",
+                "Removed by the {} stage: similarity {} to {}, {stays}.",
                 removal.stage, removal.similarity, removal.kept.id
             ),
             None if self.goes_for_it.is_empty() => {

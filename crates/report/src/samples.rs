@@ -167,6 +167,7 @@ pub(crate) fn dedup() -> Report<DedupBody> {
         stages: stages(),
         search: Some(Search {
             threshold: 0.8,
+            preset: Some("fineweb".into()),
             bands: 24,
             rows: 8,
             predicted_recall: 0.987882,
@@ -294,6 +295,7 @@ pub(crate) fn explain(reveal: Reveal) -> Report<ExplainBody> {
         document: row(HOSTILE, &removed),
         removal: Some(RemovalRow { stage: "minhash".into(), similarity: 0.8, kept: row("kept", kept) }),
         cluster_size: 3,
+        nothing_is_kept: false,
         goes_for_it: vec![gone],
         comparison: Some(ComparisonBody::new((&removed, kept), &found, overlap, reveal)),
         warnings: vec!["2 documents have this id".into()],

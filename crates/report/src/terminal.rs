@@ -136,11 +136,12 @@ pub fn dedup_text(body: &DedupBody) -> String {
     if let Some(search) = &body.search {
         wrap(
             &format!(
-                "Near copies: Jaccard similarity {} or more, {} bands of {} rows. Predicted recall at the threshold \
+                "Near copies: Jaccard similarity {} or more, {} bands of {} rows{}. Predicted recall at the threshold \
                  {}, above it higher.",
                 search.threshold,
                 search.bands,
                 search.rows,
+                search.preset.as_ref().map_or(String::new(), |name| format!(" (preset {name})")),
                 percent(search.predicted_recall)
             ),
             &mut out,

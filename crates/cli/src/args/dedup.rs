@@ -46,26 +46,32 @@ pub(crate) struct Dedup {
     /// Normalisation steps before comparing, in order: nfc nfkc casefold whitespace punctuation digits diacritics;
     /// `none` for no step. The exact stage compares normalised texts, `--lines` normalised lines; output is never
     /// normalised
-    #[arg(long, value_name = "STEPS", default_value = "nfc,casefold,whitespace", help_heading = "Stages")]
-    pub(crate) normalize: String,
-    /// Similarity of n-gram sets from which two documents are near-duplicates (0.8 Jaccard: Lee et al. 2021)
-    #[arg(long, value_name = "SIMILARITY", default_value_t = 0.8, value_parser = threshold, help_heading = "Near copies")]
-    pub(crate) threshold: f64,
+    /// [default: nfc,casefold,whitespace]
+    #[arg(long, value_name = "STEPS", help_heading = "Stages")]
+    pub(crate) normalize: Option<String>,
+    /// Take shingles and bands of MinHash as a well-known data set or tool has them; flags that are given go before it.
+    /// Every pair is verified all the same, and the report tells what recall such bands have at the threshold
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "all_pairs", help_heading = "MinHash")]
+    pub(crate) preset: Option<Preset>,
+    /// Similarity of n-gram sets from which two documents are near-duplicates [default: 0.8, as Lee et al. 2021]
+    #[arg(long, value_name = "SIMILARITY", value_parser = threshold, help_heading = "Near copies")]
+    pub(crate) threshold: Option<f64>,
     /// What similarity means; `containment` needs `--all-pairs`
     #[arg(long, value_enum, value_name = "MEASURE", default_value_t = Measure::Jaccard, help_heading = "Near copies")]
     pub(crate) similarity: Measure,
     /// Chance that a pair right at the threshold is found; pairs above it are found with a higher one
-    #[arg(long, value_name = "CHANCE", default_value_t = 0.99, value_parser = open_fraction, help_heading = "MinHash")]
-    pub(crate) recall: f64,
-    /// What an n-gram is made of; `token` needs `--tokenizer`
-    #[arg(long, value_enum, default_value_t = Unit::Word, help_heading = "Near copies")]
-    pub(crate) unit: Unit,
-    /// What a word is
-    #[arg(long, value_enum, default_value_t = Words::Unicode, help_heading = "Near copies")]
-    pub(crate) words: Words,
-    /// Units in an n-gram (5 words: FineWeb, Lee et al. 2021)
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Near copies")]
-    pub(crate) ngram: u16,
+    /// [default: 0.99]
+    #[arg(long, value_name = "CHANCE", value_parser = open_fraction, conflicts_with_all = ["bands", "preset"], help_heading = "MinHash")]
+    pub(crate) recall: Option<f64>,
+    /// What an n-gram is made of; `token` needs `--tokenizer` [default: word]
+    #[arg(long, value_enum, help_heading = "Near copies")]
+    pub(crate) unit: Option<Unit>,
+    /// What a word is [default: unicode]
+    #[arg(long, value_enum, help_heading = "Near copies")]
+    pub(crate) words: Option<Words>,
+    /// Units in an n-gram [default: 5, as FineWeb and Lee et al. 2021]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Near copies")]
+    pub(crate) ngram: Option<u16>,
     /// tokenizer.json for token n-grams
     #[arg(long, value_name = "FILE", help_heading = "Near copies")]
     pub(crate) tokenizer: Option<PathBuf>,
@@ -94,7 +100,9 @@ pub(crate) struct Dedup {
     /// notices and menus of web pages, and leaves what is quoted once or twice
     #[arg(long, value_name = "N", default_value_t = 2, requires = "lines", value_parser = clap::value_parser!(u64).range(2..), help_heading = "Lines")]
     pub(crate) min_count: u64,
-    /// Which document of a group stays, and which of repeated lines: first, longest, shortest, field:NAME:max, field:NAME:min, random:SEED
+    /// Which document of a group stays, and which of repeated lines: first, last, longest, shortest, field:NAME:max,
+    /// field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred first; those not
+    /// named come last), random:SEED; with `none` the whole group goes
     #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) keep: String,
     /// Seed of the hash functions
@@ -125,6 +133,23 @@ pub(crate) enum Words {
     Unicode,
     /// What stands between white space, punctuation included, as most other tools have it.
     Whitespace,
+}
+
+/// Shingles and bands that others use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// FineWeb (datatrove): 14 bands of 8 rows, 5 words, at 0.75.
+    Fineweb,
+    /// RefinedWeb and Lee et al. 2021: 450 bands of 20 rows, 5 words, at 0.8.
+    Refinedweb,
+    /// NeMo Curator: 20 bands of 13 rows, 24 characters, at 0.8.
+    Nemo,
+    /// Olmo 3: 26 bands of 11 rows, 5 words, at 0.8.
+    Olmo3,
+    /// SlimPajama: 9 bands of 13 rows, 13 words, at 0.8.
+    Slimpajama,
+    /// What datasketch and text-dedup choose for 0.8 and 128 permutations: 9 bands of 13 rows, 5 words.
+    Datasketch,
 }
 
 /// Which near copies of a kept document go.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_dedup::{
-    AllPairsConfig, Clustering, DedupConfig, ExactConfig, LineUnit, LinesConfig, Measure, MinhashConfig,
-    Plan, Resources, Source,
+    AllPairsConfig, Clustering, DedupConfig, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
+    MinhashConfig, Plan, Preset, Resources, Source,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
@@ -126,7 +126,13 @@ pub(crate) fn finish(
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     let none_named =
         !arguments.exact && !arguments.minhash && !arguments.all_pairs && arguments.lines.is_none();
-    let normalizer = normalizer(&arguments.normalize)?;
+    let preset = arguments.preset.map(preset);
+    let normalizer = match (&arguments.normalize, preset) {
+        (Some(steps), _) => normalizer(steps)?,
+        (None, Some(preset)) => Normalizer::new(preset.normalize.to_vec()),
+        (None, None) => normalizer(NORMALIZE)?,
+    };
+    let threshold = arguments.threshold.or(preset.map(|preset| preset.threshold)).unwrap_or(THRESHOLD);
     let exact = (none_named || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
     let lines = arguments.lines.map(|unit| LinesConfig {
         unit: match unit {
@@ -137,39 +143,68 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         min_count: arguments.min_count,
         normalize: normalizer.clone(),
     });
-    let minhash = if none_named || arguments.minhash {
-        Some(MinhashConfig {
-            shingler: shingler(arguments, normalizer.clone())?,
-            threshold: arguments.threshold,
-            recall: arguments.recall,
-            bands_rows: arguments.bands.zip(arguments.rows).map(|(b, r)| (usize::from(b), usize::from(r))),
+    let mut config = DedupConfig {
+        exact,
+        minhash: None,
+        all_pairs: None,
+        clustering: match arguments.cluster {
+            args::Cluster::Star => Clustering::Star,
+            args::Cluster::Transitive => Clustering::Transitive,
+        },
+        edit_similarity: arguments.edit_similarity,
+        lines,
+        only_references: arguments.only_against,
+        keep: keep(arguments)?,
+    };
+    let measure = measure(arguments)?;
+    if arguments.all_pairs {
+        let shingler = shingler(arguments, preset, normalizer)?;
+        config.all_pairs = Some(AllPairsConfig { shingler, threshold, measure });
+    } else if none_named || arguments.minhash {
+        let asked = arguments.bands.zip(arguments.rows).map(|(b, r)| (usize::from(b), usize::from(r)));
+        config.minhash = Some(MinhashConfig {
+            shingler: shingler(arguments, preset, normalizer)?,
+            threshold,
+            recall: arguments.recall.unwrap_or(RECALL),
+            bands_rows: asked.or(preset.map(|preset| (preset.bands, preset.rows))),
+            preset: preset.map(|preset| preset.name),
             seed: arguments.seed,
-        })
-    } else {
-        None
-    };
-    let measure = match arguments.similarity {
-        args::Measure::Jaccard => Measure::Jaccard,
-        args::Measure::Containment if arguments.all_pairs => Measure::Containment,
+        });
+    }
+    Ok(config)
+}
+
+const NORMALIZE: &str = "nfc,casefold,whitespace";
+const THRESHOLD: f64 = 0.8;
+const RECALL: f64 = 0.99;
+const NGRAM: usize = 5;
+
+fn preset(name: args::Preset) -> Preset {
+    match name {
+        args::Preset::Fineweb => Preset::FINEWEB,
+        args::Preset::Refinedweb => Preset::REFINEDWEB,
+        args::Preset::Nemo => Preset::NEMO,
+        args::Preset::Olmo3 => Preset::OLMO3,
+        args::Preset::Slimpajama => Preset::SLIMPAJAMA,
+        args::Preset::Datasketch => Preset::DATASKETCH,
+    }
+}
+
+fn measure(arguments: &Dedup) -> anyhow::Result<Measure> {
+    match arguments.similarity {
+        args::Measure::Jaccard => Ok(Measure::Jaccard),
+        args::Measure::Containment if arguments.all_pairs => Ok(Measure::Containment),
         args::Measure::Containment => {
-            return Err(failure::usage(
-                "--similarity containment needs --all-pairs: a sketch cannot promise it",
-            ));
+            Err(failure::usage("--similarity containment needs --all-pairs: a sketch cannot promise it"))
         }
-    };
-    let all_pairs = if arguments.all_pairs {
-        let shingler = shingler(arguments, normalizer)?;
-        Some(AllPairsConfig { shingler, threshold: arguments.threshold, measure })
-    } else {
-        None
-    };
-    let clustering = match arguments.cluster {
-        args::Cluster::Star => Clustering::Star,
-        args::Cluster::Transitive => Clustering::Transitive,
-    };
-    let (edit_similarity, keep) = (arguments.edit_similarity, arguments.keep.parse()?);
-    let only_references = arguments.only_against;
-    Ok(DedupConfig { exact, minhash, all_pairs, clustering, edit_similarity, lines, only_references, keep })
+    }
+}
+
+/// The keep policy; sources are those of `--source-field`, where it names none itself.
+fn keep(arguments: &Dedup) -> anyhow::Result<Keep> {
+    let keep: Keep = arguments.keep.parse()?;
+    let Keep::Source { field: None, order } = keep else { return Ok(keep) };
+    Ok(Keep::Source { field: arguments.guard.field()?, order })
 }
 
 pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {
@@ -180,12 +215,13 @@ pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {
     Ok(Normalizer::new(steps.context("--normalize")?))
 }
 
-fn shingler(arguments: &Dedup, normalizer: Normalizer) -> anyhow::Result<Shingler> {
+fn shingler(arguments: &Dedup, preset: Option<Preset>, normalizer: Normalizer) -> anyhow::Result<Shingler> {
     let unit = match arguments.unit {
-        args::Unit::Word => Unit::Word,
-        args::Unit::Char => Unit::Char,
-        args::Unit::Byte => Unit::Byte,
-        args::Unit::Token => Unit::Token,
+        Some(args::Unit::Word) => Unit::Word,
+        Some(args::Unit::Char) => Unit::Char,
+        Some(args::Unit::Byte) => Unit::Byte,
+        Some(args::Unit::Token) => Unit::Token,
+        None => preset.map_or(Unit::Word, |preset| preset.unit),
     };
     let tokens = match (&arguments.tokenizer, unit) {
         (Some(path), Unit::Token) => {
@@ -197,9 +233,10 @@ fn shingler(arguments: &Dedup, normalizer: Normalizer) -> anyhow::Result<Shingle
         (None, _) => None,
     };
     let words = match arguments.words {
-        args::Words::Unicode => Words::Unicode,
-        args::Words::Whitespace if unit == Unit::Word => Words::Whitespace,
-        args::Words::Whitespace => return Err(failure::usage("--words is for --unit word")),
+        None | Some(args::Words::Unicode) => Words::Unicode,
+        Some(args::Words::Whitespace) if unit == Unit::Word => Words::Whitespace,
+        Some(args::Words::Whitespace) => return Err(failure::usage("--words is for --unit word")),
     };
-    Ok(Shingler::new(unit, usize::from(arguments.ngram), normalizer, tokens)?.with_words(words))
+    let n = arguments.ngram.map(usize::from).or(preset.map(|preset| preset.n)).unwrap_or(NGRAM);
+    Ok(Shingler::new(unit, n, normalizer, tokens)?.with_words(words))
 }

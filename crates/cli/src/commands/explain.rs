@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_dedup::{Plan, documents_named};
+use verbatim_dedup::{Keep, Plan, documents_named};
 use verbatim_index::{TokenFn, Unit};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{
@@ -47,12 +47,14 @@ pub(crate) fn run(arguments: &Explain, context: &Context<'_>) -> anyhow::Result<
             kept: row(removal.kept),
         }),
         cluster_size: found.cluster_size,
+        nothing_is_kept: plan.parameters().keep == Keep::None,
         goes_for_it: found
             .goes_for_it
             .iter()
             .map(|removal| GoneRow::new(removal, row(removal.doc)))
             .collect(),
         comparison: match found.removal {
+            Some(removal) if removal.kept == doc => None,
             Some(removal) => Some(comparison(arguments, (&plan, &corpus), [doc, removal.kept])?),
             None => None,
         },

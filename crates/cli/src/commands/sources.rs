@@ -1,6 +1,6 @@
 //! What the sources of a corpus may lose, from the arguments.
 
-use verbatim_corpus::Corpus;
+use verbatim_corpus::{Corpus, FieldPath};
 use verbatim_dedup::{Plan, SourceTally, Sources};
 use verbatim_report::PrintableLine;
 
@@ -15,14 +15,18 @@ const N_SHOWN: usize = 80;
 impl SourceGuard {
     /// What each source loses by the plan.
     pub(crate) fn losses(&self, corpus: &Corpus, plan: &Plan) -> anyhow::Result<Vec<SourceTally>> {
-        let sources = match &self.source_field {
+        let sources = match self.field()? {
             None => Sources::by_folder(corpus),
-            Some(field) => {
-                let wrong = |error| failure::usage(format!("--source-field `{field}`: {error}"));
-                Sources::by_field(corpus, &field.parse().map_err(wrong)?)?
-            }
+            Some(field) => Sources::by_field(corpus, &field)?,
         };
         Ok(sources.losses(plan))
+    }
+
+    /// The field that names a document's source, if one does.
+    pub(crate) fn field(&self) -> anyhow::Result<Option<FieldPath>> {
+        let Some(field) = &self.source_field else { return Ok(None) };
+        let wrong = |error| failure::usage(format!("--source-field `{field}`: {error}"));
+        Ok(Some(field.parse().map_err(wrong)?))
     }
 
     /// Names the sources that lose more than they may; none if they may lose everything.

@@ -31,7 +31,7 @@ impl<'a> Copies<'a> {
     /// The clusters of a plan.
     pub fn new(plan: &'a Plan) -> Self {
         let mut sizes = FxHashMap::default();
-        for removal in plan.removals() {
+        for removal in plan.removals().iter().filter(|removal| removal.doc != removal.kept) {
             *sizes.entry(removal.kept).or_insert(1) += 1;
         }
         Copies { plan, sizes }

@@ -21,6 +21,7 @@ fn naive(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, Vec<u64>)> {
     let threshold = Threshold::new(all.threshold).unwrap();
     let is_reference = |doc: DocId| doc.0 >= corpus.n_documents();
     let mut order: Vec<(DocId, Shingles)> = ranking(corpus, config)
+        .unwrap()
         .into_iter()
         .map(|doc| (doc, all.shingler.shingles(&corpus.text_str(doc))))
         .collect();
@@ -117,7 +118,7 @@ fn copies_that_the_exact_stage_removes_are_not_compared_again() {
 fn naive_components(corpus: &Corpus, config: &DedupConfig) -> Vec<(u64, u64)> {
     let all = config.all_pairs.as_ref().unwrap();
     let threshold = Threshold::new(all.threshold).unwrap();
-    let ranking = ranking(corpus, config);
+    let ranking = ranking(corpus, config).unwrap();
     let sets: Vec<Shingles> =
         ranking.iter().map(|&doc| all.shingler.shingles(&corpus.text_str(doc))).collect();
     let mut component: Vec<usize> = (0..sets.len()).collect();

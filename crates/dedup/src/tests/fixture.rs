@@ -52,7 +52,7 @@ pub(super) fn words(n: usize) -> Shingler {
 }
 
 pub(super) fn near(n: usize, threshold: f64) -> MinhashConfig {
-    MinhashConfig { shingler: words(n), threshold, recall: 0.99, bands_rows: None, seed: 1 }
+    MinhashConfig { shingler: words(n), threshold, recall: 0.99, bands_rows: None, preset: None, seed: 1 }
 }
 
 pub(super) fn exact_only(steps: Vec<Step>) -> DedupConfig {

@@ -78,3 +78,40 @@ fn a_preset_sets_what_no_flag_sets_and_tells_its_recall() {
         scene.run(["dedup", "corpus.jsonl", "-o", "x"].iter().chain(wrong)).failed(2, "preset");
     }
 }
+
+#[test]
+fn keys_of_records_can_be_compared_instead_of_texts() {
+    let scene = Scene::new();
+    scene.write("corpus.jsonl", CORPUS);
+    assert_eq!(kept(&scene, &["--exact", "--exact-key", "url"]), "abd");
+    scene.run(["dedup", "corpus.jsonl", "-o", "clean", "--exact", "--exact-key", "url"]).ok();
+    let told = scene.run(["explain", "clean", "c"]).ok().stdout;
+    assert!(told.contains("its field `url` equals that of a"), "{told}");
+    scene.write("corpus.jsonl", CORPUS.replace("\"url\": \"u/3\", ", ""));
+    scene.run(["dedup", "corpus.jsonl", "-o", "clean", "--force", "--exact", "--exact-key", "url"]).ok();
+    let report = scene.json("clean/_verbatim/report.json");
+    assert!(
+        report["result"]["warnings"]
+            .to_string()
+            .contains("1 document has no text or number in the field `url`")
+    );
+    scene.run(["dedup", "corpus.jsonl", "-o", "x", "--exact-key", "a..b"]).failed(2, "--exact-key");
+}
+
+#[test]
+fn fault_37_empty_documents_have_a_policy_and_a_count() {
+    let scene = Scene::new();
+    scene.write(
+        "corpus.jsonl",
+        CORPUS.to_owned() + "{\"id\": \"e\", \"text\": \" \"}\n{\"id\": \"f\", \"text\": \"\"}\n",
+    );
+    assert_eq!(kept(&scene, &[]), "adef");
+    assert_eq!(scene.json("out/_verbatim/report.json")["result"]["n_empty"], 2);
+    assert_eq!(kept(&scene, &["--empty", "remove"]), "ad");
+    let listed = scene.text("out/_verbatim/removed.jsonl");
+    let empty = listed.lines().find(|line| line.contains("\"e\"")).unwrap();
+    assert!(empty.contains("\"stage\":\"empty\"") && empty.contains("\"kept\":null"), "{empty}");
+    let told = scene.run(["explain", "out", "e"]).ok().stdout;
+    assert!(told.contains("its text is empty"), "{told}");
+    scene.run(["dedup", "corpus.jsonl", "-o", "x", "--empty", "error"]).failed(65, "corpus.jsonl:5:");
+}

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use contamination::Contamination;
-pub(crate) use dedup::{Apply, Cluster, Dedup, LineUnit, Measure, Preset, Unit, Words};
+pub(crate) use dedup::{Apply, Cluster, Dedup, Empty, LineUnit, Measure, Preset, Unit, Words};
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};

@@ -174,6 +174,16 @@ impl Corpus {
         }
     }
 
+    /// True for a text of white space only, and for an empty one. Hardly ever decodes more than a character.
+    pub fn is_blank(&self, id: DocId) -> bool {
+        let (raw, _) = self.raw_text(id);
+        match raw.first() {
+            None => true,
+            Some(first) if first.is_ascii_graphic() && *first != b'\\' => false,
+            Some(_) => self.text_str(id).trim().is_empty(),
+        }
+    }
+
     /// The same string as [`text_str`](Self::text_str), in `buffer` where it does not stand in the input as it is; for
     /// loops over many documents, which can then do without an allocation for each.
     pub fn text_str_in<'a>(&'a self, id: DocId, buffer: &'a mut String) -> &'a str {

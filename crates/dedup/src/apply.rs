@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use verbatim_corpus::{Corpus, DocId, write_survivors};
 use verbatim_store::{Access, Progress, Silent, create_file};
 
@@ -170,10 +170,14 @@ pub(crate) fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result
     create_folder(folder)?;
     let removed = plan.removals().iter().map(|&Removal { doc, kept, stage, similarity }| {
         let (place, kept_place) = (corpus.location(doc), corpus.location(kept));
-        json!({
+        let mut line = json!({
             "id": corpus.label(doc), "kept": corpus.label(kept), "stage": stage, "similarity": similarity,
             "path": place.path, "line": place.line, "kept_path": kept_place.path, "kept_line": kept_place.line,
-        })
+        });
+        if kept == doc {
+            ["kept", "kept_path", "kept_line"].iter().for_each(|field| line[field] = Value::Null);
+        }
+        line
     });
     write_lines(&folder.join("removed.jsonl"), removed)?;
     if plan.parameters().lines.is_some() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use verbatim_corpus::FieldPath;
 use verbatim_index::{Normalizer, Shingler};
 
 use crate::error::{Error, Result};
@@ -15,6 +16,8 @@ use crate::similarity::{Measure, Threshold};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
+    /// Empty texts.
+    Empty,
     /// Equal texts after normalisation.
     Exact,
     /// Similar sets of shingles, those that MinHash finds.
@@ -29,6 +32,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Stage::Empty => "empty",
             Stage::Exact => "exact",
             Stage::Minhash => "minhash",
             Stage::AllPairs => "all-pairs",
@@ -42,6 +46,22 @@ impl fmt::Display for Stage {
 pub struct ExactConfig {
     /// Applied before texts are compared.
     pub normalizer: Normalizer,
+    /// A field of the record that is compared instead of the text: a string, or a number as JSON writes it. Documents
+    /// without it are nobody's copies.
+    pub key: Option<FieldPath>,
+}
+
+/// What becomes of documents whose text is empty or white space. They are nobody's copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Empty {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They go.
+    Remove,
+    /// The first stops the run.
+    Error,
 }
 
 /// The near-copy stage.
@@ -113,6 +133,8 @@ pub enum Clustering {
 /// One run: the exact stage first, one near-copy stage on its survivors, the lines of what then stays last.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
+    /// What becomes of empty documents.
+    pub empty: Empty,
     /// The exact stage, if it is to run.
     pub exact: Option<ExactConfig>,
     /// The near-copy stage by MinHash, if it is to run.

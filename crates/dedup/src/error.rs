@@ -70,6 +70,9 @@ pub enum Error {
     /// More documents than a run can number.
     #[error("{0} documents are more than a look for evaluation items can take (2^32 - 1); split the corpus")]
     TooManyDocuments(u64),
+    /// An empty document, where there must be none.
+    #[error("{0}: an empty document; --empty keep or remove goes on")]
+    EmptyDocument(Location),
     /// The file is no plan, or not one that this version reads.
     #[error("{path}: not a usable plan: {cause}; make it anew with `verbatim dedup --dry-run`")]
     BadPlan {
@@ -152,6 +155,7 @@ impl Error {
             | Error::OtherCorpus { .. }
             | Error::OtherReferences { .. }
             | Error::IdOfLines(_)
+            | Error::EmptyDocument(_)
             | Error::BadTruth { .. } => 65,
             Error::Unbalanced(_) => 70,
             Error::Interrupted => 130,

@@ -1,10 +1,12 @@
 //! Groups of documents whose texts are equal after normalisation: found by hash, decided by the bytes.
 
 use rayon::prelude::*;
-use verbatim_corpus::{Corpus, DocId};
+use serde_json::Value;
+use verbatim_corpus::{Corpus, DocId, FieldPath};
 use verbatim_index::Normalizer;
 use verbatim_store::Sorted;
 
+use crate::config::ExactConfig;
 use crate::signs::Posting;
 
 /// A hash of a normalised text. Injected, so that tests can forge collisions.
@@ -20,10 +22,10 @@ const BATCH: usize = 1 << 16;
 pub(crate) fn equal_texts(
     corpus: &Corpus,
     ranking: &[DocId],
-    normalizer: &Normalizer,
+    config: &ExactConfig,
     hashes: &Sorted<2>,
 ) -> Vec<Vec<u64>> {
-    let texts = NormalizedTexts { corpus, ranking, normalizer };
+    let texts = NormalizedTexts { corpus, ranking, config };
     let mut groups: Vec<Vec<u64>> = Vec::new();
     for_each_batch(hashes, 2, |runs| {
         let equal = runs.into_par_iter().flat_map_iter(|run| texts.equal_groups(run));
@@ -79,6 +81,15 @@ pub(crate) trait HashedTexts: Sync {
     }
 }
 
+/// The value of a field that is compared instead of a text: a string, or a number as JSON writes it.
+pub(crate) fn key_of(corpus: &Corpus, doc: DocId, key: &FieldPath) -> Option<String> {
+    match corpus.field(doc, key)? {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 /// Calls `read` with a normalised text. One that is not UTF-8 is taken as it is.
 pub(crate) fn with_normalized<T>(normalizer: &Normalizer, raw: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
     match std::str::from_utf8(raw) {
@@ -90,13 +101,20 @@ pub(crate) fn with_normalized<T>(normalizer: &Normalizer, raw: &[u8], read: impl
 struct NormalizedTexts<'a> {
     corpus: &'a Corpus,
     ranking: &'a [DocId],
-    normalizer: &'a Normalizer,
+    config: &'a ExactConfig,
 }
 
 impl HashedTexts for NormalizedTexts<'_> {
     type Record = Posting;
 
     fn with<T>(&self, &[_, rank]: &Posting, read: impl FnOnce(&[u8]) -> T) -> T {
-        with_normalized(self.normalizer, &self.corpus.text(self.ranking[rank as usize]), read)
+        let (doc, ExactConfig { normalizer, key }) = (self.ranking[rank as usize], self.config);
+        match key {
+            None => with_normalized(normalizer, &self.corpus.text(doc), read),
+            Some(key) => {
+                let key = key_of(self.corpus, doc, key).unwrap_or_default();
+                with_normalized(normalizer, key.as_bytes(), read)
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use verbatim_store::{Note, Progress};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::apply::record_count;
-use crate::config::{Clustering, DedupConfig, Stage};
+use crate::config::{Clustering, DedupConfig, Empty, Stage};
 use crate::cut::CutCount;
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
@@ -86,10 +86,29 @@ impl Finder<'_> {
         }
         let ranking = ranking(corpus, config)?;
         let mut stages = Vec::new();
+        let empty: Vec<DocId> = (0..corpus.n_documents())
+            .into_par_iter()
+            .map(DocId)
+            .filter(|&doc| corpus.is_blank(doc))
+            .collect();
+        if let (Empty::Error, [first, ..]) = (config.empty, &empty[..]) {
+            return Err(Error::EmptyDocument(corpus.location(*first)));
+        }
+        if config.empty == Empty::Remove {
+            stages.push(StageTally::new(Stage::Empty, 0, 0));
+        }
         let decided = self.copies(near.as_ref(), &ranking, &mut stages, progress)?;
+        // Those without a text were not asked for their key.
+        stages
+            .iter_mut()
+            .for_each(|tally| tally.n_without_key = tally.n_without_key.saturating_sub(empty.len() as u64));
         let mut removals: Vec<Removal> = decided.iter().map(|decision| decision.removal(&ranking)).collect();
         if config.keep == Keep::None {
             removals.extend(kept_removals(corpus, &removals));
+        }
+        if config.empty == Empty::Remove {
+            let gone = |&doc: &DocId| Removal { doc, kept: doc, stage: Stage::Empty, similarity: 1.0 };
+            removals.extend(empty.iter().map(gone));
         }
         removals.sort_unstable_by_key(|removal| removal.doc);
         let mut cuts = Vec::new();
@@ -115,7 +134,7 @@ impl Finder<'_> {
             stage.removed += record_count(corpus, removal.doc);
         }
         let parameters = Parameters::new(config, near.and_then(|near| near.choice()));
-        Ok(Plan::new(corpus, parameters, stages, removals, cuts))
+        Ok(Plan::new(corpus, parameters, stages, removals, cuts).with_empty(empty.len() as u64))
     }
 
     /// What the stages that compare documents decide.
@@ -134,22 +153,32 @@ impl Finder<'_> {
         let (step, in_parts) = first.as_ref().map_or(("signing", true), |(_, first)| first.step());
         let signing = Signing {
             step,
-            exact: config.exact.as_ref().map(|exact| (&exact.normalizer, hash)),
+            exact: config.exact.as_ref().map(|exact| (exact, hash)),
             near: first.as_ref().map(|(near, first)| (near.shingler, first.sign())),
             gone: &[],
             in_parts,
         };
         let mut signs = signing.of(corpus, ranking, &resources.room(), progress)?;
         let roles = Roles::of(corpus, config);
+        let hashes = signs.take_hashes();
         let mut groups = match &config.exact {
-            Some(exact) => equal_texts(corpus, ranking, &exact.normalizer, &signs.take_hashes()),
+            Some(exact) => equal_texts(corpus, ranking, exact, &hashes),
             None => Vec::new(),
         };
         groups.retain(|group| roles.may_stay(group[0]));
         let mut decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(roles, group)).collect();
-        if config.exact.is_some() {
-            stages.push(StageTally::new(Stage::Exact, decided.len() as u64, 0));
+        if let Some(exact) = &config.exact {
+            let n_without_key = match exact.key {
+                None => 0,
+                Some(_) => {
+                    let n_with = hashes.iter().filter(|&[_, rank]| roles.may_go(rank)).count();
+                    corpus.n_documents() - n_with as u64
+                }
+            };
+            let tally = StageTally::new(Stage::Exact, decided.len() as u64, 0);
+            stages.push(StageTally { n_without_key, ..tally });
         }
+        drop(hashes);
         if let Some((near, first)) = first {
             let mut gone = vec![false; ranking.len()];
             decided.iter().for_each(|decision| gone[decision.copy as usize] = true);

@@ -35,7 +35,7 @@ mod star;
 mod tests;
 
 pub use apply::{Count, Tally, apply, remove_contaminated, write_plan};
-pub use config::{AllPairsConfig, Clustering, DedupConfig, ExactConfig, MinhashConfig, Stage};
+pub use config::{AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, MinhashConfig, Stage};
 pub use contamination::{
     Contamination, ContaminationConfig, ContaminationMatch, ItemPart, RARE_DOCUMENTS, Run, contamination,
     part_text,

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{Corpus, DocId, Stretch};
+use verbatim_corpus::{Corpus, DocId, FieldPath, Stretch};
 use verbatim_index::{Normalizer, Shingler, TokenFn, Unit, Words};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
-use crate::config::{Clustering, DedupConfig, Stage};
+use crate::config::{Clustering, DedupConfig, Empty, Stage};
 use crate::cut::{self, Cut, CutCount};
 use crate::error::{Error, Result};
 use crate::keep::Keep;
@@ -28,7 +28,7 @@ pub struct Removal {
     /// The document that goes.
     pub doc: DocId,
     /// The document that stays for it, perhaps one of the references; never itself removed, but where nothing is kept
-    /// ([`Keep::None`]): there a document that others go for goes for itself.
+    /// ([`Keep::None`]): there a document that others go for goes for itself, as empty ones do.
     pub kept: DocId,
     /// Why: equal texts, similar sets of shingles, or lines that all stand in other documents, of which `kept` has
     /// the first.
@@ -54,11 +54,21 @@ pub struct StageTally {
     /// Pairs (at least) that share a band but were not compared, because too many documents that are no copies of
     /// each other share it. Where this is not zero the recall may be below the predicted one.
     pub n_passed_over: u64,
+    /// Documents without the field that the exact stage compared; they were compared with nobody.
+    #[serde(default)]
+    pub n_without_key: u64,
 }
 
 impl StageTally {
     pub(crate) fn new(stage: Stage, n_compared: u64, n_passed_over: u64) -> Self {
-        StageTally { stage, removed: Count::default(), cut: CutCount::default(), n_compared, n_passed_over }
+        StageTally {
+            stage,
+            removed: Count::default(),
+            cut: CutCount::default(),
+            n_compared,
+            n_passed_over,
+            n_without_key: 0,
+        }
     }
 }
 
@@ -74,6 +84,9 @@ pub struct Parameters {
     /// The near-copy stage of all pairs, if it ran.
     #[serde(default)]
     pub all_pairs: Option<AllPairsParameters>,
+    /// What becomes of empty documents.
+    #[serde(default)]
+    pub empty: Empty,
     /// Whether documents were compared with references only.
     #[serde(default)]
     pub only_references: bool,
@@ -93,6 +106,9 @@ pub struct Parameters {
 pub struct ExactParameters {
     /// Steps applied before texts are compared.
     pub normalize: Normalizer,
+    /// The field that was compared instead of the text, if any.
+    #[serde(default)]
+    pub key: Option<FieldPath>,
 }
 
 /// How texts are cut into the shingles that are compared.
@@ -170,8 +186,10 @@ impl Parameters {
     }
 
     pub(crate) fn new(config: &DedupConfig, choice: Option<BandChoice>) -> Self {
-        let exact =
-            config.exact.as_ref().map(|exact| ExactParameters { normalize: exact.normalizer.clone() });
+        let exact = config
+            .exact
+            .as_ref()
+            .map(|exact| ExactParameters { normalize: exact.normalizer.clone(), key: exact.key.clone() });
         let minhash = config.minhash.as_ref().zip(choice).map(|(minhash, choice)| MinhashParameters {
             shingles: ShingleParameters::of(&minhash.shingler),
             threshold: minhash.threshold,
@@ -198,6 +216,7 @@ impl Parameters {
             exact,
             minhash,
             all_pairs,
+            empty: config.empty,
             only_references: config.only_references,
             clustering: config.clustering,
             edit_similarity: config.edit_similarity,
@@ -254,6 +273,8 @@ pub struct Plan {
     corpus: String,
     n_documents: u64,
     #[serde(default)]
+    n_empty: u64,
+    #[serde(default)]
     references: Option<References>,
     source: Option<Source>,
     parameters: Parameters,
@@ -276,6 +297,7 @@ impl Plan {
             version: VERSION,
             corpus: corpus.fingerprint().to_owned(),
             n_documents: corpus.n_documents(),
+            n_empty: 0,
             references: References::of(corpus),
             source: None,
             parameters,
@@ -285,6 +307,16 @@ impl Plan {
         };
         assert_eq!(plan.inconsistency(), None, "a plan that was just made is consistent");
         plan
+    }
+
+    /// The plan with a count of its empty documents, kept or not.
+    pub(crate) fn with_empty(self, n_empty: u64) -> Self {
+        Plan { n_empty, ..self }
+    }
+
+    /// Documents whose text is empty or white space.
+    pub fn n_empty(&self) -> u64 {
+        self.n_empty
     }
 
     /// The plan with a note of where its corpus was read from.
@@ -432,7 +464,12 @@ impl Plan {
                 return Some(format!("document {} of {}", doc.0.max(kept.0), self.n_documents));
             }
             match self.verdict(*kept) {
-                Verdict::Removed(own) if own.kept == *kept && self.parameters.keep == Keep::None => None,
+                Verdict::Removed(own)
+                    if own.kept == *kept
+                        && (self.parameters.keep == Keep::None || own.stage == Stage::Empty) =>
+                {
+                    None
+                }
                 Verdict::Removed(_) => Some(format!("document {} is kept for {} and removed", kept.0, doc.0)),
                 Verdict::Kept => None,
             }

@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_index::{Buffers, Normalizer, Shingler};
+use verbatim_index::{Buffers, Shingler};
 use verbatim_store::{Note, Progress, Sorted, Sorter};
 
+use crate::config::ExactConfig;
 use crate::error::{Error, Result};
-use crate::exact::TextHash;
+use crate::exact::{TextHash, key_of};
 use crate::minhash::Sketch;
 use crate::room::Room;
 
@@ -40,7 +41,7 @@ pub(crate) struct Signing<'a> {
     /// The name of the pass, for people and for the journal of a run.
     pub(crate) step: &'static str,
     /// The hash of the text after these steps.
-    pub(crate) exact: Option<(&'a Normalizer, TextHash)>,
+    pub(crate) exact: Option<(&'a ExactConfig, TextHash)>,
     /// What to note of its shingles.
     pub(crate) near: Option<(&'a Shingler, &'a dyn Sign)>,
     /// True for each rank that is passed over; empty if none is.
@@ -142,7 +143,12 @@ impl Signing<'_> {
 
     /// True where both stages look at a text after the same steps.
     fn stages_share_a_text(&self) -> bool {
-        matches!((&self.exact, &self.near), (Some((normalizer, _)), Some((shingler, _))) if *normalizer == shingler.normalizer())
+        match (&self.exact, &self.near) {
+            (Some((exact, _)), Some((shingler, _))) => {
+                exact.key.is_none() && exact.normalizer == *shingler.normalizer()
+            }
+            _ => false,
+        }
     }
 
     /// Adds the keys of a text; its hash, if it is asked for and the text is not empty.
@@ -154,11 +160,19 @@ impl Signing<'_> {
         keys: &mut Vec<Posting>,
     ) -> Option<u64> {
         let text = corpus.text_str_in(doc, &mut memory.text);
+        // White space is nobody's copy.
+        if text.trim_start().is_empty() {
+            return None;
+        }
         let hash_of = |hash: TextHash, text: &str| (!text.is_empty()).then(|| hash(text.as_bytes()));
         let mut noted = None;
         let one_text = self.stages_share_a_text();
-        if let Some((normalizer, hash)) = self.exact.filter(|_| !one_text) {
-            noted = hash_of(hash, normalizer.apply_in(text, &mut memory.buffers));
+        if let Some((exact, hash)) = self.exact.filter(|_| !one_text) {
+            noted = match &exact.key {
+                None => hash_of(hash, exact.normalizer.apply_in(text, &mut memory.buffers)),
+                Some(key) => key_of(corpus, doc, key)
+                    .and_then(|key| hash_of(hash, exact.normalizer.apply_in(&key, &mut memory.buffers))),
+            };
         }
         let Some((shingler, sign)) = self.near else { return noted };
         let normalized = shingler.normalize(text, &mut memory.buffers);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_dedup::{Clustering, DedupConfig, ExactConfig, Keep, MinhashConfig, Resources};
+use verbatim_dedup::{Clustering, DedupConfig, Empty, ExactConfig, Keep, MinhashConfig, Resources};
 use verbatim_index::{Normalizer, Shingler, Step, Unit};
 use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
 
@@ -59,7 +59,8 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
     let normalizer = Normalizer::new(vec![Step::Nfc, Step::Casefold, Step::Whitespace]);
     let shingler = Shingler::new(Unit::Word, 5, normalizer.clone(), None)?;
     Ok(DedupConfig {
-        exact: Some(ExactConfig { normalizer }),
+        empty: Empty::Keep,
+        exact: Some(ExactConfig { normalizer, key: None }),
         minhash: Some(MinhashConfig {
             shingler,
             threshold: 0.8,

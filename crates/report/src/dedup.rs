@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 use verbatim_dedup::{
-    AllPairsParameters, Clustering, CutCount, Measure, MinhashParameters, Plan, ShingleParameters,
+    AllPairsParameters, Clustering, CutCount, Empty, Measure, MinhashParameters, Plan, ShingleParameters,
     SourceTally, StageTally, Tally, candidate_probability,
 };
 
@@ -27,6 +27,8 @@ pub struct DedupBody {
     pub flow: Flow,
     /// Each stage, in the order in which they ran.
     pub stages: Vec<StageRow>,
+    /// Documents whose text is empty or white space, kept or not.
+    pub n_empty: u64,
     /// The near-duplicate search, where MinHash did it.
     pub search: Option<Search>,
     /// The near-duplicate search, where all pairs were found.
@@ -105,7 +107,21 @@ impl DedupBody {
                 percent(bands.predicted_recall)
             ));
         }
+        if plan.n_empty() > 0 && plan.parameters().empty == Empty::Keep {
+            let n = counted(plan.n_empty(), "document is empty and stays", "documents are empty and stay");
+            warnings.push(format!("{n}; --empty remove takes them out"));
+        }
+        let n_without_key: u64 = plan.stages().iter().map(|stage| stage.n_without_key).sum();
+        if let (Some(key), 1..) =
+            (plan.parameters().exact.as_ref().and_then(|exact| exact.key.as_ref()), n_without_key)
+        {
+            let n = counted(n_without_key, "document has", "documents have");
+            warnings.push(format!(
+                "{n} no text or number in the field `{key}`, so the exact stage passed over them"
+            ));
+        }
         DedupBody {
+            n_empty: plan.n_empty(),
             provenance: facts.provenance,
             outcome: facts.outcome,
             flow: Flow::from(facts.tally),

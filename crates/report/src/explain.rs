@@ -26,6 +26,8 @@ pub struct ExplainBody {
     pub removal: Option<RemovalRow>,
     /// Documents in its cluster, itself included.
     pub cluster_size: u64,
+    /// The field that the exact stage compared instead of the text, if any.
+    pub exact_key: Option<String>,
     /// Whether all documents of a cluster go (`--keep none`).
     pub nothing_is_kept: bool,
     /// The documents that go for it.
@@ -200,13 +202,15 @@ impl ExplainBody {
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let stays = if self.nothing_is_kept { "which goes as well" } else { "which is kept" };
+        let compared = self.exact_key.as_ref().map_or("text".to_owned(), |key| format!("field `{key}`"));
         match &self.removal {
+            Some(removal) if removal.stage == "empty" => "Removed: its text is empty.".to_owned(),
             Some(removal) if self.nothing_is_kept && removal.kept == self.document => {
                 let copies = counted(self.cluster_size.saturating_sub(1), "copy", "copies");
                 format!("Removed: it has {copies}, and nothing of the cluster is kept.")
             }
             Some(removal) if removal.stage == "exact" => {
-                format!("Removed: its text equals that of {}, {stays}.", removal.kept.id)
+                format!("Removed: its {compared} equals that of {}, {stays}.", removal.kept.id)
             }
             Some(removal) => format!(
                 "Removed by the {} stage: similarity {} to {}, {stays}.",

@@ -162,6 +162,7 @@ pub(crate) fn dedup() -> Report<DedupBody> {
     let largest = [("corpus.jsonl:17", 64), ("corpus.jsonl:802", 64), ("notes/a.jsonl:3", 16)];
     let body = DedupBody {
         provenance: provenance(),
+        n_empty: 3,
         outcome: Outcome::Written,
         flow: flow(),
         stages: stages(),
@@ -295,6 +296,7 @@ pub(crate) fn explain(reveal: Reveal) -> Report<ExplainBody> {
         document: row(HOSTILE, &removed),
         removal: Some(RemovalRow { stage: "minhash".into(), similarity: 0.8, kept: row("kept", kept) }),
         cluster_size: 3,
+        exact_key: Some("url".into()),
         nothing_is_kept: false,
         goes_for_it: vec![gone],
         comparison: Some(ComparisonBody::new((&removed, kept), &found, overlap, reveal)),

@@ -36,6 +36,14 @@ pub(crate) struct Dedup {
     /// run)
     #[arg(long, help_heading = "Stages")]
     pub(crate) exact: bool,
+    /// Compare this field in the exact stage instead of the text, such as `url` or `meta.url`: a string, or a number.
+    /// Documents without it are nobody's copies, and are counted. It is compared as it stands, but for the steps of an
+    /// explicit `--normalize`
+    #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new(), help_heading = "Stages")]
+    pub(crate) exact_key: Option<String>,
+    /// What becomes of documents whose text is empty or white space. They are nobody's copies, and are counted
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Empty::Keep, help_heading = "Stages")]
+    pub(crate) empty: Empty,
     /// Run the MinHash stage
     #[arg(long, help_heading = "Stages")]
     pub(crate) minhash: bool,
@@ -133,6 +141,17 @@ pub(crate) enum Words {
     Unicode,
     /// What stands between white space, punctuation included, as most other tools have it.
     Whitespace,
+}
+
+/// What becomes of empty documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Empty {
+    /// They stay.
+    Keep,
+    /// They go.
+    Remove,
+    /// The first stops the run.
+    Error,
 }
 
 /// Shingles and bands that others use.

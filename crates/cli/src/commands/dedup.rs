@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_dedup::{
-    AllPairsConfig, Clustering, DedupConfig, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
+    AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
     MinhashConfig, Plan, Preset, Resources, Source,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
@@ -133,7 +133,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         (None, None) => normalizer(NORMALIZE)?,
     };
     let threshold = arguments.threshold.or(preset.map(|preset| preset.threshold)).unwrap_or(THRESHOLD);
-    let exact = (none_named || arguments.exact).then(|| ExactConfig { normalizer: normalizer.clone() });
+    let exact = if none_named || arguments.exact { Some(exact(arguments, &normalizer)?) } else { None };
     let lines = arguments.lines.map(|unit| LinesConfig {
         unit: match unit {
             args::LineUnit::Line => LineUnit::Line,
@@ -144,6 +144,11 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         normalize: normalizer.clone(),
     });
     let mut config = DedupConfig {
+        empty: match arguments.empty {
+            args::Empty::Keep => Empty::Keep,
+            args::Empty::Remove => Empty::Remove,
+            args::Empty::Error => Empty::Error,
+        },
         exact,
         minhash: None,
         all_pairs: None,
@@ -178,6 +183,18 @@ const NORMALIZE: &str = "nfc,casefold,whitespace";
 const THRESHOLD: f64 = 0.8;
 const RECALL: f64 = 0.99;
 const NGRAM: usize = 5;
+
+fn exact(arguments: &Dedup, normalizer: &Normalizer) -> anyhow::Result<ExactConfig> {
+    let Some(key) = &arguments.exact_key else {
+        return Ok(ExactConfig { normalizer: normalizer.clone(), key: None });
+    };
+    let wrong = |error| failure::usage(format!("--exact-key `{key}`: {error}"));
+    let key = Some(key.parse().map_err(wrong)?);
+    // A key is no prose: only steps that were asked for change it.
+    let normalizer =
+        if arguments.normalize.is_some() { normalizer.clone() } else { Normalizer::new(Vec::new()) };
+    Ok(ExactConfig { normalizer, key })
+}
 
 fn preset(name: args::Preset) -> Preset {
     match name {

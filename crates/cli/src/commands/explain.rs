@@ -47,6 +47,12 @@ pub(crate) fn run(arguments: &Explain, context: &Context<'_>) -> anyhow::Result<
             kept: row(removal.kept),
         }),
         cluster_size: found.cluster_size,
+        exact_key: plan
+            .parameters()
+            .exact
+            .as_ref()
+            .and_then(|exact| exact.key.as_ref())
+            .map(ToString::to_string),
         nothing_is_kept: plan.parameters().keep == Keep::None,
         goes_for_it: found
             .goes_for_it

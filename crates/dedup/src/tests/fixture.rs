@@ -8,7 +8,7 @@ use verbatim_index::{Normalizer, Shingler, Shingles, Step, Unit};
 use verbatim_store::{Progress, Scratch, Silent};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::config::{AllPairsConfig, Clustering, DedupConfig, ExactConfig, MinhashConfig};
+use crate::config::{AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, MinhashConfig};
 use crate::error::Result;
 use crate::exact::TextHash;
 use crate::finder::Finder;
@@ -56,8 +56,9 @@ pub(super) fn near(n: usize, threshold: f64) -> MinhashConfig {
 }
 
 pub(super) fn exact_only(steps: Vec<Step>) -> DedupConfig {
-    let exact = Some(ExactConfig { normalizer: Normalizer::new(steps) });
+    let exact = Some(ExactConfig { normalizer: Normalizer::new(steps), key: None });
     DedupConfig {
+        empty: Empty::Keep,
         exact,
         minhash: None,
         all_pairs: None,

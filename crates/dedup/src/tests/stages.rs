@@ -10,7 +10,7 @@ use super::fixture::{
     Draw, both, corpus_of, corpus_of_records, exact_only, json, near, near_only, pairs, plan, plan_with_hash,
     removed, words,
 };
-use crate::config::{DedupConfig, ExactConfig, MinhashConfig, Stage};
+use crate::config::{DedupConfig, Empty, ExactConfig, MinhashConfig, Stage};
 use crate::error::Error;
 use crate::keep::Keep;
 use crate::plan::Verdict;
@@ -72,6 +72,52 @@ fn keep_policies_choose_which_copy_stays() {
     let drawn: std::collections::BTreeSet<u64> =
         (0..40).map(|seed| kept(&format!("random:{seed}"))).collect();
     assert!(drawn.len() > 3, "{drawn:?}");
+}
+
+#[test]
+fn fault_37_empty_documents_are_counted_and_kept_removed_or_refused() {
+    let corpus = corpus_of(&["", " \n\t", "a b", "...", "", "a b", "\u{3000}"]);
+    let with = |empty| plan(&corpus, &DedupConfig { empty, ..both(near(1, 0.8)) }, &Silent);
+    let kept = with(Empty::Keep).unwrap();
+    assert_eq!((pairs(&kept), kept.n_empty()), (vec![(5, 2)], 4));
+    let removed = with(Empty::Remove).unwrap();
+    assert_eq!((pairs(&removed), removed.n_empty()), (vec![(0, 0), (1, 1), (4, 4), (5, 2), (6, 6)], 4));
+    let stages: Vec<_> =
+        removed.stages().iter().map(|tally| (tally.stage, tally.removed.documents)).collect();
+    assert_eq!(stages, [(Stage::Empty, 4), (Stage::Exact, 1), (Stage::Minhash, 0)]);
+    assert!(removed.clusters().len() == 1, "an empty document is nobody's copy");
+    let refused = with(Empty::Error).unwrap_err();
+    assert!(refused.exit_code() == 65 && refused.to_string().contains(":1:"), "{refused}");
+}
+
+#[test]
+fn keys_are_compared_instead_of_texts_and_never_by_hash_alone() {
+    let record = |url: serde_json::Value, text: &str| json!({ "text": text, "meta": { "url": url } });
+    let corpus = corpus_of_records(&[
+        record(json!("u/1"), "one text"),
+        record(json!("u/1"), "quite another text"),
+        record(json!("u/2"), "one text"),
+        record(json!(7), "a"),
+        record(json!(7), "b"),
+        record(json!("7"), "c"),
+        record(json!(null), "d"),
+        record(json!(null), "e"),
+        json!({ "text": "f" }),
+        record(json!("U/1"), "g"),
+    ]);
+    let exact = |steps| {
+        Some(ExactConfig { normalizer: Normalizer::new(steps), key: Some("meta.url".parse().unwrap()) })
+    };
+    let config = DedupConfig { exact: exact(vec![]), ..exact_only(vec![]) };
+    let found = plan(&corpus, &config, &Silent).unwrap();
+    assert_eq!(pairs(&found), [(1, 0), (4, 3), (5, 3)]);
+    assert_eq!(found.stages()[0].n_without_key, 3);
+    let folded = DedupConfig { exact: exact(vec![Step::Casefold]), ..exact_only(vec![]) };
+    assert_eq!(pairs(&plan(&corpus, &folded, &Silent).unwrap()), [(1, 0), (4, 3), (5, 3), (9, 0)]);
+    assert_eq!(pairs(&plan_with_hash(&corpus, &config, |_| 7)), [(1, 0), (4, 3), (5, 3)], "fault 33");
+    // Near copies are still compared by their texts: 2 is one of 0, which has another key.
+    let with_near = DedupConfig { exact: exact(vec![]), ..both(near(1, 0.8)) };
+    assert_eq!(pairs(&plan(&corpus, &with_near, &Silent).unwrap()), [(1, 0), (2, 0), (4, 3), (5, 3)]);
 }
 
 #[test]
@@ -180,7 +226,7 @@ fn an_exact_copy_that_is_no_near_copy_of_the_kept_document_stays() {
     let shingler =
         verbatim_index::Shingler::new(verbatim_index::Unit::Word, 1, Normalizer::default(), None).unwrap();
     let config = DedupConfig {
-        exact: Some(ExactConfig { normalizer: Normalizer::new(vec![Step::Casefold]) }),
+        exact: Some(ExactConfig { normalizer: Normalizer::new(vec![Step::Casefold]), key: None }),
         ..near_only(MinhashConfig { shingler, ..near(1, 0.8) }, Keep::First)
     };
     let plan = plan(&corpus, &config, &Silent).unwrap();

@@ -145,7 +145,7 @@ impl Keep {
         let text_len = |doc: DocId| corpus.text(doc).len();
         Ok(match self {
             Keep::First | Keep::None => docs,
-            Keep::Last => sorted_by(docs, |doc| Reverse(doc)),
+            Keep::Last => sorted_by(docs, Reverse),
             Keep::Source { field, order } => {
                 let sources = match field {
                     None => Sources::by_folder(corpus),

@@ -117,8 +117,8 @@ pub(crate) struct Dedup {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the
-    /// system takes their memory back when it needs to. Some 30 MiB for the program, and three times the longest
-    /// document, are taken in any case
+    /// system takes their memory back when it needs to. Some 30 MiB for the program, 16 bytes for each document, 40 for
+    /// each that goes, and three times the longest document are taken in any case
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
     pub(crate) memory: u64,
     /// Folder for what does not fit in memory. The run notes there how far it is: after a kill, the same command goes on

@@ -13,6 +13,8 @@ mod explain;
 #[cfg(test)]
 mod extract;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod lab;
@@ -20,6 +22,8 @@ mod lab;
 mod lines;
 #[cfg(test)]
 mod outputs;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::document::{DocId, Location, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::Format;
 use crate::formats::unescape::unescape;
-use crate::ids::{id_of, repeated};
+use crate::ids::{CorpusIds, id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
 use crate::shard::{Notes, Shard};
@@ -65,21 +65,14 @@ impl Corpus {
             .collect();
 
         let mut shards = Vec::with_capacity(opened.len());
-        let (mut rejects, mut ids) = (Vec::new(), Vec::new());
+        let (mut rejects, mut ids) = (Vec::new(), CorpusIds::new());
         let mut starts = vec![0];
         for shard in opened.into_iter().map_while(|shard| shard) {
             let (shard, notes) = shard?;
             rejects.extend(notes.rejects);
             warnings.extend(notes.warnings);
             let start = starts[starts.len() - 1];
-            let mut shard_ids = notes.ids;
-            shard_ids.iter_mut().for_each(|(_, document)| *document += start);
-            // The first is taken as it is: often it is the only one, and large.
-            if ids.is_empty() {
-                ids = shard_ids
-            } else {
-                ids.append(&mut shard_ids)
-            }
+            ids.append(start, notes.ids)?;
             starts.push(start + size(shard.spans.len()));
             shards.push(shard);
         }

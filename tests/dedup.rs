@@ -71,30 +71,73 @@ fn a_plan_applied_later_gives_the_same_bytes_as_one_run() {
 fn the_same_bytes_for_any_number_of_threads() {
     let scene = Scene::new();
     let corpus = tree_file("corpora/demo/corpus.jsonl");
-    let trees: Vec<_> = ["1", "2", "8"]
-        .map(|threads| {
-            let name = format!("clean{threads}");
-            scene.run(["dedup", &corpus, "-o", &name, "--threads", threads]).ok();
+    for (i, stages) in [
+        &[][..],
+        &["--all-pairs", "--similarity", "containment"],
+        &["--exact", "--lines", "line", "--keep", "random:7"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let results = ["1", "2", "8"].map(|threads| {
+            let name = format!("clean{i}-{threads}");
+            let run = ["dedup", &corpus, "-o", &name, "--threads", threads, "--allow-source-loss"];
+            scene.run(run.iter().chain(stages)).ok();
             scene.result_of(&name)
-        })
-        .into_iter()
-        .collect();
-    assert_eq!(trees[0], trees[1]);
-    assert_eq!(trees[0], trees[2]);
+        });
+        assert!(results[0] == results[1] && results[0] == results[2], "{stages:?}");
+    }
+}
+
+/// The demo corpus in files of so many records each; their names sort in the order of the records.
+fn in_files(n_records: usize) -> Vec<(String, String)> {
+    let corpus = std::fs::read_to_string(tree_file("corpora/demo/corpus.jsonl")).unwrap();
+    let lines: Vec<&str> = corpus.split_inclusive('\n').collect();
+    let files = lines.chunks(n_records).enumerate();
+    files.map(|(i, lines)| (format!("in/{i:04}.jsonl"), lines.concat())).collect()
+}
+
+#[test]
+fn the_same_documents_go_however_they_are_cut_into_files() {
+    let results = [usize::MAX, 500, 7].map(|n_records| {
+        let scene = Scene::new();
+        in_files(n_records).iter().for_each(|(name, text)| drop(scene.write(name, text)));
+        scene.run(["dedup", "in", "-o", "clean", "--allow-source-loss"]).ok();
+        let mut tree = scene.tree("clean");
+        tree.retain(|(name, _)| !name.starts_with("_verbatim"));
+        let survivors = tree.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>().concat();
+        let plan = scene.json("clean/_verbatim/plan.json");
+        (survivors, plan["removals"].to_string())
+    });
+    assert!(results[0].1.len() > 1000 && results[0] == results[1] && results[0] == results[2]);
+}
+
+#[test]
+fn the_order_in_which_a_folder_lists_its_files_does_not_matter() {
+    let files = in_files(7);
+    let results = [1, 3, 5, files.len() - 1].map(|step| {
+        let scene = Scene::new();
+        // File systems list by age, by hash or by what was free: here files come and go in different orders.
+        scene.write("in/0", "");
+        for i in 0..files.len() {
+            let (name, text) = &files[i * step % files.len()];
+            scene.write(&format!("in/{i}.gone"), "");
+            scene.write(name, text);
+        }
+        for i in 0..files.len() {
+            std::fs::remove_file(scene.path(&format!("in/{i}.gone"))).unwrap();
+            assert!(scene.path(&files[i].0).exists(), "a step without a common divisor");
+        }
+        scene.run(["dedup", "in", "-o", "clean", "--allow-source-loss"]).ok();
+        scene.result_of("clean")
+    });
+    assert!(results.iter().all(|result| *result == results[0]));
 }
 
 #[test]
 fn standard_input_and_output_make_a_pipe() {
     let scene = Scene::new();
-    let mut child = scene
-        .command(["dedup", "-", "-o", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(corpus().as_bytes()).unwrap();
-    let run = Outcome::of(child.wait_with_output().unwrap()).ok();
+    let run = scene.pipe(["dedup", "-", "-o", "-"], corpus()).ok();
     assert_eq!(run.stdout.lines().count(), 7, "{run:?}");
     assert_eq!(run.stdout.lines().next(), corpus().lines().next());
 }
@@ -120,6 +163,10 @@ fn fault_81_an_output_inside_its_input_is_refused() {
         scene.run(["dedup", pattern, "-o", "data", "--force"]).failed(2, "input");
     }
     scene.run(["dedup", "da*", "-o", "data/clean"]).failed(2, "input");
+    std::os::unix::fs::symlink("data", scene.path("link")).unwrap();
+    for [input, output] in [["data", "link"], ["link", "data"], ["link", "data/../link/x"]] {
+        scene.run(["dedup", input, "-o", output, "--force"]).failed(2, "input");
+    }
     assert_eq!(scene.tree("data"), [("corpus.jsonl".to_owned(), corpus().into_bytes())]);
     scene.run(["dedup", "data/*.jsonl", "-o", "data-clean"]).ok();
     scene.run(["dedup", "data", "-o", "plan", "--dry-run"]).ok();

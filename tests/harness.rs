@@ -56,6 +56,19 @@ impl Scene {
         Outcome::of(self.command(arguments).output().unwrap())
     }
 
+    /// Runs the program with these bytes on standard input.
+    pub(crate) fn pipe<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        input: impl AsRef<[u8]>,
+    ) -> Outcome {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_ref()).unwrap();
+        Outcome::of(child.wait_with_output().unwrap())
+    }
+
     /// Everything under a folder of the scene: relative path and bytes, sorted.
     pub(crate) fn tree(&self, name: &str) -> Vec<(String, Vec<u8>)> {
         let root = self.path(name);

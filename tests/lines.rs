@@ -1,11 +1,8 @@
 //! `verbatim dedup --lines` from outside.
 
-use std::io::Write;
-use std::process::Stdio;
-
 use serde_json::Value;
 
-use crate::harness::{Outcome, Scene, real_data};
+use crate::harness::{Scene, real_data};
 
 const NOTICE: &str = "All rights reserved. No part may be copied without consent.";
 
@@ -85,15 +82,7 @@ fn a_plan_with_cuts_applied_later_gives_the_same_bytes_as_one_run_and_as_a_pipe(
     }
     assert_eq!(scene.read("planned/_verbatim/cuts.jsonl"), scene.read("clean/_verbatim/cuts.jsonl"));
     assert_eq!(run(&["-o", "-"]).stdout, scene.text("clean/corpus.jsonl"));
-    let mut child = scene
-        .command(["dedup", "-", "-o", "-", "--lines", "line"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(corpus().as_bytes()).unwrap();
-    assert_eq!(Outcome::of(child.wait_with_output().unwrap()).ok().stdout, expected());
+    assert_eq!(scene.pipe(["dedup", "-", "-o", "-", "--lines", "line"], corpus()).ok().stdout, expected());
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod explain;
 #[cfg(test)]
 mod extract;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod lab;
@@ -22,6 +24,8 @@ mod lab;
 mod lines;
 #[cfg(test)]
 mod outputs;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod policies;
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What `--emit` writes: ids, attributes, clusters, fields and weights.
 
-use std::io::Write;
-use std::process::Stdio;
+use std::sync::Arc;
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::writer::FileWriter;
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, Scene};
+use crate::harness::Scene;
 
 const FOX: &str = "the quick brown fox jumps over the lazy dog near the river bank on a sunny day in june while \
                    the farmer counts his sheep and the miller grinds the corn for the whole village — évidemment";
@@ -167,6 +168,25 @@ fn survivors_get_the_size_of_their_cluster_as_a_field() {
 }
 
 #[test]
+fn files_of_columns_get_no_fields_and_say_so() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["one text", "one text", "another"]));
+    let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+    let mut file = FileWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    file.write(&batch).unwrap();
+    let scene = Scene::new();
+    scene.write("a.arrow", file.into_inner().unwrap());
+    let run = ["dedup", "a.arrow", "-o", "out"];
+    for fields in
+        [&["--count-field", "n"][..], &["--cluster-field", "n"], &["--weights", "1", "--weight-field", "n"]]
+    {
+        scene.run(run.iter().chain(fields)).failed(2, "a.arrow is not JSON lines");
+        assert_eq!(scene.names(), ["a.arrow"]);
+    }
+    scene.run(run).ok();
+    assert!(scene.read("out/a.arrow").starts_with(b"ARROW1"));
+}
+
+#[test]
 fn with_weights_every_document_stays_and_a_cluster_weighs_its_root() {
     let scene = Scene::new();
     scene.write("corpus.jsonl", corpus());
@@ -251,14 +271,6 @@ fn the_same_bytes_for_any_number_of_threads() {
 #[test]
 fn ids_leave_a_pipe_as_they_come_in() {
     let scene = Scene::new();
-    let mut child = scene
-        .command(["dedup", "-", "-o", "-", "--emit", "ids"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(corpus().as_bytes()).unwrap();
-    let run = Outcome::of(child.wait_with_output().unwrap()).ok();
+    let run = scene.pipe(["dedup", "-", "-o", "-", "--emit", "ids"], corpus()).ok();
     assert_eq!(run.stdout, "a\nstdin.jsonl:4\n5\n");
 }

@@ -90,6 +90,8 @@ fn fault_47_a_run_that_is_killed_a_hundred_times_gives_the_same_bytes() {
             break;
         }
     }
+    let left: Vec<String> = scene.names().into_iter().filter(|name| name.starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
     assert!(n_went_on > KILLS / 3, "only {n_went_on} runs found something to go on with");
 }
 

@@ -158,6 +158,15 @@ fn nothing_unfinished_is_left() {
 }
 
 #[test]
+fn every_fault_that_a_corpus_or_an_output_can_have_has_a_named_test() {
+    let code: String = sources().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    // Rows of the matrix of faults: reading, exact and near copies, intermediates, output. Models have theirs as well.
+    for row in (1..=41).chain(46..=48).chain(79..=89) {
+        assert!(code.contains(&format!("fn fault_{row:02}_")), "row {row} has no test");
+    }
+}
+
+#[test]
 fn what_the_readme_links_to_is_there() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let links: Vec<&str> = readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();

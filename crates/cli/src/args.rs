@@ -82,7 +82,11 @@ pub(crate) enum Command {
     /// candidate pair: only pairs whose exact Jaccard similarity reaches the threshold count. The curve therefore
     /// costs time when it lets unlike pairs through, but never a document.
     ///
-    /// Every removed document is similar to the document that is kept in its place; chains never remove more.
+    /// Every removed document is similar to the document that is kept in its place; chains never remove more, but with
+    /// `--cluster transitive`.
+    ///
+    /// All pairs: with `--all-pairs`, shingles are counted instead of sketched, and two documents are compared when they
+    /// share some of those that are the rarest in either. No pair at the threshold is missed.
     ///
     /// Lines: with `--lines`, lines or paragraphs that stand more than once in the documents that then stay are cut
     /// out of them, with their line ends; one copy of each stays. In the records nothing else changes, and

@@ -21,6 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use anyhow::Context as _;
 use verbatim_report::{Body, Report, Run};
 use verbatim_store::Existing;
 
@@ -68,7 +69,7 @@ impl<'a> Context<'a> {
     fn tell<B: Body>(&self, report: &Report<B>, summary: &str) -> anyhow::Result<()> {
         self.teller.finish();
         let text = if self.json { report.to_json()? } else { summary.to_owned() };
-        std::io::stdout().lock().write_all(text.as_bytes())?;
+        std::io::stdout().lock().write_all(text.as_bytes()).context("standard output")?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::document::{DocId, Location, printable, size};
 use crate::error::{Error, Result};
 use crate::formats::Format;
 use crate::formats::unescape::unescape;
-use crate::ids::{id_of, repeated};
+use crate::ids::{CorpusIds, id_of, repeated};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig};
 use crate::shard::{Notes, Shard};
@@ -72,7 +72,7 @@ impl Corpus {
 
         let opened = open_shards(sources, config, progress);
         let mut shards = Vec::with_capacity(opened.len());
-        let (mut rejects, mut ids) = (Vec::new(), Vec::new());
+        let (mut rejects, mut ids) = (Vec::new(), CorpusIds::new());
         let mut reference_rejects = Vec::new();
         let mut starts = vec![0];
         for shard in opened.into_iter().map_while(|shard| shard) {
@@ -86,14 +86,7 @@ impl Corpus {
             }
             rejects.extend(notes.rejects);
             let start = starts[starts.len() - 1];
-            let mut shard_ids = notes.ids;
-            shard_ids.iter_mut().for_each(|(_, document)| *document += start);
-            // The first is taken as it is: often it is the only one, and large.
-            if ids.is_empty() {
-                ids = shard_ids
-            } else {
-                ids.append(&mut shard_ids)
-            }
+            ids.append(start, notes.ids)?;
             starts.push(start + size(shard.spans.len()));
             shards.push(shard);
         }
@@ -102,9 +95,8 @@ impl Corpus {
         check_rejects(&reference_rejects, starts[starts.len() - 1] - n_documents, config)?;
         if let [first, ..] = &reference_rejects[..] {
             let n = reference_rejects.len();
-            warnings.push(format!(
-                "{n} bad records of what the input is compared with are left out, the first: {first}"
-            ));
+            let records = if n == 1 { "record" } else { "records" };
+            warnings.push(format!("{n} bad {records} of what the input is compared with left out: {first}"));
         }
         if n_documents == 0 {
             if config.require_documents {

@@ -5,11 +5,16 @@ use std::num::NonZeroU64;
 
 use rayon::prelude::*;
 use serde_json::Value;
+use verbatim_store::{Scratch, Sorter};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::corpus::Corpus;
-use crate::document::{DocId, printable};
+use crate::document::{DocId, index, printable};
+use crate::error::Result;
 use crate::schema::FieldPath;
+
+/// Bytes of hashes that are sorted in memory; more are sorted on disk. Small in tests, so that they cross the border.
+const SORT_BYTES: usize = if cfg!(test) { 64 } else { 64 << 20 };
 
 /// How many characters of an id a warning shows; the field that was named may hold whole texts.
 const N_SHOWN: usize = 80;
@@ -53,16 +58,68 @@ pub(crate) fn id_of(value: Value) -> Option<String> {
     }
 }
 
+/// The hashes of the ids of a shard, by document: 8 bytes each, and nothing where no document has an id.
+#[derive(Debug, Default)]
+pub(crate) struct ShardIds(Vec<Option<IdHash>>);
+
+impl ShardIds {
+    /// Adds the ids of the documents from `first` on.
+    pub(crate) fn append(&mut self, first: u64, ids: Vec<Option<IdHash>>) {
+        if ids.iter().any(Option::is_some) {
+            self.0.resize(index(first), None);
+            self.0.extend(ids);
+        }
+    }
+}
+
+/// Hashes and documents of a corpus, in bounded memory.
+#[derive(Debug)]
+pub(crate) struct CorpusIds {
+    sorter: Sorter<2>,
+    scratch: Scratch,
+}
+
+impl CorpusIds {
+    pub(crate) fn new() -> CorpusIds {
+        CorpusIds { sorter: Sorter::new("ids", SORT_BYTES), scratch: Scratch::unnamed(&std::env::temp_dir()) }
+    }
+
+    /// Adds the ids of a shard, whose first document has this number.
+    ///
+    /// # Errors
+    /// What the folder for temporary files refuses.
+    pub(crate) fn append(&mut self, first: u64, ids: ShardIds) -> Result<()> {
+        for (id, document) in ids.0.into_iter().zip(first..) {
+            self.sorter.extend(id.map(|id| [id.0.get(), document]));
+            if self.sorter.is_full() {
+                self.sorter.spill(&self.scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The records whose hash another record has as well.
+    fn repeated(self) -> Vec<[u64; 2]> {
+        let sorted = self.sorter.finish();
+        let mut records = sorted.iter().peekable();
+        let mut repeated: Vec<[u64; 2]> = Vec::new();
+        while let Some(record) = records.next() {
+            let is_same = |other: &[u64; 2]| other[0] == record[0];
+            if repeated.last().is_some_and(is_same) || records.peek().is_some_and(is_same) {
+                repeated.push(record);
+            }
+        }
+        repeated
+    }
+}
+
 /// The warning for ids that stand more than once; none for records without an id or with an empty one.
 ///
-/// `ids` are 16 bytes for each document that has one, in any order. Where hashes are equal, the ids themselves are
-/// compared.
-pub(crate) fn repeated(corpus: &Corpus, field: &FieldPath, mut ids: Vec<(IdHash, u64)>) -> Option<String> {
-    ids.par_sort_unstable();
-    let groups: Vec<&[(IdHash, u64)]> =
-        ids.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1).collect();
-    let (n, first) = groups
-        .into_par_iter()
+/// Where hashes are equal, the ids themselves are compared.
+pub(crate) fn repeated(corpus: &Corpus, field: &FieldPath, ids: CorpusIds) -> Option<String> {
+    let (n, first) = ids
+        .repeated()
+        .par_chunk_by(|a, b| a[0] == b[0])
         .map(|group| confirmed(corpus, field, group))
         .reduce(|| (0, None), |a, b| (a.0 + b.0, a.1.into_iter().chain(b.1).min()));
     let (doc, id) = first?;
@@ -77,9 +134,9 @@ pub(crate) fn repeated(corpus: &Corpus, field: &FieldPath, mut ids: Vec<(IdHash,
 }
 
 /// How many ids among documents of one hash stand more than once, and the first with its first document.
-fn confirmed(corpus: &Corpus, field: &FieldPath, group: &[(IdHash, u64)]) -> (u64, Option<(u64, String)>) {
+fn confirmed(corpus: &Corpus, field: &FieldPath, group: &[[u64; 2]]) -> (u64, Option<(u64, String)>) {
     let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for &(_, doc) in group {
+    for &[_, doc] in group {
         if let Some(id) = corpus.field(DocId(doc), field).and_then(id_of) {
             found.entry(id).or_insert((doc, 0)).1 += 1;
         }
@@ -107,6 +164,27 @@ mod tests {
                 proptest::prop_assert_eq!(IdHash::of_json(&json), IdHash::of(value));
             }
         }
+    }
+
+    #[test]
+    fn repeated_hashes_are_found_in_many_shards_and_on_disk() {
+        let hash = |n: u64| NonZeroU64::new(n).map(IdHash);
+        let mut ids = CorpusIds::new();
+        let mut expected = Vec::new();
+        for shard in 0..20 {
+            let mut of_shard = ShardIds::default();
+            // Documents 0 to 2 have none, 3 to 6 have two of their own, one of the shard before and the same again.
+            of_shard.append(0, vec![None; 3]);
+            of_shard.append(3, [100 + shard, 200 + shard, 99 + shard, 200 + shard].map(hash).to_vec());
+            of_shard.append(7, vec![None]);
+            expected.extend([[200 + shard, shard * 8 + 4], [200 + shard, shard * 8 + 6]]);
+            if shard > 0 {
+                expected.extend([[99 + shard, shard * 8 - 5], [99 + shard, shard * 8 + 5]]);
+            }
+            ids.append(shard * 8, of_shard).unwrap();
+        }
+        expected.sort_unstable();
+        assert_eq!(ids.repeated(), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::document::{Location, printable, size};
 use crate::error::Result;
-use crate::ids::IdHash;
+use crate::ids::{IdHash, ShardIds};
 use crate::reject::{Cause, Reject};
 use crate::schema::{FieldPath, OpenConfig, Surrogates};
 use crate::spans::{Span, SpansWriter};
@@ -97,8 +97,7 @@ impl Scan {
 pub(crate) struct Records {
     pub(crate) spans: SpansWriter,
     pub(crate) digest: Xxh3,
-    /// Documents that have an id, by number.
-    pub(crate) ids: Vec<(IdHash, u64)>,
+    pub(crate) ids: ShardIds,
     pub(crate) rejects: Vec<Reject>,
     pub(crate) n_lines: u64,
     pub(crate) n_text_bytes: u64,
@@ -111,8 +110,7 @@ impl Records {
     /// # Errors
     /// What the folder for temporary files refuses.
     pub(crate) fn append(&mut self, next: Scan) -> Result<()> {
-        let first = self.spans.len();
-        self.ids.extend((first..).zip(next.ids).filter_map(|(document, id)| id.map(|id| (id, document))));
+        self.ids.append(self.spans.len(), next.ids);
         for mut span in next.spans {
             self.n_record_bytes += u64::from(span.len);
             span.line += self.n_lines;

@@ -16,7 +16,7 @@ use crate::formats::{
     Container, Format, Named, Promise, UTF8_BOM, arrow, compressed, container_of, damaged, format_of, jsonl,
     parquet, promise, text,
 };
-use crate::ids::IdHash;
+use crate::ids::ShardIds;
 use crate::records::{Records, Rules, Scan};
 use crate::reject::Reject;
 use crate::schema::{FieldPath, OnBad, OpenConfig, TextUnit};
@@ -56,8 +56,7 @@ pub(crate) struct Shard {
 /// What a person should hear of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// The documents that have an id, by their numbers in the shard.
-    pub(crate) ids: Vec<(IdHash, u64)>,
+    pub(crate) ids: ShardIds,
     pub(crate) rejects: Vec<Reject>,
     pub(crate) warnings: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! Outputs that are old or new, never half: written beside the target, flushed, then renamed.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -109,6 +109,8 @@ impl Write for Replace {
 #[must_use = "the target does not appear before `commit`"]
 pub struct StagedDir {
     staged: TempDir,
+    /// Locked as long as it is open, which tells that somebody still builds here; `None` where folders cannot be locked.
+    _lock: Option<File>,
     target: PathBuf,
     existing: Existing,
 }
@@ -120,12 +122,25 @@ impl StagedDir {
     /// [`Error::Exists`], [`Error::NotReplaceable`] or [`Error::Create`].
     pub fn create(target: &Path, access: Access, existing: Existing) -> Result<StagedDir> {
         check_target(target, existing, "a folder", fs::FileType::is_dir)?;
-        let staged = tempfile::Builder::new()
-            .prefix(".verbatim-")
-            .permissions(Permissions::from_mode(access.folder_mode()))
-            .tempdir_in(parent(target))
-            .map_err(|e| Error::create(target, e))?;
-        Ok(StagedDir { staged, target: target.to_path_buf(), existing })
+        sweep(parent(target));
+        loop {
+            let staged = tempfile::Builder::new()
+                .prefix(STAGED_PREFIX)
+                .permissions(Permissions::from_mode(access.folder_mode()))
+                .tempdir_in(parent(target))
+                .map_err(|e| Error::create(target, e))?;
+            // Another process that sweeps may have come between; then it has the lock, or the folder is gone.
+            let folder = File::open(staged.path());
+            let locked = folder.as_ref().ok().map(File::try_lock);
+            let _lock = match (folder, locked) {
+                (Err(e), _) if e.kind() == io::ErrorKind::NotFound => continue,
+                (_, Some(Err(TryLockError::WouldBlock))) => continue,
+                (Ok(folder), Some(Ok(()))) if staged.path().exists() => Some(folder),
+                (Ok(_), Some(Ok(()))) => continue,
+                _ => None,
+            };
+            return Ok(StagedDir { staged, _lock, target: target.to_path_buf(), existing });
+        }
     }
 
     /// Where to build.
@@ -140,7 +155,7 @@ impl StagedDir {
     /// # Errors
     /// [`Error::Io`], [`Error::Exists`] or [`Error::Create`]; the target is then as it was.
     pub fn commit(self) -> Result<()> {
-        let StagedDir { staged, target, existing } = self;
+        let StagedDir { staged, target, existing, _lock } = self;
         sync_tree(staged.path())?;
         match (rename(staged.path(), &target, RenameFlags::NOREPLACE), existing) {
             (Ok(()), _) => forget(staged),
@@ -166,6 +181,22 @@ impl StagedDir {
             (Err(e), _) => return Err(Error::create(&target, e.into())),
         }
         sync_folder(parent(&target))
+    }
+}
+
+const STAGED_PREFIX: &str = ".verbatim-";
+
+/// Removes what killed processes were building beside a target. What cannot be looked at or removed is left alone: it is
+/// in nobody's way.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_staged = entry.file_name().as_encoded_bytes().starts_with(STAGED_PREFIX.as_bytes());
+        if is_staged && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let Ok(staged) = File::open(entry.path()) else { continue };
+            if staged.try_lock().is_ok() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 
@@ -327,6 +358,25 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_killed_runs_left_is_swept_and_what_others_build_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out");
+        let building = StagedDir::create(&target, Access::Shared, Existing::Refuse).unwrap();
+        write_shared(&building.path().join("a"), b"a").unwrap();
+        let left = folder.path().join(".verbatim-left");
+        fs::create_dir(&left).unwrap();
+        write_shared(&left.join("b"), b"b").unwrap();
+        fs::create_dir(folder.path().join("other")).unwrap();
+        let second =
+            StagedDir::create(&folder.path().join("out2"), Access::Shared, Existing::Refuse).unwrap();
+        assert!(!left.exists() && folder.path().join("other").exists());
+        building.commit().unwrap();
+        second.commit().unwrap();
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"a");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[test]

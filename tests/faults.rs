@@ -69,7 +69,7 @@ fn fault_38_thresholds_and_bands_that_promise_nothing_are_refused() {
         "--rows=9",
         "--bands=0 --rows=1",
         "--bands=1 --rows=0",
-        "--bands=4096 --rows=2",
+        "--bands=8193 --rows=2",
     ] {
         let run = ["dedup", "corpus.jsonl", "-o", "clean", "--minhash"];
         scene.run(run.into_iter().chain(wrong.split(' '))).failed(2, "");

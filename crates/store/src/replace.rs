@@ -190,7 +190,10 @@ const STAGED_PREFIX: &str = ".verbatim-";
 /// in nobody's way.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_staged = entry.file_name().as_encoded_bytes().starts_with(STAGED_PREFIX.as_bytes());
+        let name = entry.file_name();
+        let drawn = name.as_encoded_bytes().strip_prefix(STAGED_PREFIX.as_bytes());
+        let is_staged =
+            drawn.is_some_and(|drawn| drawn.len() == 6 && drawn.iter().all(u8::is_ascii_alphanumeric));
         if is_staged && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let Ok(staged) = File::open(entry.path()) else { continue };
             if staged.try_lock().is_ok() {
@@ -366,13 +369,13 @@ mod tests {
         let target = folder.path().join("out");
         let building = StagedDir::create(&target, Access::Shared, Existing::Refuse).unwrap();
         write_shared(&building.path().join("a"), b"a").unwrap();
-        let left = folder.path().join(".verbatim-left");
+        let left = folder.path().join(".verbatim-a1b2C3");
         fs::create_dir(&left).unwrap();
         write_shared(&left.join("b"), b"b").unwrap();
-        fs::create_dir(folder.path().join("other")).unwrap();
+        fs::create_dir(folder.path().join(".verbatim-other")).unwrap();
         let second =
             StagedDir::create(&folder.path().join("out2"), Access::Shared, Existing::Refuse).unwrap();
-        assert!(!left.exists() && folder.path().join("other").exists());
+        assert!(!left.exists() && folder.path().join(".verbatim-other").exists());
         building.commit().unwrap();
         second.commit().unwrap();
         assert_eq!(fs::read(target.join("a")).unwrap(), b"a");

@@ -54,6 +54,7 @@ pub(crate) struct Dedup {
     /// Normalisation steps before comparing, in order: nfc nfkc casefold whitespace punctuation digits diacritics;
     /// `none` for no step. The exact stage compares normalised texts, `--lines` normalised lines; output is never
     /// normalised
+    ///
     /// [default: nfc,casefold,whitespace]
     #[arg(long, value_name = "STEPS", help_heading = "Stages")]
     pub(crate) normalize: Option<String>,
@@ -61,23 +62,32 @@ pub(crate) struct Dedup {
     /// Every pair is verified all the same, and the report tells what recall such bands have at the threshold
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "all_pairs", help_heading = "MinHash")]
     pub(crate) preset: Option<Preset>,
-    /// Similarity of n-gram sets from which two documents are near-duplicates [default: 0.8, as Lee et al. 2021]
+    /// Similarity of n-gram sets from which two documents are near-duplicates (0.8 Jaccard: Lee et al. 2021)
+    ///
+    /// [default: 0.8]
     #[arg(long, value_name = "SIMILARITY", value_parser = threshold, help_heading = "Near copies")]
     pub(crate) threshold: Option<f64>,
     /// What similarity means; `containment` needs `--all-pairs`
     #[arg(long, value_enum, value_name = "MEASURE", default_value_t = Measure::Jaccard, help_heading = "Near copies")]
     pub(crate) similarity: Measure,
     /// Chance that a pair right at the threshold is found; pairs above it are found with a higher one
+    ///
     /// [default: 0.99]
     #[arg(long, value_name = "CHANCE", value_parser = open_fraction, conflicts_with_all = ["bands", "preset"], help_heading = "MinHash")]
     pub(crate) recall: Option<f64>,
-    /// What an n-gram is made of; `token` needs `--tokenizer` [default: word]
+    /// What an n-gram is made of; `token` needs `--tokenizer`
+    ///
+    /// [default: word]
     #[arg(long, value_enum, help_heading = "Near copies")]
     pub(crate) unit: Option<Unit>,
-    /// What a word is [default: unicode]
+    /// What a word is
+    ///
+    /// [default: unicode]
     #[arg(long, value_enum, help_heading = "Near copies")]
     pub(crate) words: Option<Words>,
-    /// Units in an n-gram [default: 5, as FineWeb and Lee et al. 2021]
+    /// Units in an n-gram (5 words: FineWeb, Lee et al. 2021)
+    ///
+    /// [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Near copies")]
     pub(crate) ngram: Option<u16>,
     /// tokenizer.json for token n-grams

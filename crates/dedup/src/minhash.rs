@@ -10,18 +10,19 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::lsh::BandChoice;
 use crate::signs::{Posting, Sign};
 
-/// Permutations that are worked on together, so that the compiler can keep them in vector registers.
-const LANES: usize = 16;
+/// Vectors of permutations that are worked on together: their minima stay in registers.
+const TILE: usize = 3;
+
+/// Permutations are filled up to this number, which is a multiple of a tile for vectors of up to 16 numbers.
+const LANES: usize = 16 * TILE;
 
 /// Shingles that are hashed before the permutations run over them.
 const BUFFER: usize = 512;
 
-type Lanes = [u32; LANES];
-
 /// A fixed set of permutations, drawn from a seed.
 pub(crate) struct Permutations {
-    /// (multipliers, offsets), a block of permutations each.
-    blocks: Vec<(Lanes, Lanes)>,
+    multipliers: Vec<u32>,
+    offsets: Vec<u32>,
     choice: BandChoice,
     seed: u64,
     arch: Arch,
@@ -29,20 +30,17 @@ pub(crate) struct Permutations {
 
 impl Permutations {
     pub(crate) fn new(choice: BandChoice, seed: u64) -> Self {
-        // The last block is filled up; what it computes too much is not used.
-        let n_blocks = (choice.bands * choice.rows).div_ceil(LANES);
-        let draw = |index: usize| xxh3_64_with_seed(&(index as u64).to_le_bytes(), seed);
-        let block = |first: usize| {
-            let draws: [u64; LANES] = std::array::from_fn(|lane| draw(first + lane));
-            (draws.map(|draw| (draw >> 32) as u32 | 1), draws.map(|draw| draw as u32))
-        };
-        let blocks = (0..n_blocks).map(|i| block(i * LANES)).collect();
-        Permutations { blocks, choice, seed, arch: Arch::new() }
+        // What those that fill up the last tile compute is not used.
+        let n = (choice.bands * choice.rows).next_multiple_of(LANES) as u64;
+        let draws = (0..n).map(|index| xxh3_64_with_seed(&index.to_le_bytes(), seed));
+        let (multipliers, offsets) = draws.map(|draw| ((draw >> 32) as u32 | 1, draw as u32)).unzip();
+        Permutations { multipliers, offsets, choice, seed, arch: Arch::new() }
     }
 
     /// Lets every permutation run over some hashes, with the widest vectors that the processor has.
-    fn update(&self, minima: &mut [Lanes], hashes: &[u32]) {
-        self.arch.dispatch(Update { blocks: &self.blocks, minima, hashes });
+    fn update(&self, minima: &mut [u32], hashes: &[u32]) {
+        let Permutations { multipliers, offsets, .. } = self;
+        self.arch.dispatch(Update { multipliers, offsets, minima, hashes });
     }
 }
 
@@ -57,22 +55,19 @@ impl Sign for Permutations {
     ) {
         let Sketch { minima, hashes, bytes, .. } = sketch;
         minima.clear();
-        minima.resize(self.blocks.len(), [u32::MAX; LANES]);
-        hashes.clear();
-        let mut any = false;
+        minima.resize(self.multipliers.len(), u32::MAX);
+        let mut n_hashes = 0;
         shingler.for_each_hash_of_normalized(normalized, |hash| {
-            any = true;
             // The top bit marks whole texts and is left out.
-            hashes.push((hash >> 31) as u32);
-            if hashes.len() == BUFFER {
-                self.update(minima, hashes);
-                hashes.clear();
+            hashes[n_hashes % BUFFER] = (hash >> 31) as u32;
+            n_hashes += 1;
+            if n_hashes % BUFFER == 0 {
+                self.update(minima, &hashes[..]);
             }
         });
-        self.update(minima, hashes);
-        if any {
-            let signature = minima.as_flattened();
-            for (rows, band) in signature.chunks_exact(self.choice.rows).take(self.choice.bands).zip(0..) {
+        self.update(minima, &hashes[..n_hashes % BUFFER]);
+        if n_hashes > 0 {
+            for (rows, band) in minima.chunks_exact(self.choice.rows).take(self.choice.bands).zip(0..) {
                 bytes.clear();
                 rows.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
                 postings.push([xxh3_64_with_seed(bytes, self.seed.wrapping_add(band)), rank]);
@@ -86,19 +81,25 @@ impl Sign for Permutations {
 }
 
 /// Memory that a signature is made in, used again for the next text.
-#[derive(Default)]
 pub(crate) struct Sketch {
     /// For signs that are no signature.
     pub(crate) shingles: Vec<u64>,
-    minima: Vec<Lanes>,
-    hashes: Vec<u32>,
+    minima: Vec<u32>,
+    hashes: Box<[u32; BUFFER]>,
     bytes: Vec<u8>,
+}
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Sketch { shingles: Vec::new(), minima: Vec::new(), hashes: Box::new([0; BUFFER]), bytes: Vec::new() }
+    }
 }
 
 /// The innermost loop, compiled once for each width of vectors.
 struct Update<'a> {
-    blocks: &'a [(Lanes, Lanes)],
-    minima: &'a mut [Lanes],
+    multipliers: &'a [u32],
+    offsets: &'a [u32],
+    minima: &'a mut [u32],
     hashes: &'a [u32],
 }
 
@@ -107,16 +108,56 @@ impl WithSimd for Update<'_> {
 
     // Only what is inlined into the dispatched function is compiled for its vectors.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (minima, (multipliers, offsets)) in self.minima.iter_mut().zip(self.blocks) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (multipliers, _) = S::as_simd_u32s(self.multipliers).0.as_chunks::<TILE>();
+        let (offsets, _) = S::as_simd_u32s(self.offsets).0.as_chunks::<TILE>();
+        let (minima, _) = S::as_mut_simd_u32s(self.minima).0.as_chunks_mut::<TILE>();
+        for ((minima, multipliers), offsets) in minima.iter_mut().zip(multipliers).zip(offsets) {
             let mut least = *minima;
             for &x in self.hashes {
-                for lane in 0..LANES {
-                    let image = multipliers[lane].wrapping_mul(x).wrapping_add(offsets[lane]);
-                    least[lane] = least[lane].min(image);
+                let x = simd.splat_u32s(x);
+                for i in 0..TILE {
+                    let image = simd.add_u32s(simd.mul_u32s(multipliers[i], x), offsets[i]);
+                    least[i] = simd.min_u32s(least[i], image);
                 }
             }
             *minima = least;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::Scalar;
+
+    /// The least image of the hashes under each permutation, by the definition.
+    fn naive(permutations: &Permutations, hashes: &[u32]) -> Vec<u32> {
+        let permutations = permutations.multipliers.iter().zip(&permutations.offsets);
+        let image = |(a, b): (&u32, &u32), x: u32| {
+            ((u64::from(*a) * u64::from(x) + u64::from(*b)) % (1 << 32)) as u32
+        };
+        permutations.map(|of| hashes.iter().map(|&x| image(of, x)).min().unwrap_or(u32::MAX)).collect()
+    }
+
+    #[test]
+    fn minima_equal_the_definition_for_every_width_of_vectors() {
+        for (bands, rows) in [(1, 1), (18, 8), (16, 8), (7, 7), (42, 3)] {
+            let permutations = Permutations::new(BandChoice { bands, rows }, 7);
+            let Permutations { multipliers, offsets, .. } = &permutations;
+            assert!(multipliers.len() >= bands * rows && multipliers.iter().all(|a| a % 2 == 1));
+            for n in [0, 1, 2, 511, 512] {
+                let hashes: Vec<u32> =
+                    (0..n).map(|i: u32| i.wrapping_mul(0x9E37_79B9).rotate_left(i)).collect();
+                let expected = naive(&permutations, &hashes);
+                let mut minima = vec![u32::MAX; multipliers.len()];
+                permutations.update(&mut minima, &hashes);
+                assert_eq!(minima, expected, "{bands} {rows} {n}");
+                minima.fill(u32::MAX);
+                Update { multipliers, offsets, minima: &mut minima, hashes: &hashes }
+                    .with_simd(Scalar::new());
+                assert_eq!(minima, expected, "{bands} {rows} {n}");
+            }
         }
     }
 }

@@ -73,7 +73,13 @@ pub(crate) struct Texts<'a> {
 
 impl Texts<'_> {
     pub(crate) fn shingles(&self, rank: u64) -> Shingles {
-        self.shingler.shingles(&self.corpus.text_str(self.ranking[rank as usize]))
+        self.shingles_in(rank, &mut Memory::default())
+    }
+
+    /// The same in memory that is used again for the next document.
+    pub(crate) fn shingles_in(&self, rank: u64, memory: &mut Memory) -> Shingles {
+        let text = self.corpus.text_str_in(self.ranking[rank as usize], &mut memory.text);
+        self.shingler.shingles_of_normalized(self.shingler.normalize(text, &mut memory.buffers))
     }
 
     /// The similarity of a document to one that would be kept for it.
@@ -114,6 +120,13 @@ impl Texts<'_> {
         let within = levenshtein::Args::default().score_cutoff(most_edits);
         levenshtein::distance_with_args(copy, kept, &within).is_some()
     }
+}
+
+/// What a thread reads texts in.
+#[derive(Default)]
+pub(crate) struct Memory {
+    text: String,
+    buffers: Buffers,
 }
 
 /// Which of the documents that share buckets are compared.
@@ -242,8 +255,8 @@ impl<'a> Stars<'a> {
         let stars = &*self;
         let compared: Vec<(Arc<Shingles>, Comparison)> = block
             .par_iter()
-            .map(|(rank, buckets)| {
-                let shingles = Arc::new(stars.texts.shingles(*rank));
+            .map_init(Memory::default, |memory, (rank, buckets)| {
+                let shingles = Arc::new(stars.texts.shingles_in(*rank, memory));
                 let comparison = stars.compare((*rank, buckets), &shingles, 0, |kept| stars.cached(kept));
                 (shingles, comparison)
             })

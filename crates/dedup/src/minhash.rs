@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn minima_equal_the_definition_for_every_width_of_vectors() {
         for (bands, rows) in [(1, 1), (18, 8), (16, 8), (7, 7), (42, 3)] {
-            let permutations = Permutations::new(BandChoice { bands, rows }, 7);
+            let permutations =
+                Permutations::new(BandChoice { bands, rows, predicted_recall: 0.0, cost: 0.0 }, 7);
             let Permutations { multipliers, offsets, .. } = &permutations;
             assert!(multipliers.len() >= bands * rows && multipliers.iter().all(|a| a % 2 == 1));
             for n in [0, 1, 2, 511, 512] {

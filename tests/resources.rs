@@ -146,3 +146,18 @@ fn a_scratch_folder_with_other_files_is_refused_and_kept() {
     scene.run(["dedup", "corpus.jsonl", "-o", "clean", "--scratch", "home"]).failed(73, "home");
     assert_eq!(scene.text("home/thesis.txt"), "x");
 }
+
+#[test]
+fn what_a_search_takes_is_told_before_it_begins() {
+    let scene = Scene::new();
+    let corpus = tree_file("corpora/demo/corpus.jsonl");
+    for (memory, spills) in [("1GiB", false), ("64KiB", true)] {
+        let run = ["dedup", &corpus, "-o", "clean", "--force", "--memory", memory, "--progress", "json"];
+        let told = scene.run(run).ok().stderr;
+        let line = told.lines().position(|line| line.contains("\"estimate\"")).unwrap();
+        let estimate: serde_json::Value = serde_json::from_str(told.lines().nth(line).unwrap()).unwrap();
+        assert!(told.lines().position(|line| line.contains("\"signing\"")).unwrap() > line, "{told}");
+        assert_eq!(estimate["scratch"].as_u64().unwrap() > 0, spills, "{estimate}");
+        assert!(estimate["memory"].as_u64().unwrap() > 30 << 20 && estimate["reads"] == 2, "{estimate}");
+    }
+}

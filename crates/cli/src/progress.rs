@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle as BarStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressState, ProgressStyle as BarStyle};
+use verbatim_dedup::Estimate;
 use verbatim_store::Progress;
 
 use crate::args::ProgressStyle;
+
+/// How many times as long a pass over the texts takes as opening the corpus.
+const SIGNING_TO_READING: f64 = 5.5;
 
 const JSON_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -63,6 +67,29 @@ impl Teller {
             let elapsed = (stage.name.to_owned(), stage.started.elapsed());
             self.finished.lock().unwrap_or_else(PoisonError::into_inner).push(elapsed);
         }
+    }
+
+    /// Tells what a search will take: a line before it begins. How long follows from how long the corpus took to open;
+    /// comparing comes on top, and depends on what there is to compare.
+    pub(crate) fn tell_estimate(&self, estimate: &Estimate) {
+        self.finish();
+        let Estimate { memory, scratch, reads } = *estimate;
+        let reading = self.stages().iter().map(|(_, elapsed)| elapsed.as_secs_f64()).sum::<f64>();
+        let seconds = (reading * SIGNING_TO_READING * (reads - 1) as f64).round();
+        let told = match self.style {
+            Style::Silent => return,
+            Style::Json => serde_json::json!({
+                "stage": "estimate", "memory": memory, "scratch": scratch, "reads": reads, "seconds": seconds,
+            })
+            .to_string(),
+            Style::Bars => format!(
+                "up to {} of memory and {} of scratch; at least {} to go through the texts",
+                HumanBytes(memory),
+                HumanBytes(scratch),
+                HumanDuration(Duration::from_secs_f64(seconds.max(1.0)))
+            ),
+        };
+        let _ = writeln!(std::io::stderr(), "{told}");
     }
 
     /// The stages that have ended, in order, and how long each took.

@@ -37,12 +37,21 @@ pub(crate) struct Counts {
 impl Counts {
     /// A table for a corpus of some bytes of text, in no more than `most` bytes of memory.
     pub(crate) fn new(shingler: &Shingler, text_bytes: u64, most: usize) -> Self {
-        let n_shingles = match shingler.unit() {
+        let n_places = Counts::places(Counts::shingles(shingler, text_bytes), most);
+        Counts { places: (0..n_places).map(|_| AtomicU8::new(0)).collect() }
+    }
+
+    /// Shingles in some bytes of text, roughly.
+    pub(crate) fn shingles(shingler: &Shingler, text_bytes: u64) -> u64 {
+        match shingler.unit() {
             Unit::Word | Unit::Token => text_bytes / WORD_BYTES,
             Unit::Char | Unit::Byte => text_bytes,
-        };
-        let n_places = (PLACES_PER_SHINGLE * n_shingles).min(most as u64).max(MIN_PLACES);
-        Counts { places: (0..n_places).map(|_| AtomicU8::new(0)).collect() }
+        }
+    }
+
+    /// Places of a table for so many shingles, a byte each.
+    pub(crate) fn places(n_shingles: u64, most: usize) -> u64 {
+        (PLACES_PER_SHINGLE * n_shingles).min(most as u64).max(MIN_PLACES)
     }
 
     fn place(&self, shingle: u64) -> usize {
@@ -102,7 +111,7 @@ impl Prefix {
     }
 
     /// Shingles in the prefix of a set of n.
-    fn len(self, n: usize) -> usize {
+    pub(crate) fn len(self, n: usize) -> usize {
         n - self.threshold.least_of(n) + self.least_shared(n)
     }
 }

@@ -13,6 +13,7 @@ mod contamination;
 mod cut;
 mod emit;
 mod error;
+mod estimate;
 mod evaluation;
 mod exact;
 mod explain;
@@ -43,6 +44,7 @@ pub use contamination::{
 pub use cut::{Cut, CutCount};
 pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
 pub use error::{Error, Result};
+pub use estimate::{Estimate, estimate};
 pub use evaluation::{Decided, Evaluation, Fate, Labels, Part, Scores, Truth, adjusted_rand_index, evaluate};
 pub use explain::{
     Differences, Explanation, Granularity, Overlap, Piece, differences, documents_named, explain, overlap,

@@ -78,6 +78,20 @@ impl<'a> Near<'a> {
         self.bands.map(|(choice, _)| choice)
     }
 
+    /// Shingles in the prefixes of sets that have so many together.
+    pub(crate) fn prefix_of(&self, n_shingles: u64) -> u64 {
+        Prefix { threshold: self.threshold }.len(n_shingles as usize) as u64
+    }
+
+    /// Passes over the texts.
+    pub(crate) fn passes(&self) -> u64 {
+        match (self.bands, self.measure) {
+            (Some(_), _) => 1,
+            (None, Measure::Jaccard) => 2,
+            (None, Measure::Containment) => 3,
+        }
+    }
+
     pub(crate) fn first_pass(&self, corpus: &Corpus, resources: &Resources) -> FirstPass {
         match self.bands {
             Some((choice, seed)) => FirstPass::Bands(Permutations::new(choice, seed)),

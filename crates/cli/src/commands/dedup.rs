@@ -36,7 +36,7 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
     let config = config(arguments)?;
     let corpus = arguments.reading.open_against(&arguments.inputs, &arguments.against, context)?;
     reading::warn(&corpus, context);
-    let resources = resources(arguments, &std::env::temp_dir(), &corpus, &config)?;
+    let resources = resources(arguments, &std::env::temp_dir(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?;
     emitting::check(&plan, &emission)?;
     let losses = arguments.guard.losses(&corpus, &plan)?;
@@ -54,7 +54,7 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     check_apart(read.map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
     let corpus = arguments.reading.open_against(&arguments.inputs, &arguments.against, context)?;
-    let resources = resources(arguments, staged.path(), &corpus, &config)?;
+    let resources = resources(arguments, staged.path(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Source {
         inputs: arguments.inputs.clone(),
         against: arguments.against.clone(),
@@ -84,8 +84,8 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
 fn resources(
     arguments: &Dedup,
     beside: &Path,
-    corpus: &Corpus,
-    config: &DedupConfig,
+    (corpus, config): (&Corpus, &DedupConfig),
+    context: &Context<'_>,
 ) -> anyhow::Result<Resources> {
     let scratch = match &arguments.scratch {
         None => Scratch::unnamed(beside),
@@ -98,7 +98,10 @@ fn resources(
         }
     };
     let memory = usize::try_from(arguments.memory).unwrap_or(usize::MAX);
-    Ok(Resources { memory, scratch })
+    let resources = Resources { memory, scratch };
+    let estimate = verbatim_dedup::estimate(corpus, config, &resources)?;
+    context.teller.tell_estimate(&estimate);
+    Ok(resources)
 }
 
 /// What a plan of this corpus was computed from.

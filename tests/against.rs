@@ -124,3 +124,67 @@ fn a_corpus_against_itself_is_empty_and_bad_records_of_the_others_are_not_its_ow
     assert!(warnings.contains("1 bad record") && warnings.contains("bad.jsonl"), "{warnings}");
     scene.run(["dedup", "new.jsonl", "--against", "old", "-o", "strict"]).failed(65, "bad.jsonl");
 }
+
+#[test]
+fn an_index_of_signatures_gives_what_its_corpus_gives() {
+    let scene = scene();
+    let flags = ["--threshold", "0.7", "--ngram", "3"];
+    let run = ["dedup", "new.jsonl", "--against"];
+    // An index names its corpus by absolute paths.
+    let old = scene.path("old").to_str().unwrap().to_owned();
+    scene.run(run.iter().chain(&[old.as_str(), "-o", "corpus"]).chain(&flags)).ok();
+    for memory in ["4GiB", "1"] {
+        let build = ["index", "build", "--signatures", "old", "-o", "index", "--force", "--memory", memory];
+        scene.run(build.iter().chain(&flags)).ok();
+        for memory in ["4GiB", "1"] {
+            scene
+                .run(
+                    run.iter()
+                        .chain(&["index", "-o", "index-clean", "--force", "--memory", memory])
+                        .chain(&flags),
+                )
+                .ok();
+            let (found, expected) = (scene.result_of("index-clean"), scene.result_of("corpus"));
+            let but_the_plan = |tree: &[(String, Vec<u8>)]| {
+                tree.iter().filter(|(path, _)| path != "_verbatim/plan.json").cloned().collect::<Vec<_>>()
+            };
+            assert!(but_the_plan(&found.0) == but_the_plan(&expected.0) && found.1 == expected.1);
+            scene.run(["apply", "index-clean/_verbatim/plan.json", "-o", "applied", "--force"]).ok();
+            assert_eq!(scene.text("applied/new.jsonl"), scene.text("corpus/new.jsonl"));
+        }
+    }
+    let killed = ["--scratch", "scratch", "--memory", "1", "-o", "resumed"];
+    scene.run(run.iter().chain(&["index"]).chain(&flags).chain(&killed)).ok();
+    assert_eq!(scene.text("resumed/new.jsonl"), scene.text("corpus/new.jsonl"));
+    assert_eq!(scene.names(), ["applied", "corpus", "index", "index-clean", "new.jsonl", "old", "resumed"]);
+}
+
+#[test]
+fn fault_46_an_index_of_other_settings_of_a_changed_corpus_or_damaged_is_65() {
+    let scene = scene();
+    scene.run(["index", "build", "--signatures", "old", "-o", "index"]).ok();
+    let run = ["dedup", "new.jsonl", "--against", "index", "-o", "clean"];
+    scene.run(run.iter().chain(&["--threshold", "0.7"])).failed(65, "minhash.threshold: there 0.8, here 0.7");
+    scene.run(run.iter().chain(&["--exact"])).failed(65, "minhash");
+    scene.run(run.iter().chain(&["--all-pairs"])).failed(65, "all pairs");
+    scene.run(run.iter().chain(&["--text-field", "id"])).failed(2, "other flags for reading");
+    scene.run(run.iter().chain(&["--against", "old"])).failed(2, "the only --against");
+    let keys = scene.read("index/keys-0.run");
+    scene.write("index/keys-0.run", &keys[..keys.len() - 16]);
+    scene.run(run).failed(65, "keys-0.run");
+    let mut flipped = keys.clone();
+    flipped[3] ^= 1;
+    scene.write("index/keys-0.run", flipped);
+    scene.run(run).failed(65, "keys-0.run");
+    scene.write("index/keys-0.run", keys);
+    let manifest = scene.text("index/manifest.json");
+    for (from, to) in
+        [("\"version\": 1", "\"version\": 2"), ("keys-0.run", "../keys-0.run"), ("\"n_documents\"", "\"n\"")]
+    {
+        scene.write("index/manifest.json", manifest.replace(from, to));
+        scene.run(run).failed(65, "manifest.json");
+    }
+    scene.write("index/manifest.json", manifest);
+    scene.write("old/part.jsonl", OLD.replace("lazy", "idle"));
+    scene.run(run).failed(65, "no longer what it was");
+}

@@ -13,7 +13,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use contamination::Contamination;
-pub(crate) use dedup::{Apply, Cluster, Dedup, Empty, LineUnit, Measure, Preset, Unit, Words};
+pub(crate) use dedup::{
+    Apply, Cluster, Dedup, Empty, Index, IndexBuild, IndexCommand, LineUnit, Matching, Measure, Preset, Unit,
+    Words,
+};
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
@@ -96,6 +99,8 @@ pub(crate) enum Command {
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),
+    /// Save what a corpus is compared by, for later runs against it
+    Index(Index),
     /// Find the evaluation items that stand in a training corpus, and the documents that hold them
     ///
     /// A model that has seen the questions of a test is not measured by it. Items and documents are cut into n-grams of

@@ -8,6 +8,7 @@ mod emitting;
 mod evaluate;
 mod explain;
 mod extract;
+mod index;
 mod model;
 mod plant;
 mod reading;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Demo(arguments) => demo::run(&arguments, context),
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
+        Command::Index(arguments) => index::run(&arguments, context),
         Command::Contamination(arguments) => contamination::run(&arguments, context),
         Command::Explain(arguments) => explain::run(&arguments, context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, context),

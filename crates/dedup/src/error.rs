@@ -81,6 +81,14 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// Saved signatures that cannot be used.
+    #[error("{path}: these signatures cannot be used: {cause}; build them anew with `verbatim index build`")]
+    BadSignatures {
+        /// Their manifest.
+        path: PathBuf,
+        /// What is wrong with them.
+        cause: String,
+    },
     /// The plan was made for another corpus.
     #[error(
         "the plan was made for another corpus ({planned}, this is {found}); make it anew with `verbatim dedup --dry-run`"
@@ -153,6 +161,7 @@ impl Error {
             | Error::TooManyDocuments(_)
             | Error::BadPlan { .. }
             | Error::OtherCorpus { .. }
+            | Error::BadSignatures { .. }
             | Error::OtherReferences { .. }
             | Error::IdOfLines(_)
             | Error::EmptyDocument(_)

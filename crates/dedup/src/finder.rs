@@ -78,6 +78,9 @@ impl Finder<'_> {
     pub(crate) fn plan(&self, progress: &dyn Progress) -> Result<Plan> {
         let Finder { corpus, config, hash, resources } = *self;
         let near = Near::of(config)?;
+        if let Some(signatures) = &resources.signatures {
+            signatures.check(corpus, config)?;
+        }
         if config.exact.is_none() && near.is_none() && config.lines.is_none() {
             return Err(Error::NoStage);
         }
@@ -156,6 +159,7 @@ impl Finder<'_> {
             exact: config.exact.as_ref().map(|exact| (exact, hash)),
             near: first.as_ref().map(|(near, first)| (near.shingler, first.sign())),
             gone: &[],
+            known: resources.signatures.as_ref(),
             in_parts,
         };
         let mut signs = signing.of(corpus, ranking, &resources.room(), progress)?;

@@ -27,6 +27,7 @@ mod plan;
 mod preset;
 mod roles;
 mod room;
+mod signatures;
 mod signs;
 mod similarity;
 mod source;
@@ -59,6 +60,7 @@ pub use plan::{
 };
 pub use preset::Preset;
 pub use room::Resources;
+pub use signatures::Signatures;
 pub use similarity::Measure;
 pub use source::Source;
 pub use sources::{SourceTally, Sources};

@@ -180,7 +180,7 @@ impl NearSearch<'_> {
         progress: &dyn Progress,
     ) -> Result<Signs> {
         let near = Some((shingler, sign));
-        let signing = Signing { step, exact: None, near, gone: self.gone, in_parts: false };
+        let signing = Signing { step, exact: None, near, gone: self.gone, known: None, in_parts: false };
         signing.of(self.corpus, self.ranking, &self.resources.room(), progress)
     }
 

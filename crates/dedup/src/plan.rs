@@ -10,7 +10,7 @@ use verbatim_index::{Normalizer, Shingler, TokenFn, Unit, Words};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
 use crate::apply::Count;
-use crate::config::{Clustering, DedupConfig, Empty, Stage};
+use crate::config::{Clustering, DedupConfig, Empty, MinhashConfig, Stage};
 use crate::cut::{self, Cut, CutCount};
 use crate::error::{Error, Result};
 use crate::keep::Keep;
@@ -183,6 +183,12 @@ impl Parameters {
     pub fn shingles(&self) -> Option<&ShingleParameters> {
         let minhash = self.minhash.as_ref().map(|minhash| &minhash.shingles);
         minhash.or(self.all_pairs.as_ref().map(|all| &all.shingles))
+    }
+
+    /// The parameters of a configuration.
+    pub(crate) fn of(config: &DedupConfig) -> Result<Self> {
+        let choice = config.minhash.as_ref().map(MinhashConfig::resolve).transpose()?;
+        Ok(Parameters::new(config, choice.map(|(_, choice)| choice)))
     }
 
     pub(crate) fn new(config: &DedupConfig, choice: Option<BandChoice>) -> Self {

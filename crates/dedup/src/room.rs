@@ -5,6 +5,8 @@ use std::path::Path;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::{Scratch, Sorter};
 
+use crate::signatures::Signatures;
+
 /// Documents and bytes of records that are looked at at once. Of a byte, a few come to be noted, and many more where
 /// shingles are characters.
 const WAVE_DOCS: usize = if cfg!(test) { 16 } else { 1 << 14 };
@@ -19,6 +21,8 @@ pub struct Resources {
     pub memory: usize,
     /// Where data goes that memory has no room for.
     pub scratch: Scratch,
+    /// Signatures of the corpus's references, so that they need not be noted again.
+    pub signatures: Option<Signatures>,
 }
 
 impl Resources {
@@ -27,7 +31,7 @@ impl Resources {
 
     /// The standard memory, and files without a name in this folder.
     pub fn standard(scratch: &Path) -> Self {
-        Resources { memory: Self::MEMORY, scratch: Scratch::unnamed(scratch) }
+        Resources { memory: Self::MEMORY, scratch: Scratch::unnamed(scratch), signatures: None }
     }
 
     /// A share of the memory for records that are sorted. A list that grows may take twice its size for a moment, and

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::exact::{TextHash, key_of};
 use crate::minhash::Sketch;
 use crate::room::Room;
+use crate::signatures::Signatures;
 
 /// Documents that a thread takes at once, for which it needs its memory only once.
 const TAKEN: usize = 64;
@@ -46,6 +47,8 @@ pub(crate) struct Signing<'a> {
     pub(crate) near: Option<(&'a Shingler, &'a dyn Sign)>,
     /// True for each rank that is passed over; empty if none is.
     pub(crate) gone: &'a [bool],
+    /// Signatures of the first ranks.
+    pub(crate) known: Option<&'a Signatures>,
     /// Whether what was noted so far is of use without the rest.
     pub(crate) in_parts: bool,
 }
@@ -97,6 +100,13 @@ impl Signing<'_> {
     /// Takes what an earlier process has noted, and tells how many documents that covers.
     fn take_up(&self, signs: &mut Signs, room: &Room<'_>) -> Result<usize> {
         let mut start = 0;
+        if let Some(known) = self.known {
+            start = known.n_documents() as usize;
+            for file in known.files() {
+                let sorter = if signs.hashes.owns(file) { &mut signs.hashes } else { &mut signs.keys };
+                sorter.take_up(&known.scratch, file)?;
+            }
+        }
         for note in room.scratch.notes().iter().filter(|note| self.in_parts && note.step == self.step) {
             for file in &note.files {
                 let sorter = if signs.hashes.owns(file) { &mut signs.hashes } else { &mut signs.keys };

@@ -48,6 +48,8 @@ pub struct Note {
 #[derive(Debug)]
 pub struct Scratch {
     folder: PathBuf,
+    /// Whether files have names.
+    is_named: bool,
     run: Option<Run>,
 }
 
@@ -70,7 +72,7 @@ struct Header {
 impl Scratch {
     /// Files without a name in this folder: nothing is left behind however the process ends, and nothing to go on with.
     pub fn unnamed(folder: &Path) -> Self {
-        Scratch { folder: folder.to_path_buf(), run: None }
+        Scratch { folder: folder.to_path_buf(), is_named: false, run: None }
     }
 
     /// The folder of one run, which keeps its files until [`Scratch::discard`]; made if it is not there.
@@ -98,7 +100,17 @@ impl Scratch {
         let journal = OpenOptions::new().append(true).open(&path).map_err(|e| Error::create(&path, e))?;
         sweep(folder, &notes)?;
         let run = Run { journal: Mutex::new(journal), notes, _lock: lock };
-        Ok(Scratch { folder: folder.to_path_buf(), run: Some(run) })
+        Ok(Scratch { folder: folder.to_path_buf(), is_named: true, run: Some(run) })
+    }
+
+    /// A folder of files that were written with names and are not to be removed, such as one that is being staged.
+    pub fn saved(folder: &Path) -> Self {
+        Scratch { folder: folder.to_path_buf(), is_named: true, run: None }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// True where files are kept for another process to go on with.
@@ -186,9 +198,9 @@ impl Scratch {
     /// A new file, and its name.
     pub(crate) fn create(&self, name: &'static str, number: usize) -> Result<(File, String)> {
         let name = format!("{name}-{number}{RUN_SUFFIX}");
-        let file = match self.run {
-            None => self.nameless()?,
-            Some(_) => {
+        let file = match self.is_named {
+            false => self.nameless()?,
+            true => {
                 let mut options = OpenOptions::new();
                 let file = options.read(true).write(true).create_new(true).mode(0o600);
                 file.open(self.path_of(&name)).map_err(|e| Error::create(&self.path_of(&name), e))?
@@ -209,9 +221,9 @@ impl Scratch {
     }
 
     fn flush(&self, file: &File, path: &Path) -> Result<()> {
-        match self.run {
-            None => Ok(()),
-            Some(_) => file.sync_all().map_err(|e| Error::io(path, "flush to disk", e)),
+        match self.is_named {
+            false => Ok(()),
+            true => file.sync_all().map_err(|e| Error::io(path, "flush to disk", e)),
         }
     }
 }
@@ -274,15 +286,20 @@ fn read_journal(path: &Path, file: &mut File, task: &Value) -> Result<Vec<Note>>
     if header.magic != MAGIC || header.version != VERSION {
         return Err(Error::damaged(path, "it is of another version of this program; remove the folder"));
     }
-    let mut differences = Vec::new();
-    compare("", &header.task, task, &mut differences);
+    let differences = differences(&header.task, task);
     if !differences.is_empty() {
-        return Err(Error::OtherTask { path: path.to_path_buf(), differences: differences.join(", ") });
+        return Err(Error::OtherTask { path: path.to_path_buf(), differences });
     }
     lines.map(|(line, number)| serde_json::from_slice(line).map_err(|_| damaged(number))).collect()
 }
 
-/// Where two descriptions differ, as `place: there X, here Y`.
+/// Where two descriptions differ, as `place: there X, here Y`, separated by commas; empty where they do not.
+pub fn differences(there: &Value, here: &Value) -> String {
+    let mut differences = Vec::new();
+    compare("", there, here, &mut differences);
+    differences.join(", ")
+}
+
 fn compare(place: &str, there: &Value, here: &Value, differences: &mut Vec<String>) {
     match (there, here) {
         (Value::Object(a), Value::Object(b)) => {

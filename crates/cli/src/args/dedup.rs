@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::args::values::{open_fraction, size, threshold};
 use crate::args::{Emitting, Output, Reading, SourceGuard};
@@ -18,7 +18,7 @@ pub(crate) struct Dedup {
     /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
-    /// Files or folders with documents that the inputs are compared with as well: what is a copy of one of these goes, and
+    /// Files or folders with documents that the inputs are compared with as well, or an index of such: what is a copy of one of these goes, and
     /// these stay as they are (A - B; a new part of a corpus against the parts before it). They are read in the same way
     /// as the inputs, are no part of the output, and are preferred whatever `--keep` says
     #[arg(long, value_name = "INPUT")]
@@ -32,6 +32,63 @@ pub(crate) struct Dedup {
     /// Write the plan and the report only; `verbatim apply` carries it out
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// What becomes of documents whose text is empty or white space. They are nobody's copies, and are counted
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Empty::Keep, help_heading = "Stages")]
+    pub(crate) empty: Empty,
+    #[command(flatten)]
+    pub(crate) matching: Matching,
+    /// Run the stage of all pairs: as MinHash, but without a sketch, so that no pair at the threshold is missed. It reads
+    /// the texts twice and takes longer
+    #[arg(long, conflicts_with_all = ["minhash", "preset"], help_heading = "Stages")]
+    pub(crate) all_pairs: bool,
+    /// What similarity means; `containment` needs `--all-pairs`
+    #[arg(long, value_enum, value_name = "MEASURE", default_value_t = Measure::Jaccard, help_heading = "Near copies")]
+    pub(crate) similarity: Measure,
+    /// Which near copies of a kept document go
+    #[arg(long, value_enum, value_name = "RULE", default_value_t = Cluster::Star, help_heading = "Near copies")]
+    pub(crate) cluster: Cluster,
+    /// Near copies must be as similar as this in their sequences of units too: 1 - edits / units of the longer one. 0.8
+    /// with Jaccard 0.8 is the rule of Lee et al. 2021; texts with the same n-grams in another order then stay
+    #[arg(long, value_name = "SIMILARITY", value_parser = threshold, help_heading = "Near copies")]
+    pub(crate) edit_similarity: Option<f64>,
+    /// Run the stage of repeated lines, on lines or on paragraphs (what stands between blank lines)
+    #[arg(long, value_enum, value_name = "UNIT", help_heading = "Lines")]
+    pub(crate) lines: Option<LineUnit>,
+    /// Shortest line that is cut, in bytes after normalisation. What repeats by chance is short: in 185 classic books,
+    /// 20% of the lines under 20 bytes stand in another book too ("Yes."), 0.4% of those from 20 to 39, and 0.004%
+    /// of longer ones. CCNet and, by default, Dolma set no such limit
+    #[arg(long, value_name = "N", default_value_t = 40, requires = "lines", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Lines")]
+    pub(crate) min_line_bytes: u64,
+    /// How often a line must stand in the corpus to be cut, the copy that stays included. A larger number takes the
+    /// notices and menus of web pages, and leaves what is quoted once or twice
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "lines", value_parser = clap::value_parser!(u64).range(2..), help_heading = "Lines")]
+    pub(crate) min_count: u64,
+    /// Which document of a group stays, and which of repeated lines: first, last, longest, shortest, field:NAME:max,
+    /// field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred first; those not
+    /// named come last), random:SEED; with `none` the whole group goes
+    #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) keep: String,
+    /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the
+    /// system takes their memory back when it needs to. Some 30 MiB for the program, 16 bytes for each document, 40 for
+    /// each that goes, and three times the longest document are taken in any case
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
+    pub(crate) memory: u64,
+    /// Folder for what does not fit in memory. The run notes there how far it is: after a kill, the same command goes on
+    /// and gives the same bytes; other flags or another input are refused. It is removed when the run ends well. Without
+    /// it, files without a name beside the output are used and nothing can be gone on with
+    #[arg(long, value_name = "DIR", help_heading = "Resources")]
+    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) emitting: Emitting,
+    #[command(flatten)]
+    pub(crate) guard: SourceGuard,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// What counts as a copy.
+#[derive(Debug, Args)]
+pub(crate) struct Matching {
     /// Run the exact stage (without `--exact`, `--minhash`, `--all-pairs` and `--lines`, the exact and the MinHash stage
     /// run)
     #[arg(long, help_heading = "Stages")]
@@ -41,16 +98,9 @@ pub(crate) struct Dedup {
     /// explicit `--normalize`
     #[arg(long, value_name = "PATH", value_parser = NonEmptyStringValueParser::new(), help_heading = "Stages")]
     pub(crate) exact_key: Option<String>,
-    /// What becomes of documents whose text is empty or white space. They are nobody's copies, and are counted
-    #[arg(long, value_enum, value_name = "POLICY", default_value_t = Empty::Keep, help_heading = "Stages")]
-    pub(crate) empty: Empty,
     /// Run the MinHash stage
     #[arg(long, help_heading = "Stages")]
     pub(crate) minhash: bool,
-    /// Run the stage of all pairs: as MinHash, but without a sketch, so that no pair at the threshold is missed. It reads
-    /// the texts twice and takes longer
-    #[arg(long, conflicts_with = "minhash", help_heading = "Stages")]
-    pub(crate) all_pairs: bool,
     /// Normalisation steps before comparing, in order: nfc nfkc casefold whitespace punctuation digits diacritics;
     /// `none` for no step. The exact stage compares normalised texts, `--lines` normalised lines; output is never
     /// normalised
@@ -60,16 +110,13 @@ pub(crate) struct Dedup {
     pub(crate) normalize: Option<String>,
     /// Take shingles and bands of MinHash as a well-known data set or tool has them; flags that are given go before it.
     /// Every pair is verified all the same, and the report tells what recall such bands have at the threshold
-    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "all_pairs", help_heading = "MinHash")]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = "MinHash")]
     pub(crate) preset: Option<Preset>,
     /// Similarity of n-gram sets from which two documents are near-duplicates (0.8 Jaccard: Lee et al. 2021)
     ///
     /// [default: 0.8]
     #[arg(long, value_name = "SIMILARITY", value_parser = threshold, help_heading = "Near copies")]
     pub(crate) threshold: Option<f64>,
-    /// What similarity means; `containment` needs `--all-pairs`
-    #[arg(long, value_enum, value_name = "MEASURE", default_value_t = Measure::Jaccard, help_heading = "Near copies")]
-    pub(crate) similarity: Measure,
     /// Chance that a pair right at the threshold is found; pairs above it are found with a higher one
     ///
     /// [default: 0.99]
@@ -99,47 +146,45 @@ pub(crate) struct Dedup {
     /// Rows in a band, with `--bands`
     #[arg(long, value_name = "N", requires = "bands", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "MinHash")]
     pub(crate) rows: Option<u16>,
-    /// Which near copies of a kept document go
-    #[arg(long, value_enum, value_name = "RULE", default_value_t = Cluster::Star, help_heading = "Near copies")]
-    pub(crate) cluster: Cluster,
-    /// Near copies must be as similar as this in their sequences of units too: 1 - edits / units of the longer one. 0.8
-    /// with Jaccard 0.8 is the rule of Lee et al. 2021; texts with the same n-grams in another order then stay
-    #[arg(long, value_name = "SIMILARITY", value_parser = threshold, help_heading = "Near copies")]
-    pub(crate) edit_similarity: Option<f64>,
-    /// Run the stage of repeated lines, on lines or on paragraphs (what stands between blank lines)
-    #[arg(long, value_enum, value_name = "UNIT", help_heading = "Lines")]
-    pub(crate) lines: Option<LineUnit>,
-    /// Shortest line that is cut, in bytes after normalisation. What repeats by chance is short: in 185 classic books,
-    /// 20% of the lines under 20 bytes stand in another book too ("Yes."), 0.4% of those from 20 to 39, and 0.004%
-    /// of longer ones. CCNet and, by default, Dolma set no such limit
-    #[arg(long, value_name = "N", default_value_t = 40, requires = "lines", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Lines")]
-    pub(crate) min_line_bytes: u64,
-    /// How often a line must stand in the corpus to be cut, the copy that stays included. A larger number takes the
-    /// notices and menus of web pages, and leaves what is quoted once or twice
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "lines", value_parser = clap::value_parser!(u64).range(2..), help_heading = "Lines")]
-    pub(crate) min_count: u64,
-    /// Which document of a group stays, and which of repeated lines: first, last, longest, shortest, field:NAME:max,
-    /// field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred first; those not
-    /// named come last), random:SEED; with `none` the whole group goes
-    #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) keep: String,
     /// Seed of the hash functions
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the
-    /// system takes their memory back when it needs to. Some 30 MiB for the program, 16 bytes for each document, 40 for
-    /// each that goes, and three times the longest document are taken in any case
+}
+
+/// `verbatim index`
+#[derive(Debug, Args)]
+pub(crate) struct Index {
+    #[command(subcommand)]
+    pub(crate) command: IndexCommand,
+}
+
+/// What can be done with an index.
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Note the signatures of a corpus, for `dedup --against`
+    ///
+    /// Later runs then need not read the whole corpus again to find copies of it, only to confirm them: its files must
+    /// stay where they are and as they are. The flags say what counts as a copy, and a run against the index must have
+    /// the same.
+    Build(Box<IndexBuild>),
+}
+
+/// `verbatim index build`
+#[derive(Debug, Args)]
+pub(crate) struct IndexBuild {
+    /// Files, folders or globs, as for `dedup`
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Note hashes of texts and bands of MinHash signatures: 8 bytes of key and 8 of place each
+    #[arg(long, required = true)]
+    pub(crate) signatures: bool,
+    #[command(flatten)]
+    pub(crate) matching: Matching,
+    /// Memory for what is sorted; what does not fit is sorted on disk beside the output
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
     pub(crate) memory: u64,
-    /// Folder for what does not fit in memory. The run notes there how far it is: after a kill, the same command goes on
-    /// and gives the same bytes; other flags or another input are refused. It is removed when the run ends well. Without
-    /// it, files without a name beside the output are used and nothing can be gone on with
-    #[arg(long, value_name = "DIR", help_heading = "Resources")]
-    pub(crate) scratch: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) emitting: Emitting,
-    #[command(flatten)]
-    pub(crate) guard: SourceGuard,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }

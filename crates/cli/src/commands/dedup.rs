@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_dedup::{
     AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
-    MinhashConfig, Plan, Preset, Resources, Source,
+    MinhashConfig, Plan, Preset, Resources, Signatures, Source,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
-use crate::args::{self, Dedup};
+use crate::args::{self, Dedup, Matching};
 use crate::commands::{Context, check_apart, emitting, existing, reading};
 use crate::failure;
 
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
 fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve_for_pipe()?;
     let config = config(arguments)?;
-    let corpus = arguments.reading.open_against(&arguments.inputs, &arguments.against, context)?;
+    let corpus = arguments.reading.open_against(&arguments.inputs, &references(arguments)?, context)?;
     reading::warn(&corpus, context);
     let resources = resources(arguments, &std::env::temp_dir(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?;
@@ -50,14 +50,14 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
 fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve()?;
     let config = config(arguments)?;
-    let read = arguments.inputs.iter().chain(&arguments.against).chain(&arguments.tokenizer);
+    let read = arguments.inputs.iter().chain(&arguments.against).chain(&arguments.matching.tokenizer);
     check_apart(read.map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
-    let corpus = arguments.reading.open_against(&arguments.inputs, &arguments.against, context)?;
+    let corpus = arguments.reading.open_against(&arguments.inputs, &references(arguments)?, context)?;
     let resources = resources(arguments, staged.path(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Source {
         inputs: arguments.inputs.clone(),
-        against: arguments.against.clone(),
+        against: references(arguments)?,
         reading: arguments.reading.config()?,
     });
     context.check()?;
@@ -91,17 +91,40 @@ fn resources(
         None => Scratch::unnamed(beside),
         Some(folder) => {
             let mut task = verbatim_dedup::task(corpus, config)?;
-            if let Some(tokenizer) = &arguments.tokenizer {
+            if let Some(tokenizer) = &arguments.matching.tokenizer {
                 task["tokenizer"] = sha256_file(tokenizer)?.into();
             }
             Scratch::of_run(folder, &task)?
         }
     };
     let memory = usize::try_from(arguments.memory).unwrap_or(usize::MAX);
-    let resources = Resources { memory, scratch };
+    let signatures = signatures(&arguments.against)?;
+    let resources = Resources { memory, scratch, signatures };
     let estimate = verbatim_dedup::estimate(corpus, config, &resources)?;
     context.teller.tell_estimate(&estimate);
     Ok(resources)
+}
+
+/// The signatures that `--against` names, if it names some.
+fn signatures(against: &[PathBuf]) -> anyhow::Result<Option<Signatures>> {
+    let [folder] = against else { return Ok(None) };
+    Ok(Signatures::open(folder)?)
+}
+
+/// What the inputs are compared with: what `--against` names, or the corpus of the signatures that it names.
+fn references(arguments: &Dedup) -> anyhow::Result<Vec<PathBuf>> {
+    for folder in &arguments.against {
+        let Some(signatures) = Signatures::open(folder)? else { continue };
+        if arguments.against.len() > 1 {
+            return Err(failure::usage("an index must be the only --against"));
+        }
+        let source = signatures.source();
+        if source.reading != arguments.reading.config()? {
+            return Err(failure::usage("the index was built with other flags for reading; give the same"));
+        }
+        return Ok(source.inputs.clone());
+    }
+    Ok(arguments.against.clone())
 }
 
 /// What a plan of this corpus was computed from.
@@ -127,16 +150,9 @@ pub(crate) fn finish(
 }
 
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
-    let none_named =
-        !arguments.exact && !arguments.minhash && !arguments.all_pairs && arguments.lines.is_none();
-    let preset = arguments.preset.map(preset);
-    let normalizer = match (&arguments.normalize, preset) {
-        (Some(steps), _) => normalizer(steps)?,
-        (None, Some(preset)) => Normalizer::new(preset.normalize.to_vec()),
-        (None, None) => normalizer(NORMALIZE)?,
-    };
-    let threshold = arguments.threshold.or(preset.map(|preset| preset.threshold)).unwrap_or(THRESHOLD);
-    let exact = if none_named || arguments.exact { Some(exact(arguments, &normalizer)?) } else { None };
+    let asked = &arguments.matching;
+    let none_named = !asked.exact && !asked.minhash && !arguments.all_pairs && arguments.lines.is_none();
+    let matching = Resolved::of(asked)?;
     let lines = arguments.lines.map(|unit| LinesConfig {
         unit: match unit {
             args::LineUnit::Line => LineUnit::Line,
@@ -144,7 +160,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         },
         min_bytes: arguments.min_line_bytes,
         min_count: arguments.min_count,
-        normalize: normalizer.clone(),
+        normalize: matching.normalizer.clone(),
     });
     let mut config = DedupConfig {
         empty: match arguments.empty {
@@ -152,7 +168,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
             args::Empty::Remove => Empty::Remove,
             args::Empty::Error => Empty::Error,
         },
-        exact,
+        exact: if none_named || asked.exact { Some(matching.exact()?) } else { None },
         minhash: None,
         all_pairs: None,
         clustering: match arguments.cluster {
@@ -166,20 +182,23 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     };
     let measure = measure(arguments)?;
     if arguments.all_pairs {
-        let shingler = shingler(arguments, preset, normalizer)?;
+        let (shingler, threshold) = (matching.shingler()?, matching.threshold);
         config.all_pairs = Some(AllPairsConfig { shingler, threshold, measure });
-    } else if none_named || arguments.minhash {
-        let asked = arguments.bands.zip(arguments.rows).map(|(b, r)| (usize::from(b), usize::from(r)));
-        config.minhash = Some(MinhashConfig {
-            shingler: shingler(arguments, preset, normalizer)?,
-            threshold,
-            recall: arguments.recall.unwrap_or(RECALL),
-            bands_rows: asked.or(preset.map(|preset| (preset.bands, preset.rows))),
-            preset: preset.map(|preset| preset.name),
-            seed: arguments.seed,
-        });
+    } else if none_named || asked.minhash {
+        config.minhash = Some(matching.minhash()?);
     }
     Ok(config)
+}
+
+/// The stages that signatures serve; without a name, both.
+pub(crate) fn signature_stages(
+    asked: &Matching,
+) -> anyhow::Result<(Option<ExactConfig>, Option<MinhashConfig>)> {
+    let none_named = !asked.exact && !asked.minhash;
+    let matching = Resolved::of(asked)?;
+    let exact = if none_named || asked.exact { Some(matching.exact()?) } else { None };
+    let minhash = if none_named || asked.minhash { Some(matching.minhash()?) } else { None };
+    Ok((exact, minhash))
 }
 
 const NORMALIZE: &str = "nfc,casefold,whitespace";
@@ -187,16 +206,75 @@ const THRESHOLD: f64 = 0.8;
 const RECALL: f64 = 0.99;
 const NGRAM: usize = 5;
 
-fn exact(arguments: &Dedup, normalizer: &Normalizer) -> anyhow::Result<ExactConfig> {
-    let Some(key) = &arguments.exact_key else {
-        return Ok(ExactConfig { normalizer: normalizer.clone(), key: None });
-    };
-    let wrong = |error| failure::usage(format!("--exact-key `{key}`: {error}"));
-    let key = Some(key.parse().map_err(wrong)?);
-    // A key is no prose: only steps that were asked for change it.
-    let normalizer =
-        if arguments.normalize.is_some() { normalizer.clone() } else { Normalizer::new(Vec::new()) };
-    Ok(ExactConfig { normalizer, key })
+/// What counts as a copy, with a preset's and our own defaults.
+struct Resolved<'a> {
+    asked: &'a Matching,
+    preset: Option<Preset>,
+    normalizer: Normalizer,
+    threshold: f64,
+}
+
+impl<'a> Resolved<'a> {
+    fn of(asked: &'a Matching) -> anyhow::Result<Self> {
+        let preset = asked.preset.map(preset);
+        let normalizer = match (&asked.normalize, preset) {
+            (Some(steps), _) => normalizer(steps)?,
+            (None, Some(preset)) => Normalizer::new(preset.normalize.to_vec()),
+            (None, None) => normalizer(NORMALIZE)?,
+        };
+        let threshold = asked.threshold.or(preset.map(|preset| preset.threshold)).unwrap_or(THRESHOLD);
+        Ok(Resolved { asked, preset, normalizer, threshold })
+    }
+
+    fn exact(&self) -> anyhow::Result<ExactConfig> {
+        let Some(key) = &self.asked.exact_key else {
+            return Ok(ExactConfig { normalizer: self.normalizer.clone(), key: None });
+        };
+        let wrong = |error| failure::usage(format!("--exact-key `{key}`: {error}"));
+        let key = Some(key.parse().map_err(wrong)?);
+        // A key is no prose: only steps that were asked for change it.
+        let is_asked = self.asked.normalize.is_some();
+        let normalizer = if is_asked { self.normalizer.clone() } else { Normalizer::new(Vec::new()) };
+        Ok(ExactConfig { normalizer, key })
+    }
+
+    fn minhash(&self) -> anyhow::Result<MinhashConfig> {
+        let bands_rows = self.asked.bands.zip(self.asked.rows).map(|(b, r)| (usize::from(b), usize::from(r)));
+        Ok(MinhashConfig {
+            shingler: self.shingler()?,
+            threshold: self.threshold,
+            recall: self.asked.recall.unwrap_or(RECALL),
+            bands_rows: bands_rows.or(self.preset.map(|preset| (preset.bands, preset.rows))),
+            preset: self.preset.map(|preset| preset.name),
+            seed: self.asked.seed,
+        })
+    }
+
+    fn shingler(&self) -> anyhow::Result<Shingler> {
+        let unit = match self.asked.unit {
+            Some(args::Unit::Word) => Unit::Word,
+            Some(args::Unit::Char) => Unit::Char,
+            Some(args::Unit::Byte) => Unit::Byte,
+            Some(args::Unit::Token) => Unit::Token,
+            None => self.preset.map_or(Unit::Word, |preset| preset.unit),
+        };
+        let tokens = match (&self.asked.tokenizer, unit) {
+            (Some(path), Unit::Token) => {
+                let tokenizer = Tokenizer::open(path)?;
+                Some(Arc::new(move |text: &str| tokenizer.encode(text)) as TokenFn)
+            }
+            (None, Unit::Token) => return Err(failure::usage("--unit token needs --tokenizer FILE")),
+            (Some(_), _) => return Err(failure::usage("--tokenizer is for --unit token")),
+            (None, _) => None,
+        };
+        let words = match self.asked.words {
+            None | Some(args::Words::Unicode) => Words::Unicode,
+            Some(args::Words::Whitespace) if unit == Unit::Word => Words::Whitespace,
+            Some(args::Words::Whitespace) => return Err(failure::usage("--words is for --unit word")),
+        };
+        let n = self.asked.ngram.map(usize::from).or(self.preset.map(|preset| preset.n)).unwrap_or(NGRAM);
+        Ok(Shingler::new(unit, n, self.normalizer.clone(), tokens)?.with_words(words))
+    }
 }
 
 fn preset(name: args::Preset) -> Preset {
@@ -233,30 +311,4 @@ pub(crate) fn normalizer(steps: &str) -> anyhow::Result<Normalizer> {
     }
     let steps: Result<Vec<Step>, _> = steps.split(',').map(|step| step.trim().parse()).collect();
     Ok(Normalizer::new(steps.context("--normalize")?))
-}
-
-fn shingler(arguments: &Dedup, preset: Option<Preset>, normalizer: Normalizer) -> anyhow::Result<Shingler> {
-    let unit = match arguments.unit {
-        Some(args::Unit::Word) => Unit::Word,
-        Some(args::Unit::Char) => Unit::Char,
-        Some(args::Unit::Byte) => Unit::Byte,
-        Some(args::Unit::Token) => Unit::Token,
-        None => preset.map_or(Unit::Word, |preset| preset.unit),
-    };
-    let tokens = match (&arguments.tokenizer, unit) {
-        (Some(path), Unit::Token) => {
-            let tokenizer = Tokenizer::open(path)?;
-            Some(Arc::new(move |text: &str| tokenizer.encode(text)) as TokenFn)
-        }
-        (None, Unit::Token) => return Err(failure::usage("--unit token needs --tokenizer FILE")),
-        (Some(_), _) => return Err(failure::usage("--tokenizer is for --unit token")),
-        (None, _) => None,
-    };
-    let words = match arguments.words {
-        None | Some(args::Words::Unicode) => Words::Unicode,
-        Some(args::Words::Whitespace) if unit == Unit::Word => Words::Whitespace,
-        Some(args::Words::Whitespace) => return Err(failure::usage("--words is for --unit word")),
-    };
-    let n = arguments.ngram.map(usize::from).or(preset.map(|preset| preset.n)).unwrap_or(NGRAM);
-    Ok(Shingler::new(unit, n, normalizer, tokens)?.with_words(words))
 }

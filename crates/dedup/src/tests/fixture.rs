@@ -86,7 +86,7 @@ pub(super) fn all_pairs_only(n: usize, threshold: f64, measure: Measure) -> Dedu
 
 /// What may be taken in tests: so little memory that nearly everything goes to disk.
 pub(super) fn little() -> Resources {
-    Resources { memory: 1 << 12, scratch: Scratch::unnamed(&std::env::temp_dir()) }
+    Resources { memory: 1 << 12, scratch: Scratch::unnamed(&std::env::temp_dir()), signatures: None }
 }
 
 pub(super) fn plan(corpus: &Corpus, config: &DedupConfig, progress: &dyn Progress) -> Result<Plan> {

@@ -28,7 +28,7 @@ pub(super) fn are_candidates(
     let ranking: Vec<DocId> = corpus.ids().collect();
     let permutations = Permutations::new(choice, seed);
     let near: Option<(&Shingler, &dyn Sign)> = Some((shingler, &permutations));
-    let signing = Signing { step: "signing", exact: None, near, gone: &[], in_parts: true };
+    let signing = Signing { step: "signing", exact: None, near, gone: &[], known: None, in_parts: true };
     let resources = little();
     let room = resources.room();
     let signs = signing.of(corpus, &ranking, &room, &Silent).unwrap();

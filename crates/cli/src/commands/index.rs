@@ -1,0 +1,46 @@
+//! `verbatim index`: saves what a corpus is compared by.
+
+use std::path::PathBuf;
+
+use verbatim_dedup::{Clustering, DedupConfig, Empty, Keep, Resources, Signatures, Source};
+use verbatim_store::{Access, Scratch, StagedDir};
+
+use crate::args::{Index, IndexBuild, IndexCommand};
+use crate::commands::{Context, check_apart, dedup};
+
+pub(crate) fn run(arguments: &Index, context: &Context<'_>) -> anyhow::Result<()> {
+    match &arguments.command {
+        IndexCommand::Build(arguments) => build(arguments, context),
+    }
+}
+
+fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    check_apart(arguments.inputs.iter().map(PathBuf::as_path), &output.output)?;
+    let (exact, minhash) = dedup::signature_stages(&arguments.matching)?;
+    let config = DedupConfig {
+        empty: Empty::Keep,
+        exact,
+        minhash,
+        all_pairs: None,
+        clustering: Clustering::Star,
+        edit_similarity: None,
+        lines: None,
+        only_references: false,
+        keep: Keep::First,
+    };
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    let corpus = arguments.reading.open(&arguments.inputs, context)?;
+    let inputs: Result<Vec<PathBuf>, _> = arguments.inputs.iter().map(std::path::absolute).collect();
+    let source = Source { inputs: inputs?, against: Vec::new(), reading: arguments.reading.config()? };
+    let resources = Resources {
+        memory: usize::try_from(arguments.memory).unwrap_or(usize::MAX),
+        scratch: Scratch::unnamed(staged.path()),
+        signatures: None,
+    };
+    Signatures::build((&corpus, source), &config, (&resources, staged.path()), context.teller)?;
+    context.check()?;
+    staged.commit()?;
+    context.note(&format!("signatures of {} documents", corpus.n_documents()));
+    Ok(())
+}

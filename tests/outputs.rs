@@ -47,6 +47,17 @@ fn ids_stand_one_a_line_and_join_with_the_input() {
 }
 
 #[test]
+fn a_report_tells_how_long_each_stage_took_the_last_one_too() {
+    let scene = Scene::new();
+    scene.write("corpus.jsonl", corpus());
+    scene.run(["dedup", "corpus.jsonl", "-o", "out"]).ok();
+    let stages = scene.json("out/_verbatim/report.json")["run"]["stages"].clone();
+    let names: Vec<&str> =
+        stages.as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["reading", "signing", "comparing", "writing"]);
+}
+
+#[test]
 fn an_id_with_a_line_break_is_no_line_of_a_list() {
     let scene = Scene::new();
     scene.write("corpus.jsonl", corpus() + "{\"id\": \"x\\ny\", \"text\": \"secret\"}\n");

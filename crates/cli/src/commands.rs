@@ -59,8 +59,9 @@ impl<'a> Context<'a> {
         Self { teller, json: global.json, started: SystemTime::now(), clock: Instant::now() }
     }
 
-    /// The part of a report that differs from run to run.
+    /// The part of a report that differs from run to run. Ends the stage under way, so that its time is in it.
     fn run(&self) -> Run {
+        self.teller.finish();
         let arguments: Vec<String> =
             std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         Run::new(&arguments, self.started, rayon::current_num_threads())

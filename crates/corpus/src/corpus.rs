@@ -178,24 +178,16 @@ impl Corpus {
 
     /// The same string as [`text_str`](Self::text_str), in `buffer` where it does not stand in the input as it is; for
     /// loops over many documents, which can then do without an allocation for each.
-    pub fn text_str_in<'a>(&'a self, id: DocId, buffer: &'a mut String) -> &'a str {
+    pub fn text_str_in<'a>(&'a self, id: DocId, buffer: &'a mut TextBuffer) -> &'a str {
         let (raw, has_escapes) = self.raw_text(id);
-        if has_escapes {
-            let mut bytes = std::mem::take(buffer).into_bytes();
-            if unescape(raw, &mut bytes) {
-                *buffer = lossy(bytes);
-                return buffer;
+        let bytes = if has_escapes && unescape(raw, &mut buffer.bytes) { &buffer.bytes } else { raw };
+        match simdutf8::basic::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => {
+                buffer.lossy = String::from_utf8_lossy(bytes).into_owned();
+                &buffer.lossy
             }
         }
-        if let Ok(text) = simdutf8::basic::from_utf8(raw) {
-            return text;
-        }
-        buffer.clear();
-        for chunk in raw.utf8_chunks() {
-            buffer.push_str(chunk.valid());
-            buffer.extend((!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER));
-        }
-        buffer
     }
 
     /// The record of a document as it stands in the input, without its line end: a JSON object, a
@@ -299,6 +291,14 @@ impl Corpus {
         let raw = span.raw_text(shard.content());
         (raw, shard.format == Format::Jsonl && memchr::memchr(b'\\', raw).is_some())
     }
+}
+
+/// Memory for one text after the other.
+#[derive(Debug, Default)]
+pub struct TextBuffer {
+    bytes: Vec<u8>,
+    /// The text where it is not UTF-8.
+    lossy: String,
 }
 
 /// Opens the shards in parallel, in order up to the first that fails.

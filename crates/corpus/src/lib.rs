@@ -30,7 +30,7 @@ mod source;
 mod spans;
 mod write;
 
-pub use corpus::Corpus;
+pub use corpus::{Corpus, TextBuffer};
 pub use cut::{Selection, Stretch};
 pub use document::{DocId, Location};
 pub use error::{Error, Result};

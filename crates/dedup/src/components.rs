@@ -15,7 +15,7 @@ use verbatim_store::Progress;
 use crate::buckets::Buckets;
 use crate::error::{Error, Result};
 use crate::room::Room;
-use crate::star::{Candidates, Document, NearCopies, NearCopy, Stars, Texts};
+use crate::star::{Candidates, Document, Memory, NearCopies, NearCopy, Stars, Texts};
 
 /// Finds the components of the documents that share buckets. The one of the best rank is kept for all others.
 pub(crate) fn joined_copies(
@@ -77,8 +77,8 @@ impl Joining<'_> {
         let joining = &*self;
         let compared: Vec<(Arc<Shingles>, Edges)> = block
             .par_iter()
-            .map(|document| {
-                let shingles = Arc::new(joining.stars.texts.shingles(document.0));
+            .map_init(Memory::default, |memory, document| {
+                let shingles = Arc::new(joining.stars.texts.shingles_in(document.0, memory));
                 let earlier = 0..block[0].0;
                 let edges = joining.edges(document, &shingles, earlier, |rank| joining.stars.cached(rank));
                 (shingles, edges)

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use verbatim_corpus::{Corpus, DocId};
+use verbatim_corpus::{Corpus, DocId, TextBuffer};
 use verbatim_index::{Buffers, Shingler};
 use verbatim_store::{Note, Progress, Sorted, Sorter};
 
@@ -208,7 +208,7 @@ impl Signs {
 /// What a thread works in.
 #[derive(Default)]
 struct Memory {
-    text: String,
+    text: TextBuffer,
     buffers: Buffers,
     sketch: Sketch,
 }

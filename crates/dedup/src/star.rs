@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rapidfuzz::distance::levenshtein;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use verbatim_corpus::{Corpus, DocId};
+use verbatim_corpus::{Corpus, DocId, TextBuffer};
 use verbatim_index::{Buffers, Shingler, Shingles};
 use verbatim_store::{Progress, Table};
 
@@ -125,7 +125,7 @@ impl Texts<'_> {
 /// What a thread reads texts in.
 #[derive(Default)]
 pub(crate) struct Memory {
-    text: String,
+    text: TextBuffer,
     buffers: Buffers,
 }
 

@@ -167,16 +167,16 @@ impl Shingler {
 
     /// What [`Shingler::for_each_hash`] does, for a text that [`Shingler::normalize`] returned.
     pub fn for_each_hash_of_normalized(&self, normalized: &str, visit: impl FnMut(u64)) {
-        let mut small = [0; SMALL_RING];
+        let mut small = [0; SMALL_BATCH];
         let mut large = Vec::new();
-        let ring = match self.n {
-            n if n <= SMALL_RING => &mut small[..],
+        let batch = match self.n {
+            n if n <= SMALL_BATCH / 4 => &mut small[..],
             n => {
-                large.resize(n.next_power_of_two(), 0);
+                large.resize(4 * n, 0);
                 &mut large
             }
         };
-        let mut roller = Roller::new(self.n, ring, visit);
+        let mut roller = Roller::new(self.n, batch, visit);
         self.for_each_unit(normalized, |unit| roller.push(unit));
         roller.finish(normalized);
     }
@@ -204,15 +204,19 @@ impl Shingler {
     }
 }
 
-/// Units whose hashes are kept without asking for memory; a power of two.
-const SMALL_RING: usize = 16;
+/// Units whose hashes are kept without asking for memory.
+const SMALL_BATCH: usize = 256;
 
-/// A rolling polynomial hash, modulo 2^64, over the hashes of the last n units.
+/// A rolling polynomial hash, modulo 2^64, over the hashes of the last n units. Units are taken in batches, so that the
+/// loop over a batch holds all it needs in registers.
 struct Roller<'a, F> {
     n: usize,
-    /// The last units; the length is a power of two, so that a mask finds the place of a unit.
-    ring: &'a mut [u64],
-    n_units: usize,
+    /// The n units before the batch (zeros at the start), and the batch.
+    batch: &'a mut [u64],
+    /// Where the next unit goes.
+    end: usize,
+    /// Units before the batch.
+    n_rolled: usize,
     hash: u64,
     /// BASE to the power n: what the unit that leaves the window was multiplied with.
     weight: u64,
@@ -220,29 +224,48 @@ struct Roller<'a, F> {
 }
 
 impl<'a, F: FnMut(u64)> Roller<'a, F> {
-    fn new(n: usize, ring: &'a mut [u64], visit: F) -> Self {
+    /// `batch` is zeros, and more than n of them.
+    fn new(n: usize, batch: &'a mut [u64], visit: F) -> Self {
         let weight = (0..n).fold(1u64, |power, _| power.wrapping_mul(BASE));
-        Roller { n, ring, n_units: 0, hash: 0, weight, visit }
+        Roller { n, batch, end: n, n_rolled: 0, hash: 0, weight, visit }
     }
 
-    /// Takes the next unit, and visits the hash of the n-gram that it ends, if n units have been seen.
+    /// Takes the next unit.
     #[inline(always)]
     fn push(&mut self, unit: u64) {
-        let mask = self.ring.len() - 1;
-        let leaving = self.ring[self.n_units.wrapping_sub(self.n) & mask];
-        self.ring[self.n_units & mask] = unit;
-        self.hash =
-            self.hash.wrapping_mul(BASE).wrapping_add(unit).wrapping_sub(leaving.wrapping_mul(self.weight));
-        self.n_units += 1;
-        if self.n_units >= self.n {
-            // The top bit tells n-grams (0) from whole texts (1), so that the two never meet.
-            (self.visit)(mix(self.hash) >> 1);
+        self.batch[self.end] = unit;
+        self.end += 1;
+        if self.end == self.batch.len() {
+            self.roll();
         }
     }
 
-    /// Visits the one shingle of a text that has too few units for an n-gram.
+    /// Visits the hash of each n-gram that ends in the batch, and begins a new one.
+    #[inline(never)]
+    fn roll(&mut self) {
+        let Roller { n, end, weight, .. } = *self;
+        let batch = &mut self.batch[..end];
+        for i in 0..end - n {
+            let (leaving, unit) = (batch[i], batch[i + n]);
+            let change = unit.wrapping_sub(leaving.wrapping_mul(weight));
+            self.hash = self.hash.wrapping_mul(BASE).wrapping_add(change);
+            // What has left is not looked at again.
+            batch[i] = self.hash;
+        }
+        // The first windows of a text are not full.
+        let n_unfilled = (n - 1).saturating_sub(self.n_rolled).min(end - n);
+        for &hash in &batch[n_unfilled..end - n] {
+            // The top bit tells n-grams (0) from whole texts (1), so that the two never meet.
+            (self.visit)(mix(hash) >> 1);
+        }
+        batch.copy_within(end - n.., 0);
+        (self.n_rolled, self.end) = (self.n_rolled + end - n, n);
+    }
+
+    /// Visits what is left: the last n-grams, or the one shingle of a text that has too few units for one.
     fn finish(mut self, text: &str) {
-        match self.n_units {
+        self.roll();
+        match self.n_rolled {
             0 if text.is_empty() => {}
             0 => (self.visit)(whole_text(xxh3_64(text.as_bytes()), 0)),
             n_units if n_units < self.n => (self.visit)(whole_text(self.hash, n_units)),
@@ -371,6 +394,23 @@ mod tests {
         let hashes = |n, text| shingler(Unit::Word, n).shingles(text).hashes().to_vec();
         assert_eq!(hashes(2, "to be or"), [1501283881162364087, 3619114513265412194]);
         assert_eq!(hashes(5, "to be"), [11877969312924185181]);
+    }
+
+    #[test]
+    fn windows_that_cross_batches_have_the_hashes_of_their_own_text() {
+        let text: String = (0..1100u32).map(|i| char::from(b'a' + (i * i % 23 + i % 3) as u8)).collect();
+        for n in [1, 5, 63, 64, 65, 255, 256, 257, 1024] {
+            let shingler = shingler(Unit::Byte, n);
+            for length in [n - 1, n, n + 1, 191, 192, 193, 256, 257, 1100] {
+                let text = &text[..length];
+                let windows = (n.min(length)..=length).map(|end| &text[end.saturating_sub(n)..end]);
+                let expected: Vec<u64> =
+                    windows.flat_map(|window| shingler.shingles(window).hashes().to_vec()).collect();
+                let mut found = Vec::new();
+                shingler.for_each_hash(text, |hash| found.push(hash));
+                assert_eq!(found, expected, "{n} {length}");
+            }
+        }
     }
 
     #[test]

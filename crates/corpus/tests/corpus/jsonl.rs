@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
 use serde_json::Value;
-use verbatim_corpus::{Corpus, MaxBad, OpenConfig};
+use verbatim_corpus::{Corpus, MaxBad, OpenConfig, TextBuffer};
 
 use crate::fixture::{Folder, open, open_bytes, skip, texts};
 
@@ -182,7 +182,7 @@ fn a_text_in_a_buffer_is_the_text() {
     folder.write("a.jsonl", lines);
     folder.write("b.txt", b"caf\xe9\\n \xf0\x9f");
     let corpus = open(folder.path(), &OpenConfig::standard()).unwrap();
-    let mut buffer = "left over".to_owned();
+    let mut buffer = TextBuffer::default();
     let found: Vec<String> = corpus.ids().map(|id| corpus.text_str_in(id, &mut buffer).to_owned()).collect();
     assert_eq!(found[..4], expected);
     assert_eq!(found[4], "caf\u{fffd}\\n \u{fffd}");
@@ -205,7 +205,7 @@ proptest! {
         file.write_all_at(&garbage, 9).unwrap();
         let id = corpus.ids().next().unwrap();
         prop_assert!(corpus.record(id)[9..].starts_with(&garbage));
-        let mut buffer = "left over".to_owned();
+        let mut buffer = TextBuffer::default();
         prop_assert_eq!(corpus.text_str_in(id, &mut buffer), corpus.text_str(id));
         let text = corpus.text(id);
         prop_assert_eq!(corpus.text_str(id), String::from_utf8_lossy(&text));

@@ -138,7 +138,10 @@ impl Shard {
     /// A field of one document's record.
     pub(crate) fn field(&self, document: u64, path: &FieldPath) -> Option<Value> {
         match self.format {
-            Format::Jsonl => jsonl::field(self.span(document).record(self.content()), path),
+            Format::Jsonl => {
+                let span = self.span(document);
+                jsonl::field(span.record(self.content()), span.text_range(), path)
+            }
             Format::Text(_) => None,
             Format::Parquet | Format::Arrow => {
                 self.column(path).get(self.row_of(document)).cloned().flatten()

@@ -2,6 +2,7 @@
 //! many documents takes no more memory than one of few.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 
 use verbatim_store::{Bytes, Spool};
@@ -32,8 +33,14 @@ impl Span {
         &content[index(self.offset)..][..self.len as usize]
     }
 
+    /// Where the raw text is in the record.
+    pub(crate) fn text_range(&self) -> Range<usize> {
+        let start = self.text_start as usize;
+        start..start + self.text_len as usize
+    }
+
     pub(crate) fn raw_text<'a>(&self, content: &'a [u8]) -> &'a [u8] {
-        &self.record(content)[self.text_start as usize..][..self.text_len as usize]
+        &self.record(content)[self.text_range()]
     }
 
     fn encode(&self) -> [u8; ENTRY_BYTES] {

@@ -133,10 +133,18 @@ fn members<'a>(
     Ok((found.expect("a field path has at least one name"), id_hash))
 }
 
-/// The value at `path` of a record, if the record has it once.
-pub(crate) fn field(record: &[u8], path: &FieldPath) -> Option<serde_json::Value> {
-    let json = std::str::from_utf8(record).ok()?;
-    serde_json::from_str(members(json, path.names(), None).ok()?.0.get()).ok()
+/// The value at `path` of a record, if the record has it once. `text` is where the record has its text, as it stands
+/// between its quotes: it is most of the record, and only read if it is asked for.
+pub(crate) fn field(record: &[u8], text: Range<usize>, path: &FieldPath) -> Option<serde_json::Value> {
+    let without_text = [&record[..text.start], &record[text.end..]].concat();
+    let json = std::str::from_utf8(&without_text).ok()?;
+    let value = members(json, path.names(), None).ok()?.0.get();
+    let start = offset(json, value);
+    if (start..start + value.len()).contains(&text.start) {
+        let json = std::str::from_utf8(record).ok()?;
+        return serde_json::from_str(members(json, path.names(), None).ok()?.0.get()).ok();
+    }
+    serde_json::from_str(value).ok()
 }
 
 /// True if the outermost object has a member of this name, however often.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use verbatim_corpus::{Corpus, MaxBad, OpenConfig, TextBuffer};
 
 use crate::fixture::{Folder, open, open_bytes, skip, texts};
@@ -142,6 +142,23 @@ fn labels_and_fields_come_from_the_record() {
     assert_eq!(scores, [Some(Value::from(2.5)), None, None]);
     assert_eq!(corpus.text_bytes(), 3);
     assert_eq!(corpus.record_bytes(), (content.len() - 4) as u64);
+}
+
+#[test]
+fn a_field_may_be_the_text_or_hold_it_or_stand_on_either_side() {
+    let config = OpenConfig { text_field: "page.body".parse().unwrap(), ..OpenConfig::standard() };
+    let records = [
+        json!({ "before": 1, "page": { "x": "y", "body": "a \"long\" text\n", "z": [2] }, "after": "b" }),
+        json!({ "before": 1, "page": { "x": "y", "body": "", "z": [2] }, "after": "b" }),
+    ];
+    let content: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let corpus = open_bytes("a.jsonl", &content, &config).unwrap();
+    for (id, record) in corpus.ids().zip(&records) {
+        for path in ["before", "page", "page.x", "page.body", "page.z", "after", "page.none", "none"] {
+            let expected = path.split('.').try_fold(record, |value, name| value.get(name));
+            assert_eq!(corpus.field(id, &path.parse().unwrap()).as_ref(), expected, "{path}");
+        }
+    }
 }
 
 #[test]

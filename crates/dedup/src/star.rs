@@ -38,8 +38,10 @@ const BLOCK_DOCS: usize = if cfg!(test) { 8 } else { 512 };
 /// Record bytes in a block, which bound the memory for its shingles.
 const BLOCK_BYTES: usize = 4 << 20;
 
-/// Memory for the shingle sets of kept documents.
-const CACHE_BYTES: usize = if cfg!(test) { 64 << 10 } else { 8 << 20 };
+/// Memory for the shingle sets of kept documents, by the documents of the corpus and within bounds.
+const CACHE_BYTES_PER_DOCUMENT: usize = 600;
+const CACHE_BYTES: std::ops::RangeInclusive<usize> =
+    if cfg!(test) { 64 << 10..=64 << 10 } else { 8 << 20..=32 << 20 };
 
 /// A document that is similar to a kept one. Both are ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,7 +224,10 @@ impl<'a> Stars<'a> {
         room: &Room<'_>,
     ) -> Result<Self> {
         let kept = Table::zeros(buckets.n_places(), room.n_bytes, room.scratch)?;
-        Ok(Stars { texts, candidates, kept, cache: Cache::default() })
+        let cached =
+            (CACHE_BYTES_PER_DOCUMENT * texts.ranking.len()).clamp(*CACHE_BYTES.start(), *CACHE_BYTES.end());
+        let halves = Halves { most_bytes: cached.min(room.n_bytes) / 2, ..Halves::default() };
+        Ok(Stars { texts, candidates, kept, cache: Cache { halves: Mutex::new(halves) } })
     }
 
     /// The next documents that are compared in parallel with those before them; none at the end. Remembers the
@@ -353,7 +358,6 @@ impl<'a> Stars<'a> {
 
 /// Shingle sets in bounded memory. When the younger half is full it becomes the older half, and the former older
 /// half is forgotten. What is cached changes the time a run takes, never its result.
-#[derive(Default)]
 struct Cache {
     halves: Mutex<Halves>,
 }
@@ -363,6 +367,8 @@ struct Halves {
     young: FxHashMap<u64, Arc<Shingles>>,
     old: FxHashMap<u64, Arc<Shingles>>,
     young_bytes: usize,
+    /// Bytes of a half.
+    most_bytes: usize,
 }
 
 impl Cache {
@@ -384,7 +390,7 @@ impl Cache {
 impl Halves {
     fn insert(&mut self, rank: u64, shingles: Arc<Shingles>) {
         let n_bytes = 8 * shingles.len();
-        if self.young_bytes + n_bytes > CACHE_BYTES / 2 {
+        if self.young_bytes + n_bytes > self.most_bytes {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
         }

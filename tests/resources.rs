@@ -161,3 +161,13 @@ fn what_a_search_takes_is_told_before_it_begins() {
         assert!(estimate["memory"].as_u64().unwrap() > 30 << 20 && estimate["reads"] == 2, "{estimate}");
     }
 }
+
+#[test]
+fn a_scratch_folder_in_an_input_or_in_the_output_is_refused() {
+    let scene = Scene::new();
+    scene.write("in/corpus.jsonl", "{\"text\": \"a\"}\n");
+    for scratch in ["in", "in/scratch", "out", "out/scratch", "."] {
+        scene.run(["dedup", "in", "-o", "out", "--scratch", scratch]).failed(2, "--scratch");
+        assert_eq!(scene.names(), ["in"], "{scratch}");
+    }
+}

@@ -103,14 +103,17 @@ impl Output {
 
 /// Refuses an output that is, holds or lies in something that the command reads.
 fn check_apart<'a>(read: impl IntoIterator<Item = &'a Path>, output: &Path) -> anyhow::Result<()> {
-    let output = resolved(output);
-    for input in read.into_iter().flat_map(matched) {
-        let input = resolved(&input);
-        if input.starts_with(&output) || output.starts_with(&input) {
-            return Err(failure::usage("the output is, holds or lies in an input; write it elsewhere"));
-        }
+    match are_apart(read, output) {
+        true => Ok(()),
+        false => Err(failure::usage("the output is, holds or lies in an input; write it elsewhere")),
     }
-    Ok(())
+}
+
+/// Whether a folder neither is nor holds nor lies in any of some paths.
+fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bool {
+    let folder = resolved(folder);
+    let mut paths = paths.into_iter().flat_map(matched).map(|path| resolved(&path));
+    !paths.any(|path| path.starts_with(&folder) || folder.starts_with(&path))
 }
 
 /// The input itself, or what it matches as a pattern.

@@ -15,7 +15,7 @@ use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
 use crate::args::{self, Dedup, Matching};
-use crate::commands::{Context, check_apart, emitting, existing, reading};
+use crate::commands::{Context, are_apart, check_apart, emitting, existing, reading};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
@@ -50,14 +50,15 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
 fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve()?;
     let config = config(arguments)?;
-    let read = arguments.inputs.iter().chain(&arguments.against).chain(&arguments.matching.tokenizer);
-    check_apart(read.map(PathBuf::as_path), &arguments.output)?;
+    let references = references(arguments)?;
+    let read = arguments.inputs.iter().chain(&arguments.against).chain(&references);
+    check_apart(read.chain(&arguments.matching.tokenizer).map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
-    let corpus = arguments.reading.open_against(&arguments.inputs, &references(arguments)?, context)?;
+    let corpus = arguments.reading.open_against(&arguments.inputs, &references, context)?;
     let resources = resources(arguments, staged.path(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Source {
         inputs: arguments.inputs.clone(),
-        against: references(arguments)?,
+        against: references,
         reading: arguments.reading.config()?,
     });
     context.check()?;
@@ -90,6 +91,12 @@ fn resources(
     let scratch = match &arguments.scratch {
         None => Scratch::unnamed(beside),
         Some(folder) => {
+            let others = arguments.inputs.iter().chain(&arguments.against).chain([&arguments.output]);
+            if !are_apart(others.map(PathBuf::as_path), folder) {
+                return Err(failure::usage(
+                    "--scratch is, holds or lies in an input or the output; take another",
+                ));
+            }
             let mut task = verbatim_dedup::task(corpus, config)?;
             if let Some(tokenizer) = &arguments.matching.tokenizer {
                 task["tokenizer"] = sha256_file(tokenizer)?.into();

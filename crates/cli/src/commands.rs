@@ -116,13 +116,15 @@ fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bo
     !paths.any(|path| path.starts_with(&folder) || folder.starts_with(&path))
 }
 
-/// The input itself, or what it matches as a pattern.
+/// What the input matches as a pattern, or the input itself.
 fn matched(input: &Path) -> Vec<PathBuf> {
     let pattern = input.to_str().filter(|_| !input.exists());
-    match pattern.and_then(|pattern| glob::glob(pattern).ok()) {
-        Some(paths) => paths.flatten().collect(),
-        None => vec![input.to_path_buf()],
+    let matches = pattern.and_then(|pattern| glob::glob(pattern).ok()).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = matches.collect();
+    if found.is_empty() {
+        found.push(input.to_path_buf());
     }
+    found
 }
 
 /// The path without links, as far as it exists.

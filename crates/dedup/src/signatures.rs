@@ -137,6 +137,25 @@ impl Signatures {
         &self.manifest.files
     }
 
+    /// Fails unless the records of a file are in order and of documents that there are: whoever wrote the checksum may have
+    /// written anything else.
+    fn check_records(&self, file: &RunFile) -> Result<()> {
+        let bytes = self.scratch.open(file)?;
+        let (records, rest) = bytes.as_chunks::<16>();
+        let numbers = |record: &[u8; 16]| {
+            let (numbers, _) = record.as_chunks::<8>();
+            [numbers[0], numbers[1]].map(u64::from_le_bytes)
+        };
+        let are_theirs = records.iter().all(|record| numbers(record)[1] < self.manifest.n_documents);
+        match rest.is_empty() && are_theirs && records.is_sorted_by_key(numbers) {
+            true => Ok(()),
+            false => {
+                let cause = "its records are not those of its documents".to_owned();
+                Err(Error::BadSignatures { path: self.scratch.folder().join(&file.name), cause })
+            }
+        }
+    }
+
     /// Fails unless they are of the references of this corpus, and of what the configuration asks for.
     pub(crate) fn check(&self, corpus: &Corpus, config: &DedupConfig) -> Result<()> {
         let bad = |cause: String| Error::BadSignatures { path: self.scratch.folder().join(MANIFEST), cause };
@@ -149,6 +168,7 @@ impl Signatures {
         if config.all_pairs.is_some() {
             return Err(bad("signatures serve the exact stage and MinHash, not all pairs".to_owned()));
         }
+        self.manifest.files.iter().try_for_each(|file| self.check_records(file))?;
         let there = json!({ "exact": self.manifest.exact, "minhash": self.manifest.minhash });
         let differences = verbatim_store::differences(&there, &json!({ "exact": exact, "minhash": minhash }));
         match differences.is_empty() {

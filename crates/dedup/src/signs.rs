@@ -75,7 +75,7 @@ impl Signing<'_> {
         let mut signs = Signs { hashes: room.sorter("hashes"), keys: room.sorter("keys") };
         let mut start = self.take_up(&mut signs, room)?;
         progress.advance(start as u64);
-        signs.keys.reserve((ranking.len() - start) * keys_per_document);
+        signs.keys.reserve(ranking.len().saturating_sub(start) * keys_per_document);
         let mut n_bytes = 0;
         while start < ranking.len() {
             if progress.interrupted() {

@@ -9,5 +9,6 @@ mod peers;
 mod quality;
 mod real_data;
 mod scripts;
+mod signatures;
 mod sources;
 mod stages;

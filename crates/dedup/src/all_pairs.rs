@@ -183,8 +183,35 @@ impl<'a> Marks<'a> {
     }
 }
 
+/// Notes how large sets are, and nothing of what is in them.
+pub(crate) struct Sizes {
+    pub(crate) roles: Roles,
+}
+
+impl Sizes {
+    /// A key that is smaller the more shingles a text has, and smallest for references; none for a text without.
+    fn key(roles: Roles, rank: u64, n_shingles: usize) -> Option<Posting> {
+        let first = if roles.may_go(rank) { u64::MAX } else { u64::MAX / 2 };
+        (n_shingles > 0).then(|| [first - n_shingles as u64, rank])
+    }
+}
+
+impl Sign for Sizes {
+    fn sign(
+        &self,
+        shingler: &Shingler,
+        (rank, text): (u64, &str),
+        Sketch { shingles, .. }: &mut Sketch,
+        postings: &mut Vec<Posting>,
+    ) {
+        collect(shingler, text, shingles);
+        shingles.sort_unstable();
+        shingles.dedup();
+        postings.extend(Sizes::key(self.roles, rank, shingles.len()));
+    }
+}
+
 impl Sign for Marks<'_> {
-    /// The key of a text is smaller the more shingles it has, and smallest for references.
     fn sign(
         &self,
         shingler: &Shingler,
@@ -197,11 +224,7 @@ impl Sign for Marks<'_> {
         repeated.sort_unstable();
         repeated.dedup();
         let n = n_once + repeated.len();
-        if n == 0 {
-            return;
-        }
-        let first = if self.roles.may_go(rank) { u64::MAX } else { u64::MAX / 2 };
-        postings.push([first - n as u64, rank]);
+        postings.extend(Sizes::key(self.roles, rank, n));
         let n_left = self.prefix.len(n).saturating_sub(n_once);
         repeated.sort_unstable_by_key(|&shingle| (self.counts.of(shingle), shingle));
         for &shingle in repeated.iter().take(n_left) {

@@ -19,9 +19,13 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// The buckets of the documents that are not `gone`, by rank (nobody is if it is empty); each remembers up to `most` of its documents.
-    pub(crate) fn new(keys: Sorted<2>, gone: &[bool], most: usize, room: &Room<'_>) -> Result<Self> {
-        let stays = |rank: u64| !gone.get(rank as usize).is_some_and(|&is_gone| is_gone);
+    /// The buckets of the documents, by rank, that stay so far; each remembers up to `most` of its documents.
+    pub(crate) fn new(
+        keys: Sorted<2>,
+        stays: impl Fn(u64) -> bool,
+        most: usize,
+        room: &Room<'_>,
+    ) -> Result<Self> {
         let mut postings: Sorter<2> = room.sorter("buckets");
         let mut n_places = 0;
         let mut staying = keys.iter().filter(|&[_, rank]| stays(rank)).peekable();

@@ -116,6 +116,8 @@ pub struct AllPairsConfig {
     pub threshold: f64,
     /// What similarity means.
     pub measure: Measure,
+    /// Compares every document with every one that is kept, without a filter: an oracle for small corpora.
+    pub brute_force: bool,
 }
 
 /// Which near copies of a kept document go.

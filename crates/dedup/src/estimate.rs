@@ -16,6 +16,8 @@ const DOCUMENT_BYTES: u64 = 17;
 /// A key and a document; a line.
 const POSTING_BYTES: u64 = 16;
 const LINE_BYTES: u64 = 32;
+/// What stands for a shingle in a set.
+const SHINGLE_BYTES: u64 = 8;
 /// Bytes of text in a line, roughly.
 const BYTES_IN_LINE: u64 = 40;
 
@@ -39,11 +41,17 @@ pub fn estimate(corpus: &Corpus, config: &DedupConfig, resources: &Resources) ->
     let text_bytes = corpus.text_bytes() + corpus.reference_text_bytes();
     let near = Near::of(config)?;
     let (mut n_keys, mut table, mut reads) = (config.exact.iter().len() as u64 * n_documents, 0, 1);
+    let room = resources.room().n_bytes as u64;
     match near.as_ref().map(|near| (near, near.choice())) {
         None => reads += u64::from(config.exact.is_some()),
         Some((_, Some(choice))) => {
             n_keys += choice.bands as u64 * n_documents;
             reads += 1;
+        }
+        Some((near, None)) if near.brute_force => {
+            n_keys += n_documents;
+            table = room.min(SHINGLE_BYTES * Counts::shingles(near.shingler, text_bytes));
+            reads += near.passes();
         }
         Some((near, None)) => {
             // Every shingle of a prefix may stand elsewhere; in most corpora few do.
@@ -55,7 +63,6 @@ pub fn estimate(corpus: &Corpus, config: &DedupConfig, resources: &Resources) ->
     }
     let lines = config.lines.iter().len() as u64 * LINE_BYTES * (text_bytes / BYTES_IN_LINE);
     reads += 2 * config.lines.iter().len() as u64;
-    let room = resources.room().n_bytes as u64;
     let sorted = [n_keys * POSTING_BYTES, lines];
     let held = sorted.map(|bytes| bytes.min(room));
     // A list that grows has twice its bytes for a moment.

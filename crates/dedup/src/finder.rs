@@ -152,7 +152,8 @@ impl Finder<'_> {
         if config.exact.is_none() && near.is_none() {
             return Ok(Vec::new());
         }
-        let first = near.map(|near| (near, near.first_pass(corpus, resources)));
+        let roles = Roles::of(corpus, config);
+        let first = near.map(|near| (near, near.first_pass(corpus, roles, resources)));
         let (step, in_parts) = first.as_ref().map_or(("signing", true), |(_, first)| first.step());
         let signing = Signing {
             step,
@@ -163,7 +164,6 @@ impl Finder<'_> {
             in_parts,
         };
         let mut signs = signing.of(corpus, ranking, &resources.room(), progress)?;
-        let roles = Roles::of(corpus, config);
         let hashes = signs.take_hashes();
         let mut groups = match &config.exact {
             Some(exact) => equal_texts(corpus, ranking, exact, &hashes),

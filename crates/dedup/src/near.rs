@@ -2,9 +2,9 @@
 
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Shingler;
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Sorted, Sorter};
 
-use crate::all_pairs::{Counts, Marked, Marks, Prefix, Prefixes};
+use crate::all_pairs::{Counts, Marked, Marks, Prefix, Prefixes, Sizes};
 use crate::buckets::Buckets;
 use crate::components::joined_copies;
 use crate::config::{Clustering, DedupConfig, Stage, resolved};
@@ -26,12 +26,15 @@ pub(crate) struct Near<'a> {
     pub(crate) clustering: Clustering,
     /// Bands and the seed of their permutations; `None` for all pairs.
     bands: Option<(BandChoice, u64)>,
+    /// For all pairs, no filter.
+    pub(crate) brute_force: bool,
 }
 
 /// What the pass over the texts that the exact stage shares notes of their shingles.
 pub(crate) enum FirstPass {
     Bands(Permutations),
     Counts(Counts),
+    Sizes(Sizes),
 }
 
 impl FirstPass {
@@ -39,6 +42,7 @@ impl FirstPass {
         match self {
             FirstPass::Bands(permutations) => permutations,
             FirstPass::Counts(counts) => counts,
+            FirstPass::Sizes(sizes) => sizes,
         }
     }
 
@@ -47,6 +51,7 @@ impl FirstPass {
         match self {
             FirstPass::Bands(_) => ("signing", true),
             FirstPass::Counts(_) => ("counting", false),
+            FirstPass::Sizes(_) => ("sizes", true),
         }
     }
 }
@@ -65,7 +70,8 @@ impl<'a> Near<'a> {
         };
         let edit_threshold = config.edit_similarity.map(resolved).transpose()?;
         let clustering = config.clustering;
-        Ok(Some(Near { shingler, threshold, measure, edit_threshold, clustering, bands }))
+        let brute_force = config.all_pairs.as_ref().is_some_and(|all| all.brute_force);
+        Ok(Some(Near { shingler, threshold, measure, edit_threshold, clustering, bands, brute_force }))
     }
 
     /// What it is called in a plan.
@@ -86,14 +92,16 @@ impl<'a> Near<'a> {
     /// Passes over the texts.
     pub(crate) fn passes(&self) -> u64 {
         match (self.bands, self.measure) {
+            _ if self.brute_force => 1,
             (Some(_), _) => 1,
             (None, Measure::Jaccard) => 2,
             (None, Measure::Containment) => 3,
         }
     }
 
-    pub(crate) fn first_pass(&self, corpus: &Corpus, resources: &Resources) -> FirstPass {
+    pub(crate) fn first_pass(&self, corpus: &Corpus, roles: Roles, resources: &Resources) -> FirstPass {
         match self.bands {
+            None if self.brute_force => FirstPass::Sizes(Sizes { roles }),
             Some((choice, seed)) => FirstPass::Bands(Permutations::new(choice, seed)),
             None => {
                 let n_bytes = corpus.text_bytes() + corpus.reference_text_bytes();
@@ -117,46 +125,66 @@ impl<'a> Near<'a> {
         progress: &dyn Progress,
     ) -> Result<NearCopies> {
         match (first, self.measure) {
-            (FirstPass::Bands(_), _) => search.join(self, signs, &Candidates::Likely, progress),
+            (FirstPass::Bands(_), _) => search.join(self, signs.keys, &Candidates::Likely, progress),
             (FirstPass::Counts(counts), Measure::Jaccard) => {
                 let prefix = Prefix { threshold: self.threshold };
                 let sign = Prefixes { counts: &counts, prefix };
                 let signs = search.pass("prefixes", self.shingler, &sign, progress)?;
                 drop(counts);
                 let least = move |_, n| prefix.least_shared(prefix.threshold.least_of(n));
-                search.join(self, signs, &Candidates::All(Box::new(least)), progress)
+                search.join(self, signs.keys, &Candidates::Filtered(Box::new(least)), progress)
             }
-            (FirstPass::Counts(counts), Measure::Containment) => self.contained(search, counts, progress),
+            (FirstPass::Counts(counts), Measure::Containment) => {
+                let marks = Marks::new(&counts, Prefix { threshold: self.threshold }, search.roles);
+                let sizes = search.pass("prefixes", self.shingler, &marks, progress)?;
+                let order = BySize::new(search, &sizes.keys.finish());
+                let by_size = order.search(search);
+                let marked = Marked::new(&marks, by_size.ranking.len());
+                let signs = by_size.pass("marked", self.shingler, &marked, progress)?;
+                let least_shared = marked.least_shared();
+                drop(counts);
+                let least = move |rank, _| least_shared[rank as usize] as usize;
+                let candidates = Candidates::Filtered(Box::new(least));
+                Ok(order.by_rank(by_size.join(self, signs.keys, &candidates, progress)?))
+            }
+            (FirstPass::Sizes(_), Measure::Jaccard) => search.join_all(self, progress),
+            (FirstPass::Sizes(_), Measure::Containment) => {
+                let order = BySize::new(search, &signs.keys.finish());
+                Ok(order.by_rank(order.search(search).join_all(self, progress)?))
+            }
         }
     }
+}
 
-    /// Contained documents: after the references, those of most shingles are taken first, because a set is contained in a larger one only, or
-    /// else the larger is contained in it as well.
-    fn contained(
-        &self,
-        search: &NearSearch<'_>,
-        counts: Counts,
-        progress: &dyn Progress,
-    ) -> Result<NearCopies> {
-        let prefix = Prefix { threshold: self.threshold };
-        let marks = Marks::new(&counts, prefix, search.roles);
-        let sizes = search.pass("prefixes", self.shingler, &marks, progress)?;
-        let order: Vec<u64> = sizes.keys.finish().iter().map(|[_, rank]| rank).collect();
-        let ranking: Vec<DocId> = order.iter().map(|&rank| search.ranking[rank as usize]).collect();
+/// The order in which contained documents are looked for: after the references, those of most shingles come first,
+/// because a set is contained in a larger one only, or else the larger is contained in it as well.
+struct BySize {
+    /// Ranks.
+    order: Vec<u64>,
+    ranking: Vec<DocId>,
+    roles: Roles,
+}
+
+impl BySize {
+    /// From the keys of [`Sizes`].
+    fn new(search: &NearSearch<'_>, sizes: &Sorted<2>) -> Self {
+        let order: Vec<u64> = sizes.iter().map(|[_, rank]| rank).filter(|&rank| search.stays(rank)).collect();
+        let ranking = order.iter().map(|&rank| search.ranking[rank as usize]).collect();
         let n_references = order.partition_point(|&rank| !search.roles.may_go(rank)) as u64;
-        let roles = Roles { n_references, ..search.roles };
-        let by_size = NearSearch { ranking: &ranking, roles, gone: &[], ..*search };
-        let marked = Marked::new(&marks, ranking.len());
-        let signs = by_size.pass("marked", self.shingler, &marked, progress)?;
-        let least_shared = marked.least_shared();
-        drop(counts);
-        let candidates = Candidates::All(Box::new(move |rank, _| least_shared[rank as usize] as usize));
-        let mut found = by_size.join(self, signs, &candidates, progress)?;
+        BySize { order, ranking, roles: Roles { n_references, ..search.roles } }
+    }
+
+    fn search<'a>(&'a self, search: &NearSearch<'a>) -> NearSearch<'a> {
+        NearSearch { ranking: &self.ranking, roles: self.roles, gone: &[], ..*search }
+    }
+
+    /// What was found in this order, by the ranks that it is made of.
+    fn by_rank(&self, mut found: NearCopies) -> NearCopies {
         for NearCopy { copy, kept, .. } in &mut found.copies {
-            (*copy, *kept) = (order[*copy as usize], order[*kept as usize]);
+            (*copy, *kept) = (self.order[*copy as usize], self.order[*kept as usize]);
         }
         found.copies.sort_unstable_by_key(|copy| copy.copy);
-        Ok(found)
+        found
     }
 }
 
@@ -184,21 +212,33 @@ impl NearSearch<'_> {
         signing.of(self.corpus, self.ranking, &self.resources.room(), progress)
     }
 
+    fn stays(&self, rank: u64) -> bool {
+        !self.gone.get(rank as usize).is_some_and(|&is_gone| is_gone)
+    }
+
+    /// Compares each document with all that are kept.
+    fn join_all(&self, near: &Near<'_>, progress: &dyn Progress) -> Result<NearCopies> {
+        const ONE_KEY: u64 = 0;
+        let mut keys = self.resources.room().sorter("everyone");
+        keys.extend((0..self.ranking.len() as u64).map(|rank| [ONE_KEY, rank]));
+        self.join(near, keys, &Candidates::All, progress)
+    }
+
     fn join(
         &self,
         near: &Near<'_>,
-        signs: Signs,
+        keys: Sorter<2>,
         candidates: &Candidates,
         progress: &dyn Progress,
     ) -> Result<NearCopies> {
         let room = self.resources.room();
-        let buckets = Buckets::new(signs.keys.finish(), self.gone, candidates.most_kept(), &room)?;
+        let buckets = Buckets::new(keys.finish(), |rank| self.stays(rank), candidates.most_kept(), &room)?;
         let texts = near.texts(self.corpus, self.ranking, self.roles);
         let mut found = match near.clustering {
             Clustering::Star => near_copies(&texts, &buckets, candidates, &room, progress)?,
             Clustering::Transitive => joined_copies(&texts, &buckets, candidates, &room, progress)?,
         };
-        if let Candidates::All(_) = candidates {
+        if let Candidates::Filtered(_) = candidates {
             // How many others were compared depends on the table of counts, and so on the memory.
             found.n_compared = found.copies.len() as u64;
         }

@@ -176,6 +176,9 @@ pub struct AllPairsParameters {
     pub threshold: f64,
     /// What similarity means.
     pub measure: Measure,
+    /// Whether every document was compared with every kept one, without a filter.
+    #[serde(default)]
+    pub brute_force: bool,
 }
 
 impl Parameters {
@@ -216,6 +219,7 @@ impl Parameters {
             shingles: ShingleParameters::of(&all.shingler),
             threshold: all.threshold,
             measure: all.measure,
+            brute_force: all.brute_force,
         });
         Parameters {
             keep: config.keep.clone(),

@@ -139,7 +139,9 @@ pub(crate) enum Candidates {
     /// All that share as many buckets with a document, by its rank and number of shingles, as it must share with what it
     /// is a copy of, those of the best rank first. What the buckets are then decides how long it takes, never what is
     /// found.
-    All(Box<dyn Fn(u64, usize) -> usize + Sync>),
+    Filtered(Box<dyn Fn(u64, usize) -> usize + Sync>),
+    /// All that share a bucket.
+    All,
 }
 
 impl Candidates {
@@ -147,7 +149,7 @@ impl Candidates {
     pub(crate) fn most_kept(&self) -> usize {
         match self {
             Candidates::Likely => MAX_KEPT_IN_BUCKET,
-            Candidates::All(_) => usize::MAX,
+            Candidates::Filtered(_) | Candidates::All => usize::MAX,
         }
     }
 
@@ -156,7 +158,8 @@ impl Candidates {
     fn choose(&self, hits: &[u64], (rank, n_shingles): (u64, usize)) -> (Vec<u64>, u64) {
         let runs = hits.chunk_by(|a, b| a == b);
         match self {
-            Candidates::All(least_shared) => {
+            Candidates::All => (runs.map(|run| run[0]).collect(), 0),
+            Candidates::Filtered(least_shared) => {
                 let least = least_shared(rank, n_shingles);
                 (runs.filter(|run| run.len() >= least).map(|run| run[0]).collect(), 0)
             }
@@ -224,9 +227,14 @@ impl<'a> Stars<'a> {
         room: &Room<'_>,
     ) -> Result<Self> {
         let kept = Table::zeros(buckets.n_places(), room.n_bytes, room.scratch)?;
-        let cached =
-            (CACHE_BYTES_PER_DOCUMENT * texts.ranking.len()).clamp(*CACHE_BYTES.start(), *CACHE_BYTES.end());
-        let halves = Halves { most_bytes: cached.min(room.n_bytes) / 2, ..Halves::default() };
+        let cached = match candidates {
+            // Each set is asked for again and again.
+            Candidates::All => room.n_bytes,
+            Candidates::Likely | Candidates::Filtered(_) => (CACHE_BYTES_PER_DOCUMENT * texts.ranking.len())
+                .clamp(*CACHE_BYTES.start(), *CACHE_BYTES.end())
+                .min(room.n_bytes),
+        };
+        let halves = Halves { most_bytes: cached / 2, ..Halves::default() };
         Ok(Stars { texts, candidates, kept, cache: Cache { halves: Mutex::new(halves) } })
     }
 

@@ -1,6 +1,6 @@
 //! Memory for texts in the making, kept from one document to the next.
 
-use crate::block::{Block, LEN};
+use verbatim_store::block::{Block, LEN};
 
 /// Memory that normalisation works in; keep one for each thread. It grows to the longest text and stays there.
 #[derive(Debug, Default)]

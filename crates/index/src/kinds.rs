@@ -3,7 +3,7 @@
 //! The kinds hold for the characters named here only; every other one is left to the full rules. A test asks the
 //! full rules about each of them.
 
-use crate::block::{Block, LEN};
+use verbatim_store::block::{Block, LEN};
 
 /// What a character does to words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

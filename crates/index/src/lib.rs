@@ -4,7 +4,6 @@
 //! go is the question of `verbatim-dedup`, what a model recited that of `verbatim-extraction`.
 
 mod automaton;
-mod block;
 mod buffers;
 mod count;
 mod error;

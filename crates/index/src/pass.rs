@@ -7,10 +7,10 @@
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfkc};
 
-use crate::block::{Block, LEN, block_at, mask, non_ascii};
 use crate::buffers::Buffer;
 use crate::normalize::Step;
 use crate::words::is_space;
+use verbatim_store::block::{Block, LEN, block_at, mask, non_ascii};
 
 /// What is done in one pass over a text.
 pub(crate) enum Pass {

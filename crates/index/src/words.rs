@@ -11,9 +11,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::block::{Block, LEN, block_at, mask, non_ascii};
 use crate::error::{Error, Result};
 use crate::kinds::{Kind, character_at};
+use verbatim_store::block::{Block, LEN, block_at, mask, non_ascii};
 
 /// What a word is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

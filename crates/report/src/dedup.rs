@@ -342,6 +342,8 @@ pub struct AllPairs {
     pub threshold: f64,
     /// What similarity means.
     pub measure: Measure,
+    /// Whether every document was compared with every kept one, without a filter.
+    pub brute_force: bool,
     /// What an n-gram is made of.
     pub unit: String,
     /// Units in an n-gram.
@@ -356,6 +358,7 @@ impl From<&AllPairsParameters> for AllPairs {
         AllPairs {
             threshold: parameters.threshold,
             measure: parameters.measure,
+            brute_force: parameters.brute_force,
             unit: unit.to_string(),
             n: *n as u64,
             normalize: normalize.steps().iter().map(ToString::to_string).collect(),

@@ -178,6 +178,7 @@ pub(crate) fn dedup() -> Report<DedupBody> {
             curve: curve.map(point).collect(),
         }),
         all_pairs: Some(AllPairs {
+            brute_force: false,
             threshold: 0.9,
             measure: Measure::Containment,
             unit: "word".into(),

@@ -150,7 +150,11 @@ pub fn dedup_text(body: &DedupBody) -> String {
     if let Some(all) = &body.all_pairs {
         let similarity = all.similarity();
         wrap(
-            &format!("Near copies: {similarity} {} or more, and every pair of them is found.", all.threshold),
+            &format!(
+                "Near copies: {similarity} {} or more, and every pair of them is found{}.",
+                all.threshold,
+                if all.brute_force { " (brute force)" } else { "" }
+            ),
             &mut out,
         );
     }

@@ -1,6 +1,8 @@
-//! How bytes get safely from and to disk: mapped reading, atomic replacing, hashes.
+//! How bytes get safely from and to disk: mapped reading, atomic replacing, hashes, blocks of bytes.
 //!
 //! This room knows no document and no model. It holds the project's only `unsafe` code (`map`).
+
+pub mod block;
 
 mod error;
 mod hash;

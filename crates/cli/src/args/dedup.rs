@@ -41,6 +41,10 @@ pub(crate) struct Dedup {
     /// the texts twice and takes longer
     #[arg(long, conflicts_with_all = ["minhash", "preset"], help_heading = "Stages")]
     pub(crate) all_pairs: bool,
+    /// With `--all-pairs`, compare every document with every one that is kept instead of those that share rare n-grams:
+    /// the oracle that the other ways are measured against, for some ten thousand documents
+    #[arg(long, requires = "all_pairs", help_heading = "Stages")]
+    pub(crate) brute_force: bool,
     /// What similarity means; `containment` needs `--all-pairs`
     #[arg(long, value_enum, value_name = "MEASURE", default_value_t = Measure::Jaccard, help_heading = "Near copies")]
     pub(crate) similarity: Measure,

@@ -190,7 +190,8 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     let measure = measure(arguments)?;
     if arguments.all_pairs {
         let (shingler, threshold) = (matching.shingler()?, matching.threshold);
-        config.all_pairs = Some(AllPairsConfig { shingler, threshold, measure });
+        config.all_pairs =
+            Some(AllPairsConfig { shingler, threshold, measure, brute_force: arguments.brute_force });
     } else if none_named || asked.minhash {
         config.minhash = Some(matching.minhash()?);
     }

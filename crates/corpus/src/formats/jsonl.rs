@@ -10,7 +10,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::document::size;
-use crate::formats::unescape::Escapes;
+use crate::formats::unescape::decoded_len;
 use crate::ids::IdHash;
 use crate::records::{Found, Rules, Scan};
 use crate::reject::Cause;
@@ -22,7 +22,6 @@ pub(crate) type Fault = (Cause, usize);
 /// Finds the records of `content[range]`, which starts at a line's start and ends at a line's end.
 pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
     let mut scan = Scan::default();
-    let escapes = Escapes::new(rules.lone_surrogate);
     let mut start = range.start;
     while start < range.end {
         let newline = memchr::memchr(b'\n', &content[start..range.end]).map(|at| start + at);
@@ -36,7 +35,7 @@ pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
         if record.trim_ascii().is_empty() {
             scan.skip();
         } else {
-            match check(record, newline.is_some(), rules, &escapes) {
+            match check(record, newline.is_some(), rules) {
                 Ok(found) => scan.push(start, record, found),
                 Err((cause, byte)) => scan.reject(&rules.path, start + byte, cause, record.len()),
             }
@@ -46,18 +45,18 @@ pub(crate) fn scan(content: &[u8], range: Range<usize>, rules: &Rules) -> Scan {
     scan
 }
 
-fn check(record: &[u8], is_terminated: bool, rules: &Rules, escapes: &Escapes) -> Result<Found, Fault> {
+fn check(record: &[u8], is_terminated: bool, rules: &Rules) -> Result<Found, Fault> {
     if size(record.len()) > rules.max_doc_bytes {
         return Err((Cause::TooLong { max_doc_bytes: rules.max_doc_bytes }, 0));
     }
     // No record that ends in a zero byte is JSON.
-    read(record, is_terminated, rules, escapes).map_err(|fault| match memchr::memchr(0, record) {
+    read(record, is_terminated, rules).map_err(|fault| match memchr::memchr(0, record) {
         Some(at) if record[at..].iter().all(|&b| b == 0) => (Cause::NulPadding, at),
         _ => fault,
     })
 }
 
-fn read(record: &[u8], is_terminated: bool, rules: &Rules, escapes: &Escapes) -> Result<Found, Fault> {
+fn read(record: &[u8], is_terminated: bool, rules: &Rules) -> Result<Found, Fault> {
     // The fast check does not say where it failed.
     let json = simdutf8::basic::from_utf8(record).or_else(|_| std::str::from_utf8(record));
     let json = json.map_err(|e| (Cause::InvalidUtf8, e.valid_up_to()))?;
@@ -66,7 +65,7 @@ fn read(record: &[u8], is_terminated: bool, rules: &Rules, escapes: &Escapes) ->
         found => found?,
     };
     let start = offset(json, raw);
-    let n_text_bytes = escapes.decoded_len(raw.as_bytes());
+    let n_text_bytes = decoded_len(raw.as_bytes(), rules.lone_surrogate);
     let n_text_bytes = n_text_bytes.ok_or_else(|| (lone_surrogate(&rules.text_field), start))?;
     Ok(Found { text: start..start + raw.len(), n_text_bytes, id })
 }

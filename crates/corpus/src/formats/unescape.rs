@@ -1,114 +1,126 @@
 //! The escapes of JSON strings that were read once already: how long a text is without them, and the text.
 
 use std::iter;
+use std::ops::Range;
 
-use memchr::memmem::Finder;
+use verbatim_store::block;
 
-const ONE_IN_EACH_BYTE: u64 = 0x0101_0101_0101_0101;
-
-/// Measures texts by looking at their backslashes only.
-pub(crate) struct Escapes {
-    doubled: Finder<'static>,
-    unicode: Finder<'static>,
-    /// What half of a surrogate pair stands for, if anything.
-    lone_surrogate: Option<char>,
-}
-
-impl Escapes {
-    pub(crate) fn new(lone_surrogate: Option<char>) -> Escapes {
-        Escapes { doubled: Finder::new(r"\\"), unicode: Finder::new(r"\u"), lone_surrogate }
-    }
-
-    /// The length of a raw JSON string when decoded; `None` where an escape is half of a surrogate pair and may not be.
-    ///
-    /// The string is valid, so that every second backslash of a run is escaped by the one before it.
-    pub(crate) fn decoded_len(&self, raw: &[u8]) -> Option<usize> {
-        let mut n_escapes = memchr::memchr_iter(b'\\', raw).count();
-        if n_escapes == 0 {
-            return Some(raw.len());
-        }
-        let mut at = 0;
-        while let Some(found) = self.doubled.find(&raw[at..]) {
-            at += found;
-            let n = raw[at..].iter().take_while(|&&b| b == b'\\').count();
-            n_escapes -= n / 2;
-            at += n;
-        }
-        // Escapes of two bytes stand for one; the others are counted anew.
-        let mut n_bytes = raw.len() - n_escapes;
-        at = 0;
-        while let Some(found) = self.unicode.find(&raw[at..]) {
-            at += found;
-            let n_before = raw[..at].iter().rev().take_while(|&&b| b == b'\\').count();
-            if n_before % 2 == 1 {
-                at += 2;
-                continue;
-            }
-            while raw[at..].starts_with(br"\u") {
-                let (c, len) = unicode_escape(&raw[at..])?;
+/// The length of a raw JSON string when decoded, with `lone_surrogate` for half of a surrogate pair; `None` where there is
+/// one and nothing stands for it.
+pub(crate) fn decoded_len(raw: &[u8], lone_surrogate: Option<char>) -> Option<usize> {
+    let mut n_bytes = raw.len();
+    let (mut at, mut is_escaped) = (0, false);
+    for start in (0..raw.len()).step_by(block::LEN) {
+        let block = block::block_at(raw, start);
+        let escapes = escapes(block::mask(&block, |b| b == b'\\'), is_escaped);
+        // Escapes of two bytes stand for one; the longer ones are looked at.
+        n_bytes -= escapes.count_ones() as usize;
+        let letters = escapes << 1 | u64::from(is_escaped);
+        is_escaped = escapes >> (block::LEN - 1) == 1;
+        let mut found = letters & block::mask(&block, |b| b == b'u');
+        while found != 0 {
+            let place = start + found.trailing_zeros() as usize - 1;
+            found &= found - 1;
+            if place >= at {
+                let (c, len) = unicode_escape(&raw[place..])?;
                 let n_units = len / 6;
-                n_bytes = n_bytes - (len - n_units) + c.or(self.lone_surrogate)?.len_utf8();
-                at += len;
+                n_bytes = n_bytes + c.or(lone_surrogate)?.len_utf8() - (len - n_units);
+                at = place + len;
             }
         }
-        Some(n_bytes)
     }
+    Some(n_bytes)
 }
+
+/// Those of the backslashes in a block that begin an escape: the others are the second byte of one. `is_escaped` tells
+/// this of the first byte.
+fn escapes(backslashes: u64, is_escaped: bool) -> u64 {
+    let mut rest = backslashes & !u64::from(is_escaped);
+    if rest & (rest << 1) == 0 {
+        return rest;
+    }
+    let mut escapes = 0;
+    while rest != 0 {
+        let first = rest & rest.wrapping_neg();
+        escapes |= first;
+        rest &= !(first | first << 1);
+    }
+    escapes
+}
+
+/// Bytes that are copied at once between two escapes; most texts have one in fewer.
+const COPIED: usize = 64;
 
 /// Decodes a raw JSON string into `text`, with U+FFFD for half of a surrogate pair; false where it is not JSON.
 pub(crate) fn unescape(raw: &[u8], text: &mut Vec<u8>) -> bool {
     // A text is never longer than its raw form, so each byte has its place beforehand.
     text.resize(raw.len(), 0);
     let (mut at, mut end) = (0, 0);
-    while at < raw.len() {
-        if let (Some(from), Some(to)) = (raw[at..].first_chunk::<8>(), text[end..].first_chunk_mut()) {
-            *to = *from;
-            // Asked apart from where it is, the usual answer "none" is foreseen and nothing waits for it.
-            let marks = backslashes(*from);
-            if marks == 0 {
-                (at, end) = (at + 8, end + 8);
+    for start in (0..raw.len()).step_by(block::LEN) {
+        let mut found = block::mask(&block::block_at(raw, start), |b| b == b'\\');
+        while found != 0 {
+            let place = start + found.trailing_zeros() as usize;
+            found &= found - 1;
+            if place < at {
+                // The second half of an escape.
                 continue;
             }
-            let n = marks.trailing_zeros() as usize / 8;
-            (at, end) = (at + n, end + n);
-        } else if raw[at] != b'\\' {
-            text[end] = raw[at];
-            (at, end) = (at + 1, end + 1);
-            continue;
-        }
-        if let Some(byte) = raw.get(at + 1).and_then(|&letter| short_escape(letter)) {
-            text[end] = byte;
-            (at, end) = (at + 2, end + 1);
-        } else if let Some((c, n)) = unicode_escape(&raw[at..]) {
-            end += c.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut text[end..]).len();
-            at += n;
-        } else {
-            return false;
+            end += copy(raw, at..place, &mut text[end..]);
+            match raw.get(place + 1).map_or(0, |&letter| SHORT_ESCAPES[usize::from(letter)]) {
+                0 => {
+                    let Some((c, n)) = unicode_escape(&raw[place..]) else { return false };
+                    end += c.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf8(&mut text[end..]).len();
+                    at = place + n;
+                }
+                byte => {
+                    text[end] = byte;
+                    (at, end) = (place + 2, end + 1);
+                }
+            }
         }
     }
+    end += copy(raw, at..raw.len(), &mut text[end..]);
     text.truncate(end);
     true
 }
 
-/// A mark in the highest bit of each byte that is a backslash; above the first, marks may be wrong. A byte is zero where
-/// it borrows on subtraction and did not have its high bit set (Warren, Hacker's Delight, section 6-1).
-fn backslashes(bytes: [u8; 8]) -> u64 {
-    let zero_where_found = u64::from_le_bytes(bytes) ^ (ONE_IN_EACH_BYTE * u64::from(b'\\'));
-    zero_where_found.wrapping_sub(ONE_IN_EACH_BYTE) & !zero_where_found & (ONE_IN_EACH_BYTE << 7)
+/// Copies a stretch to the start of `to`, which may be overwritten beyond it; gives the length of the stretch.
+fn copy(raw: &[u8], stretch: Range<usize>, to: &mut [u8]) -> usize {
+    let n = stretch.len();
+    let mut done = 0;
+    while let (Some(from), Some(to)) =
+        (raw[stretch.start + done..].first_chunk::<COPIED>(), to[done..].first_chunk_mut::<COPIED>())
+    {
+        *to = *from;
+        done += COPIED;
+        if done >= n {
+            return n;
+        }
+    }
+    to[done..n].copy_from_slice(&raw[stretch.start + done..stretch.end]);
+    n
 }
 
-/// What a backslash and this letter stand for, where nothing else belongs to the escape.
-fn short_escape(letter: u8) -> Option<u8> {
-    match letter {
-        b'n' => Some(b'\n'),
-        b't' => Some(b'\t'),
-        b'r' => Some(b'\r'),
-        b'b' => Some(8),
-        b'f' => Some(12),
-        b'"' | b'\\' | b'/' => Some(letter),
-        _ => None,
+/// What a backslash and this letter stand for, where nothing else belongs to the escape; else 0.
+const SHORT_ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let pairs = [
+        (b'n', b'\n'),
+        (b't', b'\t'),
+        (b'r', b'\r'),
+        (b'b', 8),
+        (b'f', 12),
+        (b'"', b'"'),
+        (b'\\', b'\\'),
+        (b'/', b'/'),
+    ];
+    let mut i = 0;
+    while i < pairs.len() {
+        table[pairs[i].0 as usize] = pairs[i].1;
+        i += 1;
     }
-}
+    table
+};
 
 /// The character that the `\u` escape at the start of `raw` stands for, and the length of the escape. Half of a
 /// surrogate pair stands for none.
@@ -185,15 +197,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_and_their_lengths_are_those_of_serde_json(parts in prop::collection::vec(part(), 0..30)) {
+        fn texts_and_their_lengths_are_those_of_serde_json(parts in prop::collection::vec(part(), 0..60)) {
             let raw = parts.concat();
             let (expected, has_lone_surrogate) = naive(&raw);
             let mut text = b"left over".to_vec();
             prop_assert!(unescape(raw.as_bytes(), &mut text));
             prop_assert_eq!(std::str::from_utf8(&text).unwrap(), &expected);
-            let len = Escapes::new(None).decoded_len(raw.as_bytes());
+            let len = decoded_len(raw.as_bytes(), None);
             prop_assert_eq!(len, (!has_lone_surrogate).then_some(expected.len()));
-            let len = Escapes::new(Some(char::REPLACEMENT_CHARACTER)).decoded_len(raw.as_bytes());
+            let len = decoded_len(raw.as_bytes(), Some(char::REPLACEMENT_CHARACTER));
             prop_assert_eq!(len, Some(expected.len()));
         }
 
@@ -204,22 +216,7 @@ mod tests {
             if unescape(&raw, &mut text) {
                 prop_assert!(text.len() <= raw.len());
             }
-            Escapes::new(None).decoded_len(&raw);
-        }
-    }
-
-    #[test]
-    fn the_first_backslash_of_eight_bytes_is_found() {
-        assert_eq!(backslashes(*b"abcdefgh"), 0);
-        assert_eq!(backslashes([0xff, 0xdc, 0, 0x5d, 0x5b, 1, 0x80, 0x7f]), 0);
-        for i in 0..8 {
-            for filler in [0_u8, 0x5b, 0x5d, 0xdc, 0xff] {
-                let mut bytes = [filler; 8];
-                bytes[i] = b'\\';
-                assert_eq!(backslashes(bytes).trailing_zeros(), 8 * i as u32 + 7);
-                bytes[7] = b'\\';
-                assert_eq!(backslashes(bytes).trailing_zeros(), 8 * i as u32 + 7);
-            }
+            decoded_len(&raw, None);
         }
     }
 }

@@ -8,7 +8,7 @@ use verbatim_store::Silent;
 use super::fixture::{
     Draw, all_pairs_only, corpus_against, corpus_of, exact_only, little, near, pairs, plan,
 };
-use crate::config::{Clustering, DedupConfig, MinhashConfig};
+use crate::config::{AllPairsConfig, Clustering, DedupConfig, MinhashConfig};
 use crate::error::Error;
 use crate::keep::Keep;
 use crate::roles::ranking;
@@ -56,6 +56,8 @@ fn assert_naive(corpus: &Corpus, config: &DedupConfig) {
         assert_eq!(kept, &similar[0], "{doc} goes for the most preferred of its copies");
     }
     assert_eq!(pairs(&crate::finder::plan(corpus, config, &little(), &Silent).unwrap()), found);
+    let all_pairs = config.all_pairs.clone().map(|all| AllPairsConfig { brute_force: true, ..all });
+    assert_eq!(pairs(&plan(corpus, &DedupConfig { all_pairs, ..config.clone() }, &Silent).unwrap()), found);
 }
 
 #[test]

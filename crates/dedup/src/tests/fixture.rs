@@ -80,7 +80,7 @@ pub(super) fn both(minhash: MinhashConfig) -> DedupConfig {
 
 /// The near-copy stage of all pairs alone.
 pub(super) fn all_pairs_only(n: usize, threshold: f64, measure: Measure) -> DedupConfig {
-    let all_pairs = Some(AllPairsConfig { shingler: words(n), threshold, measure });
+    let all_pairs = Some(AllPairsConfig { shingler: words(n), threshold, measure, brute_force: false });
     DedupConfig { exact: None, all_pairs, ..exact_only(Vec::new()) }
 }
 

@@ -1,14 +1,14 @@
 //! Sixty-four bytes at a time: which of them have some property, as the bits of one word.
 
 /// Bytes in a block.
-pub(crate) const LEN: usize = 64;
+pub const LEN: usize = 64;
 
 /// A block of bytes; bit i of a mask speaks of byte i.
-pub(crate) type Block = [u8; LEN];
+pub type Block = [u8; LEN];
 
 /// The block that begins at `start`; beyond the end of the text it is filled with spaces.
 #[inline(always)]
-pub(crate) fn block_at(bytes: &[u8], start: usize) -> Block {
+pub fn block_at(bytes: &[u8], start: usize) -> Block {
     match bytes[start..].first_chunk() {
         Some(block) => *block,
         None => {
@@ -21,7 +21,7 @@ pub(crate) fn block_at(bytes: &[u8], start: usize) -> Block {
 
 /// The bytes for which `test` holds. The compiler makes vector code of a `test` without branches.
 #[inline(always)]
-pub(crate) fn mask(block: &Block, test: impl Fn(u8) -> bool) -> u64 {
+pub fn mask(block: &Block, test: impl Fn(u8) -> bool) -> u64 {
     let mut flags = [0; LEN];
     for (flag, &byte) in flags.iter_mut().zip(block) {
         *flag = if test(byte) { 0xFF } else { 0 };
@@ -31,7 +31,7 @@ pub(crate) fn mask(block: &Block, test: impl Fn(u8) -> bool) -> u64 {
 
 /// The bytes that are not ASCII.
 #[inline(always)]
-pub(crate) fn non_ascii(block: &Block) -> u64 {
+pub fn non_ascii(block: &Block) -> u64 {
     top_bits(block)
 }
 

@@ -28,7 +28,7 @@ def commands(program, corpus, folder):
         out = folder / name.replace(" ", "_")
         command = [program, "dedup", corpus, "-o", out, "--force", "--emit", "ids", "--allow-source-loss", *flags]
         found[name] = (command, out / "ids" / "kept.txt")
-    for name in ["rensa", "gaoya", "datasketch", "python-exact"]:
+    for name in ["rensa", "gaoya", "datasketch", "datatrove", "text-dedup", "python-exact"]:
         kept = folder / f"{name}.kept"
         found[name] = ([sys.executable, HERE / "peers.py", name, corpus, kept], kept)
     return found
@@ -36,13 +36,15 @@ def commands(program, corpus, folder):
 
 def measured(command):
     """Wall clock and processor time in seconds, and the largest resident set in MB."""
-    start = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{command[0]} ended with {process.returncode}")
+    with tempfile.TemporaryFile() as told:
+        start = time.perf_counter()
+        process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=told)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            told.seek(0)
+            sys.exit(f"{command} ended with {process.returncode}: {told.read().decode(errors='replace')[-2000:]}")
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 

@@ -1,7 +1,11 @@
 """The peers, each as a process: `peers.py TOOL CORPUS KEPT` writes the ids that the tool keeps, one a line."""
 
 import json
+import os
+import pathlib
+import subprocess
 import sys
+import tempfile
 
 
 def load(path):
@@ -61,9 +65,99 @@ def datasketch(texts):
         yield stays
 
 
-if __name__ == "__main__":
-    tool, corpus, kept = sys.argv[1:]
+def datatrove(corpus, folder):
+    """Its four stages as two processes, with words at white space: its own tokenizer alone takes longer than all else."""
+    import datatrove.pipeline.dedup.minhash as minhash
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.pipeline.writers import JsonlWriter
+    from datatrove.utils.hashing import HashConfig
+
+    class WhiteSpace:
+        def word_tokenize(self, text):
+            return text.split()
+
+    minhash.load_word_tokenizer = lambda language: WhiteSpace()
+    inputs = folder / "in"
+    inputs.mkdir()
+    n_tasks = 4
+    subprocess.run(["split", "-n", f"l/{n_tasks}", "--additional-suffix=.jsonl", corpus, inputs / "part-"], check=True)
+    n_buckets = 14
+    config = minhash.MinhashConfig(
+        n_grams=5, num_buckets=n_buckets, hashes_per_bucket=8, hash_config=HashConfig(precision=64)
+    )
+    signatures, buckets, gone, kept = (str(folder / name) for name in ["signatures", "buckets", "gone", "kept"])
+
+    def reader():
+        return JsonlReader(str(inputs), id_key="id")
+
+    stages = [
+        (n_tasks, [reader(), minhash.MinhashDedupSignature(signatures, config=config, language="eng_Latn")]),
+        (n_buckets, [minhash.MinhashDedupBuckets(signatures, buckets, config=config)]),
+        (1, [minhash.MinhashDedupCluster(buckets, gone, config=config)]),
+        (n_tasks, [reader(), minhash.MinhashDedupFilter(gone), JsonlWriter(kept, compression=None)]),
+    ]
+    for i, (tasks, steps) in enumerate(stages):
+        LocalPipelineExecutor(steps, tasks=tasks, workers=2, logging_dir=str(folder / f"log{i}")).run()
+    for part in sorted(pathlib.Path(kept).glob("*.jsonl")):
+        with open(part, encoding="utf-8") as lines:
+            # Its writer leaves out an id that is 0.
+            yield from (json.loads(line).get("id", 0) for line in lines)
+
+
+def text_dedup(corpus, folder):
+    """With the comparing that it calls a check for false positives."""
+    from datasets import load_from_disk
+
+    settings = folder / "config.toml"
+    settings.write_text(f"""
+[input]
+input_type = "local_files"
+file_type = "json"
+[input.read_arguments]
+path = "json"
+data_files = "{os.path.abspath(corpus)}"
+split = "train"
+cache_dir = "{folder}/cache"
+[algorithm]
+algorithm_name = "minhash"
+text_column = "text"
+seed = 42
+batch_size = 10000
+num_perm = 128
+bands = 16
+rows = 8
+threshold = 0.8
+hash_bits = 64
+ngram_size = 5
+check_false_positive = true
+num_proc = 2
+[output]
+output_dir = "{folder}/output"
+clean_cache = false
+save_clusters = true
+[debug]
+enable_profiling = false
+""")
+    environment = {**os.environ, "HF_HOME": f"{folder}/home", "HF_HUB_OFFLINE": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "text_dedup.minhash"],
+        cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    yield from load_from_disk(f"{folder}/output")["id"]
+
+
+def kept_ids(tool, corpus):
+    if tool in ["datatrove", "text-dedup"]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from {"datatrove": datatrove, "text-dedup": text_dedup}[tool](corpus, pathlib.Path(folder))
+        return
     ids, texts = load(corpus)
     stays = {"python-exact": python_exact, "rensa": rensa, "gaoya": gaoya, "datasketch": datasketch}[tool](texts)
+    yield from (name for name, stay in zip(ids, stays) if stay)
+
+
+if __name__ == "__main__":
+    tool, corpus, kept = sys.argv[1:]
     with open(kept, "w") as out:
-        out.writelines(f"{name}\n" for name, stay in zip(ids, stays) if stay)
+        out.writelines(f"{name}\n" for name in kept_ids(tool, corpus))

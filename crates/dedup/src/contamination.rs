@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
-use verbatim_corpus::{Corpus, DocId, FieldPath};
+use verbatim_corpus::{Corpus, DocId, FieldPath, TextBuffer};
 use verbatim_index::Normalizer;
 use verbatim_store::Progress;
 use xxhash_rust::xxh3::xxh3_64;
@@ -174,12 +174,12 @@ pub(crate) fn contamination_with_hash(
     progress.stage("weighing matches", Some(holders.len() as u64), "documents");
     let matches: Vec<Vec<ContaminationMatch>> = holders
         .par_iter()
-        .map(|&document| {
+        .map_init(TextBuffer::default, |buffer, &document| {
             progress.advance(1);
             if progress.interrupted() {
                 return Vec::new();
             }
-            weights.matches(document, &train.text_str(document), |part| {
+            weights.matches(document, train.text_str_in(document, buffer), |part| {
                 part_text(eval, &config.fields, &items.parts[part].told)
             })
         })
@@ -202,17 +202,18 @@ fn count(train: &Corpus, grams: &Grams<'_>, progress: &dyn Progress) -> Result<(
     let holders = (0..train.n_documents())
         .into_par_iter()
         .map(DocId)
-        .filter(|&document| {
+        .map_init(TextBuffer::default, |buffer, document| {
             progress.advance(1);
             if progress.interrupted() {
-                return false;
+                return None;
             }
-            let Some(hits) = grams.find(&train.text_str(document)) else { return false };
+            let hits = grams.find(train.text_str_in(document, buffer))?;
             hits.grams().for_each(|gram| {
                 counts[gram as usize].fetch_add(1, Ordering::Relaxed);
             });
-            true
+            Some(document)
         })
+        .flatten_iter()
         .collect();
     if progress.interrupted() {
         return Err(Error::Interrupted);

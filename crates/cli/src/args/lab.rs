@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::values::{fraction, non_negative, positive};
+use crate::args::values::{fraction, local, non_negative, positive};
 use crate::args::{Output, Reading};
 
 /// `verbatim train`
@@ -108,7 +108,7 @@ pub(crate) struct Plant {
 #[derive(Debug, Args)]
 pub(crate) struct Synth {
     /// File to write, JSON lines; `-` is standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = local())]
     pub(crate) output: PathBuf,
     /// Replace the output if it exists
     #[arg(long)]

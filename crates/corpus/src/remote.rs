@@ -10,6 +10,8 @@ mod bucket;
 mod download;
 #[cfg(feature = "object-stores")]
 mod failure;
+#[cfg(all(test, feature = "object-stores"))]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +45,7 @@ pub fn is_object_url(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+mod url_tests {
     use super::*;
 
     #[test]

@@ -74,7 +74,7 @@ impl<'a> Buckets<'a> {
         bucket.find(key, self.progress)
     }
 
-    fn open(&mut self, root: &str) -> Result<Arc<Bucket>> {
+    pub(super) fn open(&mut self, root: &str) -> Result<Arc<Bucket>> {
         if let Some(bucket) = self.opened.iter().find(|bucket| bucket.root == root) {
             return Ok(Arc::clone(bucket));
         }

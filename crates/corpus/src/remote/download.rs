@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// How often a download is gone on with, beside what the client tries by itself.
 const MAX_RETRIES: u32 = 4;
 /// The wait before the first of these; each one is twice as long as that before it.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
 
 impl Object {
     pub(crate) fn url(&self) -> PathBuf {

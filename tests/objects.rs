@@ -34,8 +34,8 @@ mod stores {
     use std::process::Command;
     use std::thread::JoinHandle;
 
+    use hyper::server::conn::http1;
     use hyper_util::rt::TokioIo;
-    use hyper_util::server::conn::http1;
     use s3s::auth::SimpleAuth;
     use s3s::service::{S3Service, S3ServiceBuilder};
     use s3s_fs::FileSystem;
@@ -138,15 +138,13 @@ mod stores {
         let server = stored(&scene);
         scene.run(["dedup", "stores/bucket/corpus", "-o", "local"]).ok();
         let (local, local_report) = scene.result_of("local");
-        for (url, output) in
-            [("s3://bucket/corpus/", "a"), ("s3://bucket/corpus", "b"), ("s3a://bucket/corpu[s]", "c")]
-        {
+        for (url, output) in [("s3://bucket/corpus/", "a"), ("s3a://bucket/corpu[s]", "c")] {
             server.run(&scene, &["dedup", url, "-o", output]).ok();
             let (tree, report) = scene.result_of(output);
             let scheme = url.split_once("://").unwrap().0;
             let as_local = |text: &str| {
-                let source = text.replace(url, "stores/bucket/corpus");
-                source.replace(&format!("{scheme}://bucket/corpus"), "stores/bucket/corpus")
+                let input = text.replace(&format!("\"{url}\""), "\"stores/bucket/corpus\"");
+                input.replace(&format!("{scheme}://"), "stores/")
             };
             assert_eq!(as_local(&report), local_report);
             assert_eq!(tree.len(), local.len());
@@ -175,11 +173,11 @@ mod stores {
             2,
             "{run:?}"
         );
-        let run = ["dedup", one, "s3://bucket/corpus-2", "-o", "x"];
+        let run = ["dedup", one, "s3://bucket/corpus-2/", "-o", "x"];
         server.run(&scene, &run).failed(2, "would both be written as a.jsonl");
         scene.write("local/a.jsonl", shard(0));
         let against =
-            ["dedup", "s3://bucket/corpus/deep/", "--against", "s3://bucket/corpus-2", "-o", "less"];
+            ["dedup", "s3://bucket/corpus/deep/", "--against", "s3://bucket/corpus-2/", "-o", "less"];
         server.run(&scene, &against).ok();
         let report = scene.json("less/_verbatim/report.json");
         assert_eq!(report["result"]["flow"]["kept"]["documents"], 133, "{report}");

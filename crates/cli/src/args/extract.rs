@@ -42,7 +42,7 @@ pub(crate) struct Extract {
     /// Branch, tag or commit on the hub; the commit is recorded
     #[arg(long, value_name = "REVISION", default_value = "main")]
     pub(crate) revision: String,
-    /// The corpus in which findings are proven: files, folders or globs
+    /// The corpus in which findings are proven: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(long, value_name = "INPUT", num_args = 1..)]
     pub(crate) corpus: Vec<PathBuf>,
     /// A ledger of planted canaries to prompt for, as `verbatim plant` writes it

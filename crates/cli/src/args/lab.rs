@@ -10,7 +10,7 @@ use crate::args::{Output, Reading};
 /// `verbatim train`
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// The corpus: files, folders or globs
+    /// The corpus: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub(crate) struct Train {
 /// `verbatim plant`
 #[derive(Debug, Args)]
 pub(crate) struct Plant {
-    /// The corpus to plant in: files, folders or globs
+    /// The corpus to plant in: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]

@@ -178,7 +178,11 @@ impl Bucket {
             Key::parse(key).map_err(|e| Error::ObjectUrl { url: url.clone(), cause: e.to_string() })?;
         if !key.is_empty() && !key.ends_with('/') {
             match self.wait(self.store.head(&prefix), progress)? {
-                Ok(meta) => return Ok(vec![Found::Object(Object { bucket: self, meta })]),
+                // An empty one can be the marker of a folder.
+                Ok(meta) if meta.size > 0 || self.list(&prefix, progress)?.is_empty() => {
+                    return Ok(vec![Found::Object(Object { bucket: self, meta })]);
+                }
+                Ok(_) => {}
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(e) => return Err(failure(&url, &e)),
             }

@@ -32,8 +32,11 @@ mod stores {
     use std::net::TcpListener;
     use std::path::Path;
     use std::process::Command;
+    use std::sync::Arc;
     use std::thread::JoinHandle;
 
+    use arrow_array::{ArrayRef, RecordBatch, StringArray};
+    use arrow_ipc::writer::FileWriter;
     use hyper::server::conn::http1;
     use hyper_util::rt::TokioIo;
     use s3s::auth::SimpleAuth;
@@ -116,6 +119,14 @@ mod stores {
         (0..200).map(document).collect::<String>().into_bytes()
     }
 
+    fn columns() -> Vec<u8> {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["one text in a column", "and another one"]));
+        let batch = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+        let mut file = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        file.write(&batch).unwrap();
+        file.into_inner().unwrap()
+    }
+
     /// A server over `stores`, with a corpus in `bucket`: shards in several containers, and files that are none.
     fn stored(scene: &Scene) -> Server {
         scene.write("stores/bucket/corpus/a.jsonl", shard(0));
@@ -124,6 +135,7 @@ mod stores {
         scene.write("stores/bucket/corpus/b.jsonl.gz", gzip.finish().unwrap());
         let zstd = zstd::encode_all(&shard(2)[..], 3).unwrap();
         scene.write("stores/bucket/corpus/deep/er/c.jsonl.zst", zstd);
+        scene.write("stores/bucket/corpus/columns.arrow", columns());
         scene.write("stores/bucket/corpus/d & e [1].txt", "a text of its own");
         scene.write("stores/bucket/corpus/_verbatim/plan.jsonl", "no part of it");
         scene.write("stores/bucket/corpus/.hidden/x.jsonl", "no part of it");

@@ -10,7 +10,8 @@ mod bucket;
 mod download;
 #[cfg(feature = "object-stores")]
 mod failure;
-#[cfg(all(test, feature = "object-stores"))]
+#[cfg(feature = "object-stores")]
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

@@ -75,12 +75,7 @@ impl Shard {
         progress: &dyn Progress,
     ) -> Result<(Shard, Notes)> {
         let Source { path, name, content, .. } = source;
-        let (file, object) = match content {
-            Content::Spooled(bytes) => (bytes, None),
-            Content::Object(object) => (object.download(config.scratch.as_deref(), progress)?, Some(object)),
-            Content::File if config.map_files => (Bytes::open(&path)?, None),
-            Content::File => (Bytes::read(&path)?, None),
-        };
+        let (file, object) = bytes_of(content, &path, config, progress)?;
         let file = Arc::new(file);
         let mut notes = Notes::default();
         let container = container_of(&file);
@@ -185,6 +180,21 @@ impl Shard {
     pub(crate) fn content(&self) -> &[u8] {
         self.decoded.as_deref().unwrap_or(&self.file)
     }
+}
+
+/// The bytes of an input, with the object that they are a download of, if they are.
+fn bytes_of(
+    content: Content,
+    path: &Path,
+    config: &OpenConfig,
+    progress: &dyn Progress,
+) -> Result<(Bytes, Option<Object>)> {
+    Ok(match content {
+        Content::Spooled(bytes) => (bytes, None),
+        Content::Object(object) => (object.download(config.scratch.as_deref(), progress)?, Some(object)),
+        Content::File if config.map_files => (Bytes::open(path)?, None),
+        Content::File => (Bytes::read(path)?, None),
+    })
 }
 
 impl Notes {

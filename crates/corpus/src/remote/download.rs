@@ -59,7 +59,7 @@ impl Object {
         // A condition needs the quotes that some stores leave out when they list; then the answer is compared alone.
         let options = GetOptions {
             if_match: self.meta.e_tag.clone().filter(|tag| tag.starts_with('"')),
-            range: (start > 0).then(|| GetRange::Bounded(start..n_bytes)),
+            range: (start > 0).then_some(GetRange::Bounded(start..n_bytes)),
             ..GetOptions::default()
         };
         let answer = self.bucket.store.get_opts(&self.meta.location, options).await.map_err(failed)?;

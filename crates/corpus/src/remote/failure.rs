@@ -27,7 +27,8 @@ pub(super) fn failure(url: &str, error: &StoreError) -> Error {
             format!("the store refuses, for want of credentials or a permission{what}")
         }
         _ if MACHINE_CREDENTIALS.iter().any(|address| answer.contains(address)) => {
-            "no credentials are at hand; set those of the store in the environment".to_owned()
+            "no credentials are at hand; set those of the store in the environment (AWS_*, GOOGLE_*, AZURE_*)"
+                .to_owned()
         }
         _ if matches!(status, Some(408 | 429 | 500..=599)) => {
             return Error::ObjectStoreUnreachable { url, cause: format!("it is busy or broken{what}") };

@@ -172,10 +172,13 @@ impl Bucket {
         PathBuf::from(format!("{}/{key}", self.root))
     }
 
+    fn wrong(&self, key: &str, error: &object_store::path::Error) -> Error {
+        Error::ObjectUrl { url: printable(self.url(key)), cause: error.to_string() }
+    }
+
     pub(super) fn find(self: Arc<Self>, key: &str, progress: &dyn Progress) -> Result<Vec<Found>> {
         let url = printable(self.url(key));
-        let prefix =
-            Key::parse(key).map_err(|e| Error::ObjectUrl { url: url.clone(), cause: e.to_string() })?;
+        let prefix = Key::parse(key).map_err(|e| self.wrong(key, &e))?;
         if !key.is_empty() && !key.ends_with('/') {
             match self.wait(self.store.head(&prefix), progress)? {
                 // An empty one can be the marker of a folder.
@@ -199,8 +202,8 @@ impl Bucket {
     fn list(&self, prefix: &Key, progress: &dyn Progress) -> Result<Vec<ObjectMeta>> {
         let listed = self.wait(self.store.list(Some(prefix)).try_collect::<Vec<_>>(), progress)?;
         let mut objects = listed.map_err(|e| failure(&printable(self.url(prefix.as_ref())), &e))?;
-        // An object named as the folder is its marker.
-        objects.retain(|object| object.location != *prefix);
+        // An object named as the folder is its marker; one that is not below it, a server's mistake.
+        objects.retain(|object| object.location.prefix_matches(prefix) && object.location != *prefix);
         objects.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
         Ok(objects)
     }
@@ -218,7 +221,8 @@ impl Bucket {
         let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
         let Ok(compiled) = Pattern::new(pattern.trim_end_matches('/')) else { return Ok(Vec::new()) };
         let fixed = pattern.find(PATTERN_MARKS).map_or(pattern, |at| &pattern[..at]);
-        let prefix = Key::from(fixed.rsplit_once('/').map_or("", |(folder, _)| folder));
+        let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let prefix = Key::parse(folder).map_err(|e| self.wrong(pattern, &e))?;
         let mut matched: BTreeMap<String, Vec<ObjectMeta>> = BTreeMap::new();
         for object in self.list(&prefix, progress)? {
             let key = object.location.as_ref();

@@ -23,8 +23,15 @@ use super::failure::failure;
 use crate::error::{Error, Result};
 use crate::schema::{ObjectStoreOptions, OpenConfig};
 
-const KEYS: [&str; 6] =
-    ["a/1.jsonl", "a/2.jsonl.gz", "a/b/3.jsonl", "a.jsonl", "ab/4.jsonl", "odd [x] 100%.jsonl"];
+const KEYS: [&str; 7] = [
+    "a/1.jsonl",
+    "a/2.jsonl.gz",
+    "a/b/3.jsonl",
+    "a.jsonl",
+    "ab/4.jsonl",
+    "odd [x] 100%.jsonl",
+    "%41/5.jsonl",
+];
 
 fn bucket(keys: &[&str]) -> Arc<Bucket> {
     let bucket = Arc::new(Bucket::new("s3://b", Box::new(InMemory::new())).unwrap());
@@ -69,7 +76,13 @@ fn a_url_names_an_object_or_all_below_it_or_what_it_matches() {
         ("odd [x] 100%.jsonl", &["s3://b/odd [x] 100%.jsonl"]),
         ("a", &["s3://b/a: 1.jsonl 2.jsonl.gz b/3.jsonl"]),
         ("a/", &["s3://b/a: 1.jsonl 2.jsonl.gz b/3.jsonl"]),
-        ("", &["s3://b/: a.jsonl a/1.jsonl a/2.jsonl.gz a/b/3.jsonl ab/4.jsonl odd [x] 100%.jsonl"]),
+        ("%41/*", &["s3://b/%41/5.jsonl"]),
+        (
+            "",
+            &[
+                "s3://b/: %41/5.jsonl a.jsonl a/1.jsonl a/2.jsonl.gz a/b/3.jsonl ab/4.jsonl odd [x] 100%.jsonl",
+            ],
+        ),
         ("a/*.jsonl", &["s3://b/a/1.jsonl"]),
         ("a/[12]*", &["s3://b/a/1.jsonl", "s3://b/a/2.jsonl.gz"]),
         ("a*", &["s3://b/a: 1.jsonl 2.jsonl.gz b/3.jsonl", "s3://b/a.jsonl", "s3://b/ab: 4.jsonl"]),

@@ -49,6 +49,14 @@ impl Scene {
         for name in ["HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "RAYON_NUM_THREADS"] {
             command.env_remove(name);
         }
+        for (name, _) in std::env::vars_os() {
+            let is_of_a_store = ["AWS_", "GOOGLE_", "AZURE_"]
+                .iter()
+                .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+            if is_of_a_store {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

@@ -23,6 +23,8 @@ mod lab;
 #[cfg(test)]
 mod lines;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod outputs;
 #[cfg(test)]
 mod peers;

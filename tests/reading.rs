@@ -1,8 +1,9 @@
 //! How a corpus is read, as the flags of every command that reads one say it.
 
+use std::io::Write;
 use std::os::unix::fs::symlink;
 
-use crate::harness::Scene;
+use crate::harness::{Outcome, Scene};
 
 const LONE: &str = "{\"id\":\"a\",\"text\":\"half a pair \\ud800 stands here\"}\n";
 
@@ -71,4 +72,19 @@ fn fault_22_and_29_windows_are_bounded_and_files_can_be_read_unmapped() {
     for wrong in ["9", "32", "x"] {
         run("out", &["--zstd-window-log", wrong]).failed(2, "--zstd-window-log");
     }
+}
+
+#[test]
+fn temporary_files_lie_in_the_scratch_folder() {
+    let scene = Scene::new();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"{\"text\": \"a\"}\n").unwrap();
+    scene.write("a.jsonl.gz", gzip.finish().unwrap());
+    let run = |arguments: &[&str]| {
+        let mut command = scene.command(arguments);
+        Outcome::of(command.env("TMPDIR", scene.path("missing")).output().unwrap())
+    };
+    run(&["dedup", "a.jsonl.gz", "-o", "clean"]).failed(73, "missing: cannot create");
+    run(&["dedup", "a.jsonl.gz", "-o", "clean", "--scratch", "work"]).ok();
+    assert_eq!(scene.names(), ["a.jsonl.gz", "clean"]);
 }

@@ -21,7 +21,7 @@ pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K}
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
-use values::{max_bad, size};
+use values::{local, max_bad, size};
 
 const EXIT_CODES: &str = "Exit codes:
   0 done · 1 a check did not pass · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
@@ -161,7 +161,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// Folder to write; it appears whole or not at all
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = local())]
     pub(crate) output: PathBuf,
     /// Replace the output if it exists
     #[arg(long)]

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
+use verbatim_corpus::is_object_url;
 use verbatim_report::{Body, Report, Run};
 use verbatim_store::Existing;
 
@@ -109,10 +110,11 @@ fn check_apart<'a>(read: impl IntoIterator<Item = &'a Path>, output: &Path) -> a
     }
 }
 
-/// Whether a folder neither is nor holds nor lies in any of some paths.
+/// Whether a folder neither is nor holds nor lies in any of some paths. What is in an object store is apart from it.
 fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bool {
     let folder = resolved(folder);
-    let mut paths = paths.into_iter().flat_map(matched).map(|path| resolved(&path));
+    let local = paths.into_iter().filter(|path| !is_object_url(path));
+    let mut paths = local.flat_map(matched).map(|path| resolved(&path));
     !paths.any(|path| path.starts_with(&folder) || folder.starts_with(&path))
 }
 

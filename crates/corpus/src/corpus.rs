@@ -39,6 +39,8 @@ impl Corpus {
     ///
     /// An input is a file, a folder (searched recursively, in the order of the bytes of the relative
     /// path; hidden files, `_verbatim` and, unless asked for, links are left out), a pattern, or `-` for standard input.
+    /// With the feature `object-stores` it can also be the URL of an object, of a prefix, which is a folder here, or a
+    /// pattern of such: `s3://`, `gs://`, `az://`.
     ///
     /// # Errors
     /// Missing or damaged inputs, a bad record ([`OnBad::Error`]: the first in input order), too many
@@ -61,14 +63,14 @@ impl Corpus {
         progress: &dyn Progress,
     ) -> Result<Corpus> {
         config.validate()?;
-        let (mut sources, mut warnings) = source::find(inputs, config)?;
+        let (mut sources, mut warnings) = source::find(inputs, config, progress)?;
         let n_own = sources.len();
         if !references.is_empty() {
-            let (found, warned) = source::find(references, config)?;
+            let (found, warned) = source::find(references, config, progress)?;
             sources.extend(found);
             warnings.extend(warned);
         }
-        progress.stage("reading", Some(sources.iter().map(|s| s.n_bytes).sum()), "bytes");
+        progress.stage("reading", Some(sources.iter().map(Source::n_bytes_to_read).sum()), "bytes");
 
         let opened = open_shards(sources, config, progress);
         let mut shards = Vec::with_capacity(opened.len());
@@ -259,9 +261,10 @@ impl Corpus {
     /// Checks that every input is still the file that was opened; call it before committing results.
     ///
     /// # Errors
-    /// [`verbatim_store::Error::Changed`] for the first that is not.
+    /// [`verbatim_store::Error::Changed`] for the first that is not, and an object store that does not answer.
     pub fn verify_unchanged(&self) -> Result<()> {
-        self.shards.iter().try_for_each(|shard| Ok(shard.file.verify_unchanged()?))
+        let changed = self.shards.par_iter().find_map_first(|shard| shard.verify_unchanged().err());
+        changed.map_or(Ok(()), Err)
     }
 
     /// Each shard with the number of its first document.

@@ -120,6 +120,36 @@ pub enum Error {
         /// The setting and its range.
         text: String,
     },
+    /// An input is in an object store, and this build reads none.
+    #[error("{url}: this build reads no object stores; build it with `--features object-stores`")]
+    NoObjectStores {
+        /// The input.
+        url: String,
+    },
+    /// The URL of an input in an object store is none.
+    #[error("{url}: {cause}; expected s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY")]
+    ObjectUrl {
+        /// The input.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// An object is missing or may not be read.
+    #[error("{url}: cannot read: {cause}")]
+    ObjectUnreadable {
+        /// The object or folder.
+        url: String,
+        /// Why, without what the store said word by word.
+        cause: String,
+    },
+    /// An object store does not answer, or breaks off, however often it is asked.
+    #[error("{url}: the object store cannot be reached: {cause}; try again")]
+    ObjectStoreUnreachable {
+        /// The object or folder.
+        url: String,
+        /// What happened last.
+        cause: String,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -146,10 +176,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Store(error) => error.exit_code(),
-            Error::NoInput { .. } => 66,
+            Error::NoInput { .. } | Error::ObjectUnreadable { .. } => 66,
+            Error::ObjectStoreUnreachable { .. } => 75,
             Error::SameName { .. }
             | Error::FieldPath { .. }
             | Error::NewField { .. }
+            | Error::NoObjectStores { .. }
+            | Error::ObjectUrl { .. }
             | Error::Config { .. } => 2,
             Error::Interrupted => 130,
             Error::Bad(_)

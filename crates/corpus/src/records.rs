@@ -1,7 +1,7 @@
 //! What a scan of a shard finds: stretches in parallel, joined in order.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -22,6 +22,8 @@ pub(crate) struct Rules {
     pub(crate) max_doc_bytes: u64,
     /// What half of a surrogate pair stands for, if it may be.
     pub(crate) lone_surrogate: Option<char>,
+    /// The folder for temporary files, if not the system's.
+    scratch: Option<PathBuf>,
 }
 
 impl Rules {
@@ -32,6 +34,7 @@ impl Rules {
             id_field: config.id_field.clone(),
             max_doc_bytes: config.max_doc_bytes,
             lone_surrogate: (config.surrogates == Surrogates::Replace).then_some(char::REPLACEMENT_CHARACTER),
+            scratch: config.scratch.clone(),
         }
     }
 }
@@ -93,7 +96,6 @@ impl Scan {
 }
 
 /// What was found in a shard up to here.
-#[derive(Default)]
 pub(crate) struct Records {
     pub(crate) spans: SpansWriter,
     pub(crate) digest: Xxh3,
@@ -105,6 +107,18 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    pub(crate) fn new(rules: &Rules) -> Self {
+        Records {
+            spans: SpansWriter::new(rules.scratch.clone()),
+            digest: Xxh3::new(),
+            ids: ShardIds::default(),
+            rejects: Vec::new(),
+            n_lines: 0,
+            n_text_bytes: 0,
+            n_record_bytes: 0,
+        }
+    }
+
     /// Adds what was found in the stretch that follows.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! How a corpus is to be read: which field is the text, which the id, and what to do with bad records.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,21 @@ pub struct OpenConfig {
     pub require_documents: bool,
     /// Map files into memory; otherwise they are read into it.
     pub map_files: bool,
+    /// The folder for temporary files, which have no name in it; the system's where it is not given.
+    pub scratch: Option<PathBuf>,
+    /// How object stores are reached.
+    pub object_stores: ObjectStoreOptions,
+}
+
+/// How object stores are reached: names and values such as (`aws_region`, `eu-north-1`), the names in any case. Those
+/// that a store does not know are for another one. Some are secrets, so none is shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ObjectStoreOptions(pub Vec<(String, String)>);
+
+impl fmt::Debug for ObjectStoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectStoreOptions").field("len", &self.0.len()).finish_non_exhaustive()
+    }
 }
 
 impl OpenConfig {
@@ -177,6 +193,8 @@ impl OpenConfig {
             allow_repeat: false,
             require_documents: false,
             map_files: true,
+            scratch: None,
+            object_stores: ObjectStoreOptions::default(),
         }
     }
 

@@ -19,8 +19,9 @@ use crate::formats::{
 use crate::ids::ShardIds;
 use crate::records::{Records, Rules, Scan};
 use crate::reject::Reject;
+use crate::remote::Object;
 use crate::schema::{FieldPath, OnBad, OpenConfig, TextUnit};
-use crate::source::Source;
+use crate::source::{Content, Source};
 use crate::spans::{Span, Spans};
 
 /// Stretches of a file that are scanned at the same time; any size gives the same result.
@@ -40,6 +41,8 @@ pub(crate) struct Shard {
     pub(crate) format: Format,
     pub(crate) text_field: FieldPath,
     pub(crate) file: Arc<Bytes>,
+    /// What `file` is a download of.
+    object: Option<Object>,
     /// The decompressed bytes, or the texts of a file of columns one after the other.
     decoded: Option<Bytes>,
     /// Columns of a file of columns other than the text, by row, read when first asked for.
@@ -72,11 +75,8 @@ impl Shard {
         progress: &dyn Progress,
     ) -> Result<(Shard, Notes)> {
         let Source { path, name, content, .. } = source;
-        let file = Arc::new(match content {
-            Some(spooled) => spooled,
-            None if config.map_files => Bytes::open(&path)?,
-            None => Bytes::read(&path)?,
-        });
+        let (file, object) = bytes_of(content, &path, config, progress)?;
+        let file = Arc::new(file);
         let mut notes = Notes::default();
         let container = container_of(&file);
         let (mut decoded, mut damage) = (None, None);
@@ -124,6 +124,7 @@ impl Shard {
             format,
             text_field: config.text_field.clone(),
             file,
+            object,
             decoded,
             columns: Mutex::default(),
             spans: records.spans.finish()?,
@@ -147,6 +148,12 @@ impl Shard {
                 self.column(path).get(self.row_of(document)).cloned().flatten()
             }
         }
+    }
+
+    /// Checks that the input is still what was opened.
+    pub(crate) fn verify_unchanged(&self) -> Result<()> {
+        self.file.verify_unchanged()?;
+        self.object.as_ref().map_or(Ok(()), Object::verify_unchanged)
     }
 
     /// The row of a file of columns that a document is, from 0.
@@ -173,6 +180,21 @@ impl Shard {
     pub(crate) fn content(&self) -> &[u8] {
         self.decoded.as_deref().unwrap_or(&self.file)
     }
+}
+
+/// The bytes of an input, with the object that they are a download of, if they are.
+fn bytes_of(
+    content: Content,
+    path: &Path,
+    config: &OpenConfig,
+    progress: &dyn Progress,
+) -> Result<(Bytes, Option<Object>)> {
+    Ok(match content {
+        Content::Spooled(bytes) => (bytes, None),
+        Content::Object(object) => (object.download(config.scratch.as_deref(), progress)?, Some(object)),
+        Content::File if config.map_files => (Bytes::open(path)?, None),
+        Content::File => (Bytes::read(path)?, None),
+    })
 }
 
 impl Notes {
@@ -209,7 +231,7 @@ fn scan_content(
     (format, rules, on_bad): (Format, &Rules, OnBad),
     progress: &dyn Progress,
 ) -> Result<Records> {
-    let mut records = Records::default();
+    let mut records = Records::new(rules);
     let scan_chunk = match format {
         Format::Text(TextUnit::File) => {
             records.append(text::scan_file(content, start..content.len(), rules))?;

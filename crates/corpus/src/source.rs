@@ -1,18 +1,21 @@
-//! Finds the input files that a person's arguments name: files, folders, patterns, standard input.
+//! Finds the input files that a person's arguments name: files, folders, patterns, standard input, and objects and
+//! folders of object stores.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use verbatim_store::{Bytes, Spool};
+use verbatim_store::{Bytes, Progress, Spool};
 
 use crate::document::printable;
 use crate::error::{Error, Result};
 use crate::formats::promise;
+use crate::remote::{Buckets, Found, Object, is_object_url};
 use crate::schema::OpenConfig;
 
 /// The folder that this program's own notes stand in; no part of a corpus.
@@ -30,15 +33,40 @@ pub(crate) struct Source {
     /// Its path relative to an output folder.
     pub(crate) name: PathBuf,
     pub(crate) n_bytes: u64,
-    /// What came through standard input.
-    pub(crate) content: Option<Bytes>,
+    pub(crate) content: Content,
+}
+
+/// Where the bytes of an input are.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// In the file at the path.
+    File,
+    /// Here: they came through standard input.
+    Spooled(Bytes),
+    /// In an object store.
+    Object(Object),
+}
+
+impl Source {
+    /// How many bytes the progress of reading will count: what is brought here is counted again as it is read.
+    pub(crate) fn n_bytes_to_read(&self) -> u64 {
+        match self.content {
+            Content::File | Content::Spooled(_) => self.n_bytes,
+            Content::Object(_) => 2 * self.n_bytes,
+        }
+    }
 }
 
 /// Lists the input files in order: arguments as given, folders and patterns by bytes of the path.
 ///
 /// # Errors
 /// Inputs that are missing or no files, and two inputs of one name.
-pub(crate) fn find(inputs: &[PathBuf], config: &OpenConfig) -> Result<(Vec<Source>, Vec<String>)> {
+pub(crate) fn find(
+    inputs: &[PathBuf],
+    config: &OpenConfig,
+    progress: &dyn Progress,
+) -> Result<(Vec<Source>, Vec<String>)> {
+    let mut buckets = Buckets::new(config, progress);
     let mut list = List {
         config,
         sources: Vec::new(),
@@ -49,6 +77,12 @@ pub(crate) fn find(inputs: &[PathBuf], config: &OpenConfig) -> Result<(Vec<Sourc
     for input in inputs {
         if input.as_os_str() == "-" {
             list.add_stdin()?;
+            continue;
+        }
+        if is_object_url(input) {
+            for found in buckets.find(input)? {
+                list.add_remote(found)?;
+            }
             continue;
         }
         match fs::metadata(input) {
@@ -65,12 +99,21 @@ pub(crate) fn find(inputs: &[PathBuf], config: &OpenConfig) -> Result<(Vec<Sourc
     Ok((list.sources, list.warnings))
 }
 
+/// What makes two inputs the same.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity {
+    File(DeviceInode),
+    Object(PathBuf),
+}
+
+type DeviceInode = (u64, u64);
+
 struct List<'a> {
     config: &'a OpenConfig,
     sources: Vec<Source>,
     warnings: Vec<String>,
-    /// (device, inode) of what is listed.
-    seen: HashSet<(u64, u64)>,
+    /// What is listed.
+    seen: HashSet<Identity>,
     /// Output name to the input that has it.
     names: BTreeMap<PathBuf, PathBuf>,
 }
@@ -86,12 +129,23 @@ impl List<'_> {
     }
 
     fn add_file(&mut self, path: PathBuf, name: PathBuf, metadata: &Metadata) -> Result<()> {
-        if !self.seen.insert(identity(metadata)) && !self.config.allow_repeat {
-            self.warnings
-                .push(format!("{}: the same file as an input before it; read once", printable(&path)));
+        let source = Source { path, name, n_bytes: metadata.len(), content: Content::File };
+        self.add_once(Identity::File(identity(metadata)), source)
+    }
+
+    fn add_object(&mut self, name: PathBuf, object: Object) -> Result<()> {
+        let (path, n_bytes) = (object.url(), object.n_bytes());
+        let source = Source { path: path.clone(), name, n_bytes, content: Content::Object(object) };
+        self.add_once(Identity::Object(path), source)
+    }
+
+    fn add_once(&mut self, identity: Identity, source: Source) -> Result<()> {
+        if !self.seen.insert(identity) && !self.config.allow_repeat {
+            let path = printable(&source.path);
+            self.warnings.push(format!("{path}: the same file as an input before it; read once"));
             return Ok(());
         }
-        self.push(Source { path, name, n_bytes: metadata.len(), content: None })
+        self.push(source)
     }
 
     fn push(&mut self, source: Source) -> Result<()> {
@@ -107,11 +161,11 @@ impl List<'_> {
     }
 
     fn add_stdin(&mut self) -> Result<()> {
-        let mut spool = Spool::create()?;
+        let mut spool = Spool::create(self.config.scratch.as_deref())?;
         let path = PathBuf::from("-");
         let copied = io::copy(&mut io::stdin().lock(), &mut spool);
         let n_bytes = copied.map_err(|e| verbatim_store::Error::io(&path, "read", e))?;
-        let content = Some(spool.into_bytes()?);
+        let content = Content::Spooled(spool.into_bytes()?);
         self.push(Source { path, name: PathBuf::from("stdin.jsonl"), n_bytes, content })
     }
 
@@ -129,10 +183,10 @@ impl List<'_> {
                 let entry = entry.map_err(|e| unreadable(&at, e))?;
                 let name = folder.join(entry.file_name());
                 let own_name = entry.file_name();
-                if own_name == NOTES_FOLDER || own_name.as_bytes().starts_with(TEMPORARY_PREFIX) {
+                if is_ours(&own_name) {
                     continue;
                 }
-                let is_hidden = own_name.as_bytes().starts_with(b".");
+                let is_hidden = is_hidden(&own_name);
                 let is_data = promise(&name).is_data_in_a_folder();
                 let Some(metadata) = self.look(&entry, !is_hidden && is_data)? else {
                     ignored.push(name);
@@ -164,6 +218,33 @@ impl List<'_> {
         Ok(())
     }
 
+    /// An object that a person named, or all below a prefix, by the rules of folders.
+    fn add_remote(&mut self, found: Found) -> Result<()> {
+        let (url, objects) = match found {
+            Found::Folder { url, objects } => (url, objects),
+            Found::Object(object) => {
+                let name = object.url().file_name().map(PathBuf::from).unwrap_or_default();
+                return self.add_object(name, object);
+            }
+        };
+        let mut ignored = Vec::new();
+        let mut data = Vec::new();
+        for (name, object) in objects {
+            // The first part of the name that keeps it out of the corpus, with the folders around that part.
+            let mut parts = name.ancestors().filter_map(|at| Some((at, at.file_name()?))).collect::<Vec<_>>();
+            parts.reverse();
+            match parts.into_iter().find(|(_, part)| is_ours(part) || is_hidden(part)) {
+                Some((_, part)) if is_ours(part) => {}
+                Some((at, _)) => ignored.push(at.to_path_buf()),
+                None if promise(&name).is_data_in_a_folder() => data.push((name, object)),
+                None => ignored.push(name),
+            }
+        }
+        ignored.dedup();
+        self.warnings.extend(ignored_warning(&url, &ignored));
+        data.into_iter().try_for_each(|(name, object)| self.add_object(name, object))
+    }
+
     /// What an entry of a folder is; `None` for a link that is not to be followed, or leads nowhere and need not.
     fn look(&self, entry: &DirEntry, must_exist: bool) -> Result<Option<Metadata>> {
         let failed = |e| unreadable(&entry.path(), e);
@@ -178,7 +259,16 @@ impl List<'_> {
     }
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+/// Whether this program writes files or folders of this name beside corpora.
+fn is_ours(name: &OsStr) -> bool {
+    name == NOTES_FOLDER || name.as_bytes().starts_with(TEMPORARY_PREFIX)
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+fn identity(metadata: &Metadata) -> DeviceInode {
     (metadata.dev(), metadata.ino())
 }
 

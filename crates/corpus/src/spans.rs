@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use verbatim_store::{Bytes, Spool};
 
@@ -84,9 +84,15 @@ pub(crate) struct SpansWriter {
     /// What is not yet in the spool; everything, while there is none.
     pending: Vec<u8>,
     spool: Option<Spool>,
+    /// Where the spool is to lie.
+    scratch: Option<PathBuf>,
 }
 
 impl SpansWriter {
+    pub(crate) fn new(scratch: Option<PathBuf>) -> Self {
+        SpansWriter { scratch, ..SpansWriter::default() }
+    }
+
     pub(crate) fn len(&self) -> u64 {
         let n_spooled = self.spool.as_ref().map_or(0, Spool::n_bytes);
         (n_spooled + size(self.pending.len())) / size(ENTRY_BYTES)
@@ -116,7 +122,7 @@ impl SpansWriter {
     fn spill(&mut self) -> Result<()> {
         let spool = match &mut self.spool {
             Some(spool) => spool,
-            none => none.insert(Spool::create()?),
+            none => none.insert(Spool::create(self.scratch.as_deref())?),
         };
         let written = spool.write_all(&self.pending);
         written.map_err(|e| verbatim_store::Error::io(Path::new("temporary file"), "write", e))?;

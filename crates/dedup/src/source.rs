@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{FieldPath, MaxBad, OnBad, OpenConfig, Surrogates, TextUnit};
+use verbatim_corpus::{FieldPath, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
 
 /// Where a plan's corpus was read from, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,12 @@ struct Reading {
     allow_repeat: bool,
     require_documents: bool,
     map_files: bool,
+    /// A matter of the machine, which changes no result: a plan does not know it.
+    #[serde(skip)]
+    scratch: Option<PathBuf>,
+    /// Secrets of whoever reads: a plan must not know them.
+    #[serde(skip)]
+    object_stores: ObjectStoreOptions,
 }
 
 /// A file name as JSON: a string, or its bytes where it is not UTF-8.

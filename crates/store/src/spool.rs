@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{Bytes, Error, Result};
 
-/// Collects a stream on disk, in the system's folder for temporary files, and maps it.
+/// Collects a stream on disk, in a folder for temporary files, and maps it.
 ///
 /// The file has no name, so nothing is left behind however the process ends.
 #[derive(Debug)]
@@ -16,12 +16,13 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty spool.
+    /// An empty spool in this folder, or in the system's folder for temporary files.
     ///
     /// # Errors
-    /// [`Error::Create`] when the folder for temporary files cannot be written.
-    pub fn create() -> Result<Spool> {
-        let file = tempfile::tempfile().map_err(|e| Error::create(&std::env::temp_dir(), e))?;
+    /// [`Error::Create`] when the folder cannot be written.
+    pub fn create(folder: Option<&Path>) -> Result<Spool> {
+        let folder = folder.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let file = tempfile::tempfile_in(&folder).map_err(|e| Error::create(&folder, e))?;
         Ok(Spool { file: BufWriter::with_capacity(1 << 18, file), n_bytes: 0 })
     }
 
@@ -59,14 +60,18 @@ mod tests {
 
     #[test]
     fn a_spool_gives_back_what_was_written() {
+        let folder = tempfile::TempDir::new().unwrap();
         for n in [0_usize, 3, 1 << 20] {
-            let mut spool = Spool::create().unwrap();
+            let mut spool = Spool::create(Some(folder.path())).unwrap();
             let content: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
             spool.write_all(&content).unwrap();
             assert_eq!(spool.n_bytes(), n as u64);
             let bytes = spool.into_bytes().unwrap();
             assert!(bytes[..] == content[..]);
             bytes.verify_unchanged().unwrap();
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         }
+        let missing = Spool::create(Some(&folder.path().join("missing"))).unwrap_err();
+        assert!(missing.to_string().contains("missing: cannot create"), "{missing}");
     }
 }

@@ -10,7 +10,8 @@ use super::{Output, Reading};
 /// `verbatim contamination`
 #[derive(Debug, Args)]
 pub(crate) struct Contamination {
-    /// The training corpus: files, folders or globs, .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt
+    /// The training corpus: files, folders or globs, .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt; or s3://, gs:// and
+    /// az:// URLs, as for `dedup`
     #[arg(required = true, value_name = "TRAIN")]
     pub(crate) inputs: Vec<PathBuf>,
     /// An evaluation set, in any of the same formats; may be given several times

@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::values::{open_fraction, size, threshold};
+use crate::args::values::{local, open_fraction, size, threshold};
 use crate::args::{Emitting, Output, Reading, SourceGuard};
 
 /// `verbatim dedup`
 #[derive(Debug, Args)]
 pub(crate) struct Dedup {
     /// Files, folders or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, .arrow, .txt; `-` reads JSON lines from
-    /// standard input
+    /// standard input. All three can be in an object store, s3://BUCKET/KEY, gs://BUCKET/KEY or az://CONTAINER/KEY, where
+    /// the program was built with the feature `object-stores`; credentials come from AWS_*, GOOGLE_* and AZURE_*
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_parser = local())]
     pub(crate) output: PathBuf,
     /// Files or folders with documents that the inputs are compared with as well, or an index of such: what is a copy of one of these goes, and
     /// these stay as they are (A - B; a new part of a corpus against the parts before it). They are read in the same way
@@ -77,10 +78,10 @@ pub(crate) struct Dedup {
     /// each that goes, and three times the longest document are taken in any case
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
     pub(crate) memory: u64,
-    /// Folder for what does not fit in memory. The run notes there how far it is: after a kill, the same command goes on
+    /// Folder for what does not fit in memory, and for temporary files such as unpacked inputs. The run notes there how far it is: after a kill, the same command goes on
     /// and gives the same bytes; other flags or another input are refused. It is removed when the run ends well. Without
     /// it, files without a name beside the output are used and nothing can be gone on with
-    #[arg(long, value_name = "DIR", help_heading = "Resources")]
+    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Resources")]
     pub(crate) scratch: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) emitting: Emitting,

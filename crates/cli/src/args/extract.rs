@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::values::probability;
+use crate::args::values::{local, probability};
 use crate::args::{Output, Reading};
 
 /// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
@@ -20,7 +20,7 @@ pub(crate) const BATCH: u16 = 16;
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// Folder for the report and everything the run made
-    #[arg(short, long, value_name = "DIR", default_value = "verbatim-demo")]
+    #[arg(short, long, value_name = "DIR", default_value = "verbatim-demo", value_parser = local())]
     pub(crate) output: PathBuf,
     /// Train both checkpoints anew instead of using the ones in the binary (about a quarter of an hour)
     #[arg(long)]
@@ -42,7 +42,7 @@ pub(crate) struct Extract {
     /// Branch, tag or commit on the hub; the commit is recorded
     #[arg(long, value_name = "REVISION", default_value = "main")]
     pub(crate) revision: String,
-    /// The corpus in which findings are proven: files, folders or globs
+    /// The corpus in which findings are proven: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(long, value_name = "INPUT", num_args = 1..)]
     pub(crate) corpus: Vec<PathBuf>,
     /// A ledger of planted canaries to prompt for, as `verbatim plant` writes it

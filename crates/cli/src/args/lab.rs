@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::values::{fraction, non_negative, positive};
+use crate::args::values::{fraction, local, non_negative, positive};
 use crate::args::{Output, Reading};
 
 /// `verbatim train`
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// The corpus: files, folders or globs
+    /// The corpus: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub(crate) struct Train {
 /// `verbatim plant`
 #[derive(Debug, Args)]
 pub(crate) struct Plant {
-    /// The corpus to plant in: files, folders or globs
+    /// The corpus to plant in: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -108,7 +108,7 @@ pub(crate) struct Plant {
 #[derive(Debug, Args)]
 pub(crate) struct Synth {
     /// File to write, JSON lines; `-` is standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = local())]
     pub(crate) output: PathBuf,
     /// Replace the output if it exists
     #[arg(long)]

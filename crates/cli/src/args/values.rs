@@ -1,6 +1,19 @@
 //! What values of flags may be.
 
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
+use verbatim_corpus::is_object_url;
+
 use super::MaxBad;
+
+/// A file or folder to write, which cannot be in an object store.
+pub(crate) fn local() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match is_object_url(&path) {
+        true => Err("object stores are only read; write to a local folder and copy it there"),
+        false => Ok(path),
+    })
+}
 
 fn number(text: &str) -> Result<f64, String> {
     text.parse::<f64>().map_err(|_| "not a number".to_owned())

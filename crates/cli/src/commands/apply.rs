@@ -8,7 +8,7 @@ use verbatim_report::DedupFacts;
 use verbatim_store::{Access, StagedDir};
 
 use crate::args::Apply;
-use crate::commands::{Context, check_apart, dedup, emitting};
+use crate::commands::{Context, check_apart, dedup, emitting, reading};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()> {
@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()
     let read = inputs.iter().chain(&source.against).map(PathBuf::as_path).chain([arguments.plan.as_path()]);
     check_apart(read, &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Shared, output.existing())?;
-    let corpus = Corpus::open_against(inputs, &source.against, &source.reading, context.teller)?;
+    let here = reading::here(source.reading.clone());
+    let corpus = Corpus::open_against(inputs, &source.against, &here, context.teller)?;
     let tally = verbatim_dedup::emit(&corpus, &plan, &emission, staged.path(), context.teller)?;
     let facts = DedupFacts {
         provenance: dedup::provenance(&corpus, &plan)?,

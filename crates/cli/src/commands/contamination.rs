@@ -96,8 +96,8 @@ fn open_eval(
     context: &Context<'_>,
 ) -> anyhow::Result<Corpus> {
     let reading = OpenConfig { text_field: config.fields[0].clone(), ..arguments.reading.config()? };
-    let eval =
-        Corpus::open(&arguments.eval, &reading, context.teller).context("cannot read the evaluation set")?;
+    let eval = Corpus::open(&arguments.eval, &reading::here(reading), context.teller)
+        .context("cannot read the evaluation set")?;
     context.check()?;
     reading::note_rejects(&eval, context);
     Ok(eval)

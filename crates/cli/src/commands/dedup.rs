@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
 fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let emission = arguments.emitting.resolve_for_pipe()?;
     let config = config(arguments)?;
-    let corpus = arguments.reading.open_against(&arguments.inputs, &references(arguments)?, context)?;
+    let corpus = open(arguments, &references(arguments)?, context)?;
     reading::warn(&corpus, context);
     let resources = resources(arguments, &std::env::temp_dir(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?;
@@ -54,7 +54,7 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     let read = arguments.inputs.iter().chain(&arguments.against).chain(&references);
     check_apart(read.chain(&arguments.matching.tokenizer).map(PathBuf::as_path), &arguments.output)?;
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
-    let corpus = arguments.reading.open_against(&arguments.inputs, &references, context)?;
+    let corpus = open(arguments, &references, context)?;
     let resources = resources(arguments, staged.path(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Source {
         inputs: arguments.inputs.clone(),
@@ -79,6 +79,11 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     let facts = DedupFacts { provenance, outcome, plan: &plan, tally, losses, warnings };
     finish(facts, &corpus, staged, context)?;
     Ok(resources.scratch.discard()?)
+}
+
+fn open(arguments: &Dedup, references: &[PathBuf], context: &Context<'_>) -> anyhow::Result<Corpus> {
+    let scratch = arguments.scratch.as_deref();
+    arguments.reading.open_against([&arguments.inputs, references], scratch, context)
 }
 
 /// What the search may take; without `--scratch`, files without a name in `beside`.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use verbatim_corpus::is_object_url;
 use verbatim_dedup::{Clustering, DedupConfig, Empty, Keep, Resources, Signatures, Source};
 use verbatim_store::{Access, Scratch, StagedDir};
 
@@ -31,7 +32,11 @@ fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
     };
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
-    let inputs: Result<Vec<PathBuf>, _> = arguments.inputs.iter().map(std::path::absolute).collect();
+    let absolute = |input: &PathBuf| match is_object_url(input) {
+        true => Ok(input.clone()),
+        false => std::path::absolute(input),
+    };
+    let inputs: Result<Vec<PathBuf>, _> = arguments.inputs.iter().map(absolute).collect();
     let source = Source { inputs: inputs?, against: Vec::new(), reading: arguments.reading.config()? };
     let resources = Resources {
         memory: usize::try_from(arguments.memory).unwrap_or(usize::MAX),

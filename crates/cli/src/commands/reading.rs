@@ -1,14 +1,17 @@
 //! How a corpus is read, from the arguments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use verbatim_corpus::{Corpus, MaxBad, OnBad, OpenConfig, Surrogates, TextUnit};
+use verbatim_corpus::{Corpus, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
 use verbatim_report::CorpusUsed;
 
 use crate::args::{self, Reading};
 use crate::commands::Context;
 use crate::failure;
+
+/// What the names of variables that say how object stores are reached begin with.
+const OBJECT_STORE_PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 impl Reading {
     pub(crate) fn config(&self) -> anyhow::Result<OpenConfig> {
@@ -41,27 +44,49 @@ impl Reading {
             allow_repeat: self.allow_repeat,
             require_documents: self.require_docs,
             map_files: !self.no_mmap,
+            scratch: None,
+            object_stores: ObjectStoreOptions::default(),
         })
     }
 
     /// Opens the corpus; what is odd about it belongs into the report.
     pub(crate) fn open(&self, inputs: &[PathBuf], context: &Context<'_>) -> anyhow::Result<Corpus> {
-        self.open_against(inputs, &[], context)
+        self.open_against([inputs, &[]], None, context)
     }
 
-    /// Opens the corpus and what it is compared with.
+    /// Opens the corpus and what it is compared with; temporary files lie beside what `--scratch` names.
     pub(crate) fn open_against(
         &self,
-        inputs: &[PathBuf],
-        against: &[PathBuf],
+        [inputs, against]: [&[PathBuf]; 2],
+        scratch: Option<&Path>,
         context: &Context<'_>,
     ) -> anyhow::Result<Corpus> {
-        let corpus = Corpus::open_against(inputs, against, &self.config()?, context.teller)
+        let scratch = scratch.map(nearest_folder).transpose()?;
+        let config = OpenConfig { scratch, ..here(self.config()?) };
+        let corpus = Corpus::open_against(inputs, against, &config, context.teller)
             .context("cannot read the corpus")?;
         context.check()?;
         note_rejects(&corpus, context);
         Ok(corpus)
     }
+}
+
+/// The same reading with what the environment says of object stores. It changes no result and can hold secrets, so
+/// plans and indexes do not have it.
+pub(crate) fn here(reading: OpenConfig) -> OpenConfig {
+    let options = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let is_of_a_store = OBJECT_STORE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        Some((name, value.into_string().ok().filter(|_| is_of_a_store)?))
+    });
+    OpenConfig { object_stores: ObjectStoreOptions(options.collect()), ..reading }
+}
+
+/// The folder, or that around it that is there already: files without a name need none of their own.
+fn nearest_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = std::path::absolute(folder)?;
+    let found = absolute.ancestors().find(|ancestor| ancestor.is_dir());
+    Ok(found.unwrap_or(&absolute).to_path_buf())
 }
 
 /// Tells how many records of a corpus were left out, if any.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use verbatim_corpus::Corpus;
 use verbatim_dedup::Plan;
 
-use crate::commands::Context;
+use crate::commands::{Context, reading};
 use crate::failure;
 
 /// Opens the plan of an output folder, or a plan file, and the corpus that it was made for: where the plan found it,
@@ -22,7 +22,8 @@ pub(crate) fn open(run: &Path, moved: &[PathBuf], context: &Context<'_>) -> anyh
             "the corpus came through standard input; name it as a file with --corpus",
         ));
     }
-    let corpus = Corpus::open_against(inputs, &source.against, &source.reading, context.teller)
+    let here = reading::here(source.reading.clone());
+    let corpus = Corpus::open_against(inputs, &source.against, &here, context.teller)
         .context("cannot read the corpus")?;
     context.check()?;
     plan.check_corpus(&corpus)?;

@@ -33,7 +33,8 @@ pub(crate) fn decode(
     progress: &dyn Progress,
 ) -> Result<Decoded> {
     let buffer = vec![0; BUFFER_BYTES];
-    let mut sink = Sink { spool: Spool::create()?, buffer, path, config, progress };
+    let spool = Spool::create(config.scratch.as_deref())?;
+    let mut sink = Sink { spool, buffer, path, config, progress };
     let mut warnings = Vec::new();
     let mut damage = None;
     let mut rest = compressed;

@@ -25,11 +25,12 @@ pub(crate) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     pub(crate) fn new(path: &'a Path, config: &OpenConfig) -> Result<Texts<'a>> {
+        let rules = Rules::new(path, config);
         Ok(Texts {
-            spool: Spool::create()?,
-            records: Records::default(),
+            spool: Spool::create(config.scratch.as_deref())?,
+            records: Records::new(&rules),
             scan: Scan::default(),
-            rules: Rules::new(path, config),
+            rules,
             path,
             max_decoded_bytes: config.max_decoded_bytes,
         })

@@ -3,7 +3,7 @@
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A request that cannot be carried out; every one is a mistake in the configuration.
+/// A request that cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -24,11 +24,24 @@ pub enum Error {
     /// Token shingles were asked for without a tokenizer.
     #[error("token shingles need a tokenizer; give one or choose word, char or byte")]
     NoTokenizer,
+    /// Sampling is of no use for runs as short as this.
+    #[error("repeats of {0} bytes; choose {min} or more", min = crate::repeats::MIN_REPEAT_BYTES)]
+    RepeatBytes(usize),
+    /// Scratch files could not be written or read back.
+    #[error(transparent)]
+    Store(#[from] verbatim_store::Error),
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Error {
-    /// The process exit code: 2, usage or configuration.
+    /// The process exit code: 2, usage or configuration, where it is not that of a file or of an interruption.
     pub fn exit_code(&self) -> u8 {
-        2
+        match self {
+            Error::Store(error) => error.exit_code(),
+            Error::Interrupted => 130,
+            _ => 2,
+        }
     }
 }

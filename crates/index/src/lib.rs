@@ -3,6 +3,7 @@
 //! Normalisation steps, shingles, clusters, and exact scans for strings. This room decides nothing: what should
 //! go is the question of `verbatim-dedup`, what a model recited that of `verbatim-extraction`.
 
+mod anchors;
 mod automaton;
 mod buffers;
 mod count;
@@ -10,6 +11,7 @@ mod error;
 mod kinds;
 mod normalize;
 mod pass;
+mod repeats;
 mod scan;
 mod shingle;
 mod words;
@@ -18,6 +20,7 @@ pub use buffers::Buffers;
 pub use count::{Occurrences, count_strings};
 pub use error::{Error, Result};
 pub use normalize::{Normalizer, Step};
+pub use repeats::{Copies, MIN_REPEAT_BYTES, Repeat, SearchRoom, Texts, repeats};
 pub use scan::{Match, longest_matches};
 pub use shingle::{Shingler, Shingles, TokenFn, Unit};
 pub use words::{Words, words};

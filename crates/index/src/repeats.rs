@@ -1,0 +1,390 @@
+//! Runs of bytes that stand more than once in a collection of texts, exactly, without a suffix array.
+//!
+//! Texts are sampled by anchors ([`crate::anchors`]) and the anchors sorted by hash. Any two equal runs of L bytes
+//! meet in a group of anchors of one hash, so only there the texts themselves are compared: to the left and to the right
+//! of two anchors, as far as runs of L bytes around them reach. Longer runs are put together from these.
+//!
+//! Groups of many anchors whose surroundings all differ, such as the end of a notice that stands in every text, are not
+//! compared pair by pair: for each of the L − k + 1 places that an anchor can have in a run, the runs are hashed and
+//! sorted, and those of one hash compared with the first. The time is linear in the bytes of the texts, for any texts.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use verbatim_store::{Progress, Scratch, Sorted, Sorter};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::anchors::Sampling;
+use crate::error::{Error, Result};
+
+/// The shortest runs that are looked for. Shorter ones have so many anchors that sampling is of no use.
+pub const MIN_REPEAT_BYTES: usize = 16;
+
+/// Bytes of a text that a thread samples at once.
+const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 4 << 20 };
+/// Chunks that are sampled before the next look at the memory they take.
+const CHUNKS_AT_ONCE: usize = 16;
+/// Anchors whose groups are compared before the next look.
+const ANCHORS_AT_ONCE: usize = 1 << 18;
+/// Anchors with different surroundings up to which a group is compared pair by pair.
+const MAX_DIFFERENT: usize = if cfg!(test) { 3 } else { 32 };
+
+/// Texts that stand one after the other, the most preferred first.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts<'a> {
+    /// All of them.
+    pub bytes: &'a [u8],
+    /// Where each begins, and at last the end.
+    pub starts: &'a [u64],
+}
+
+/// Which runs that stand more than once are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// All of them.
+    All,
+    /// All but the first in the order of the texts, and but those that overlap with it. Only what stands before this
+    /// byte counts as the first.
+    ButTheFirst(u64),
+}
+
+/// A stretch of which each byte is in a run of L bytes that stands elsewhere too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Repeat {
+    /// Its first byte, counted over all texts.
+    pub start: u64,
+    /// The byte after its last.
+    pub end: u64,
+    /// Where the first byte stands again, with what follows; for [`Copies::ButTheFirst`] before this place.
+    pub source: u64,
+}
+
+/// What a search may take.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchRoom<'a> {
+    /// Bytes of memory for records that are sorted.
+    pub n_bytes: usize,
+    /// Where they go beyond it.
+    pub scratch: &'a Scratch,
+}
+
+/// Finds the stretches of which each byte is in a repeated run of `min_bytes`; ascending, none across texts. Stretches
+/// of [`Copies::All`] do not overlap.
+///
+/// # Errors
+/// [`Error::RepeatBytes`] for a length below [`MIN_REPEAT_BYTES`], those of writing to the scratch, interruption.
+pub fn repeats(
+    texts: Texts<'_>,
+    min_bytes: usize,
+    copies: Copies,
+    room: SearchRoom<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Repeat>> {
+    if min_bytes < MIN_REPEAT_BYTES {
+        return Err(Error::RepeatBytes(min_bytes));
+    }
+    let search = Search { texts, sampling: Sampling::new(min_bytes), copies };
+    let mut found: Sorter<3> = Sorter::new("repeats", room.n_bytes);
+    let anchors = search.anchors(&mut found, room, progress)?;
+    search.compare(&anchors, &mut found, room, progress)?;
+    drop(anchors);
+    let mut merged: Vec<Repeat> = Vec::new();
+    for [start, end, source] in found.finish().iter() {
+        match merged.last_mut() {
+            Some(last) if start < last.end => last.end = last.end.max(end),
+            _ => merged.push(Repeat { start, end, source }),
+        }
+    }
+    Ok(merged)
+}
+
+struct Search<'a> {
+    texts: Texts<'a>,
+    sampling: Sampling,
+    copies: Copies,
+}
+
+/// A place with as much of its text as runs of L bytes around it reach.
+#[derive(Clone, Copy)]
+struct Anchor {
+    place: usize,
+    before: usize,
+    after: usize,
+}
+
+/// What a chunk holds: its anchors, and what repeats within a stretch of one short period.
+#[derive(Default)]
+struct Sampled {
+    anchors: Vec<[u64; 2]>,
+    repeats: Vec<[u64; 3]>,
+}
+
+impl Search<'_> {
+    /// All anchors, by hash and place.
+    fn anchors(
+        &self,
+        found: &mut Sorter<3>,
+        room: SearchRoom<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Sorted<2>> {
+        progress.stage("sampling", Some(self.texts.bytes.len() as u64), "bytes");
+        let mut anchors: Sorter<2> = Sorter::new("anchors", room.n_bytes);
+        let chunks: Vec<Range<usize>> = self.chunks().collect();
+        for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let sampled: Vec<Sampled> = chunks
+                .par_iter()
+                .map(|chunk| {
+                    progress.advance(chunk.len() as u64);
+                    self.sample(chunk)
+                })
+                .collect();
+            for Sampled { anchors: of_chunk, repeats } in sampled {
+                anchors.extend(of_chunk);
+                found.extend(repeats);
+            }
+            spill_if_full(&mut anchors, room)?;
+            spill_if_full(found, room)?;
+        }
+        Ok(anchors.finish())
+    }
+
+    /// Stretches of texts; each begins with the last runs of the one before, so that none is cut.
+    fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
+        let overlap = self.sampling.min_bytes - 1;
+        self.texts.starts.windows(2).flat_map(move |text| {
+            let (start, end) = (text[0] as usize, text[1] as usize);
+            (start..end).step_by(CHUNK_BYTES).map(move |at| at..end.min(at + CHUNK_BYTES + overlap))
+        })
+    }
+
+    fn sample(&self, chunk: &Range<usize>) -> Sampled {
+        let mut sampled = Sampled::default();
+        let text = self.text_around(chunk.start);
+        let mut last: Option<(usize, u64)> = None;
+        // Where anchors of the same surroundings began.
+        let mut chain = usize::MAX;
+        self.sampling.for_each_anchor(&self.texts.bytes[chunk.clone()], |at, hash| {
+            let place = chunk.start + at;
+            let anchor = self.anchor(place, &text);
+            let follows = last.filter(|&(_, of_last)| of_last == hash).map(|(last, _)| last);
+            last = Some((place, hash));
+            match follows.filter(|&last| self.is_equal(anchor, self.anchor(last, &text))) {
+                None => chain = place,
+                // In a stretch of a short period anchors are as close as the period. These overlap with no run at the
+                // first one, and tell nothing of others that the first one does not.
+                Some(_) if place - chain >= self.sampling.min_bytes && self.may_be_source(chain) => {
+                    let [start, end, source] =
+                        [place - anchor.before, place + anchor.after, chain - anchor.before]
+                            .map(|at| at as u64);
+                    match sampled.repeats.last_mut() {
+                        Some([_, last_end, _]) if start < *last_end => *last_end = end,
+                        _ => sampled.repeats.push([start, end, source]),
+                    }
+                    return;
+                }
+                Some(_) => {}
+            }
+            sampled.anchors.push([hash, place as u64]);
+        });
+        sampled
+    }
+
+    /// Compares the anchors of each hash.
+    fn compare(
+        &self,
+        anchors: &Sorted<2>,
+        found: &mut Sorter<3>,
+        room: SearchRoom<'_>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        progress.stage("comparing", Some(anchors.len() as u64), "anchors");
+        let mut records = anchors.iter().peekable();
+        let mut places: Vec<usize> = Vec::new();
+        let mut ends: Vec<usize> = Vec::new();
+        while let Some([hash, place]) = records.next() {
+            let start = places.len();
+            places.push(place as usize);
+            let mut n_records = 1;
+            while let Some([_, place]) = records.next_if(|record| record[0] == hash) {
+                n_records += 1;
+                // Where chunks overlap, both have an anchor.
+                if places.last() != Some(&(place as usize)) {
+                    places.push(place as usize);
+                }
+            }
+            progress.advance(n_records);
+            if places.len() == start + 1 {
+                places.pop();
+            } else {
+                ends.push(places.len());
+            }
+            if places.len() < ANCHORS_AT_ONCE && records.peek().is_some() {
+                continue;
+            }
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let starts = [0].into_iter().chain(ends.iter().copied());
+            let groups: Vec<&[usize]> = starts.zip(&ends).map(|(start, &end)| &places[start..end]).collect();
+            let repeats: Vec<Vec<[u64; 3]>> =
+                groups.into_par_iter().map(|group| self.repeats_of(group)).collect();
+            found.extend(repeats.into_iter().flatten());
+            spill_if_full(found, room)?;
+            places.clear();
+            ends.clear();
+        }
+        Ok(())
+    }
+
+    /// The repeats around the anchors of one hash, which are in order.
+    fn repeats_of(&self, places: &[usize]) -> Vec<[u64; 3]> {
+        let anchors: Vec<Anchor> =
+            places.iter().map(|&place| self.anchor(place, &self.text_around(place))).collect();
+        let mut found = Vec::new();
+        // Those whose surroundings are not all those of one before.
+        let mut different: Vec<Anchor> = Vec::new();
+        for &anchor in &anchors {
+            let is_covered = different.iter().any(|&earlier| {
+                let (before, after) = self.shared(anchor, earlier);
+                if before + after < self.sampling.min_bytes || !self.may_count(anchor.place, earlier.place) {
+                    return false;
+                }
+                let stretch = |place: usize, source: usize| {
+                    [place - before, place + after, source - before].map(|at| at as u64)
+                };
+                found.push(stretch(anchor.place, earlier.place));
+                if self.copies == Copies::All {
+                    found.push(stretch(earlier.place, anchor.place));
+                }
+                before == anchor.before && after == anchor.after
+            });
+            if is_covered || !self.may_be_source(anchor.place) {
+                continue;
+            }
+            if different.len() == MAX_DIFFERENT {
+                return self.repeats_by_run(&anchors);
+            }
+            different.push(anchor);
+        }
+        found
+    }
+
+    /// The same, by sorting the hashes of the runs around the anchors.
+    fn repeats_by_run(&self, anchors: &[Anchor]) -> Vec<[u64; 3]> {
+        let n_bytes = self.sampling.min_bytes;
+        let run = |anchor: Anchor, before: usize| &self.texts.bytes[anchor.place - before..][..n_bytes];
+        let mut found = Vec::new();
+        // The stretch of each anchor that grows as runs begin earlier.
+        let mut growing: Vec<Option<[u64; 3]>> = vec![None; anchors.len()];
+        for before in 0..=self.sampling.before() {
+            let has_run = |anchor: &Anchor| anchor.before >= before && before + anchor.after >= n_bytes;
+            let hashed = anchors.par_iter().enumerate().filter(|(_, anchor)| has_run(anchor));
+            let mut runs: Vec<(u64, usize)> =
+                hashed.map(|(i, &anchor)| (xxh3_64(run(anchor, before)), i)).collect();
+            runs.par_sort_unstable();
+            let mut take = |i: usize, source: usize| {
+                let [start, source] =
+                    [anchors[i].place, anchors[source].place].map(|at| (at - before) as u64);
+                match &mut growing[i] {
+                    Some(stretch) if stretch[0] == start + 1 => (stretch[0], stretch[2]) = (start, source),
+                    stretch => found.extend(stretch.replace([start, start + n_bytes as u64, source])),
+                }
+            };
+            for same in runs.chunk_by(|a, b| a.0 == b.0) {
+                let mut left: Vec<usize> = same.iter().map(|&(_, i)| i).collect();
+                while let [first, ..] = left[..] {
+                    let is_equal = |&i: &usize| run(anchors[i], before) == run(anchors[first], before);
+                    let (equal, others): (Vec<usize>, Vec<usize>) = left.into_iter().partition(is_equal);
+                    for &i in &equal[1..] {
+                        if self.may_count(anchors[i].place, anchors[first].place) {
+                            take(i, first);
+                            if self.copies == Copies::All && i == equal[1] {
+                                take(first, i);
+                            }
+                        }
+                    }
+                    left = others;
+                }
+            }
+        }
+        found.extend(growing.into_iter().flatten());
+        found
+    }
+
+    /// The text that holds a byte.
+    fn text_around(&self, place: usize) -> Range<usize> {
+        let starts = self.texts.starts;
+        let i = starts.partition_point(|&start| start <= place as u64);
+        starts[i - 1] as usize..starts[i] as usize
+    }
+
+    fn anchor(&self, place: usize, text: &Range<usize>) -> Anchor {
+        let before = self.sampling.before().min(place - text.start);
+        let after = self.sampling.min_bytes.min(text.end - place);
+        Anchor { place, before, after }
+    }
+
+    /// How far the surroundings of two anchors are equal, before and after them.
+    fn shared(&self, a: Anchor, b: Anchor) -> (usize, usize) {
+        let bytes = self.texts.bytes;
+        let [before_a, before_b] = [a, b].map(|anchor| &bytes[anchor.place - anchor.before..anchor.place]);
+        let [after_a, after_b] = [a, b].map(|anchor| &bytes[anchor.place..][..anchor.after]);
+        let n_after = common_prefix(after_a, after_b);
+        (common_suffix(before_a, before_b), n_after)
+    }
+
+    fn is_equal(&self, a: Anchor, b: Anchor) -> bool {
+        let around = |anchor: Anchor| {
+            let Anchor { place, before, after } = anchor;
+            &self.texts.bytes[place - before..place + after]
+        };
+        a.before == b.before && around(a) == around(b)
+    }
+
+    /// Whether the earlier of two anchors can be the one that stays.
+    fn may_be_source(&self, place: usize) -> bool {
+        match self.copies {
+            Copies::All => true,
+            Copies::ButTheFirst(end) => (place as u64) < end,
+        }
+    }
+
+    /// Whether runs at a place are repeats of those at an earlier one. Where they overlap, cutting one would cut the
+    /// other.
+    fn may_count(&self, place: usize, earlier: usize) -> bool {
+        match self.copies {
+            Copies::All => true,
+            Copies::ButTheFirst(_) => {
+                let overlap =
+                    place - earlier < self.sampling.min_bytes && self.text_around(place).start <= earlier;
+                !overlap && self.may_be_source(earlier)
+            }
+        }
+    }
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let (chunks_a, chunks_b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let n = 8 * chunks_a.zip(chunks_b).take_while(|(a, b)| a == b).count();
+    n + a[n..].iter().zip(&b[n..]).take_while(|(a, b)| a == b).count()
+}
+
+fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    let (chunks_a, chunks_b) = (a.rchunks_exact(8), b.rchunks_exact(8));
+    let n = 8 * chunks_a.zip(chunks_b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[..a.len() - n], &b[..b.len() - n]);
+    n + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+fn spill_if_full<const N: usize>(sorter: &mut Sorter<N>, room: SearchRoom<'_>) -> Result<()> {
+    if sorter.is_full() {
+        sorter.spill(room.scratch)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,9 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_dedup::{DedupConfig, ExactConfig, MinhashConfig, Resources, plan};
-use verbatim_index::{Normalizer, Shingler, Unit, Words};
+use verbatim_index::{Copies, Normalizer, SearchRoom, Shingler, Texts, Unit, Words, repeats};
 use verbatim_lab::{SynthConfig, demo, synthesize, write_documents};
-use verbatim_store::{Access, Bytes, Existing, Replace, Silent};
+use verbatim_store::{Access, Bytes, Existing, Replace, Scratch, Silent};
 use xxhash_rust::xxh3::xxh3_64;
 
 const N_RUNS: usize = 5;
@@ -54,6 +54,18 @@ fn for_each_text(path: &Path, read: impl Fn(&str) -> usize + Sync) -> usize {
         sum
     };
     parts.into_par_iter().map(read_part).sum()
+}
+
+/// All texts, one after the other.
+fn joined(path: &Path) -> (Vec<u8>, Vec<u64>) {
+    let config = OpenConfig::standard();
+    let corpus = Corpus::open(&[path.to_path_buf()], &config, &Silent).expect("a valid corpus");
+    let (mut bytes, mut starts) = (Vec::new(), vec![0]);
+    for id in corpus.ids() {
+        bytes.extend_from_slice(&corpus.text(id));
+        starts.push(bytes.len() as u64);
+    }
+    (bytes, starts)
 }
 
 /// Hashes every run of words, as wide as it stands in the text.
@@ -101,12 +113,19 @@ fn main() {
         let corpus = Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent);
         plan(&corpus.expect("a valid corpus"), config, &resources, &Silent).expect("a plan").removals().len()
     };
-    let runs: [(&str, &dyn Fn() -> usize); 5] = [
+    let (bytes, starts) = joined(&path);
+    let texts = Texts { bytes: &bytes, starts: &starts };
+    let scratch = Scratch::unnamed(folder.path());
+    let room = SearchRoom { n_bytes: Resources::MEMORY, scratch: &scratch };
+    let search = |min_bytes| repeats(texts, min_bytes, Copies::All, room, &Silent).expect("a search").len();
+    let runs: [(&str, &dyn Fn() -> usize); 7] = [
         ("limit: every line read by serde_json", &|| for_each_text(&path, str::len)),
         ("limit: and every 5 words hashed", &|| for_each_text(&path, shingle_hashes)),
         ("exact, of texts as they are", &|| dedup(&exact)),
         ("MinHash, of texts as they are", &|| dedup(&near)),
         ("exact and MinHash, normalised", &|| dedup(&config)),
+        ("repeats of 100 bytes, texts in memory", &|| search(100)),
+        ("repeats of 200 bytes, texts in memory", &|| search(200)),
     ];
     let mut seconds = vec![Vec::new(); runs.len()];
     for _ in 0..N_RUNS {

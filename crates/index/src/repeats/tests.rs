@@ -1,6 +1,6 @@
 //! Repeats are those that comparing every run of bytes with every other finds.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use verbatim_store::Silent;
@@ -24,7 +24,7 @@ fn found(texts: &[Vec<u8>], min_bytes: usize, copies: Copies, memory: usize) -> 
 /// For each byte whether it is in a run that repeats another, by the definition.
 fn naive(texts: &[Vec<u8>], min_bytes: usize, copies: Copies) -> Vec<bool> {
     let (bytes, starts) = joined(texts);
-    let mut runs: HashMap<&[u8], Vec<usize>> = HashMap::new();
+    let mut runs: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
     for text in starts.windows(2) {
         let (start, end) = (text[0] as usize, text[1] as usize);
         for at in start..(end + 1).saturating_sub(min_bytes) {

@@ -14,9 +14,9 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_dedup::{DedupConfig, ExactConfig, MinhashConfig, Resources, plan};
-use verbatim_index::{Copies, Normalizer, SearchRoom, Shingler, Texts, Unit, Words, repeats};
+use verbatim_index::{Copies, Normalizer, Shingler, Texts, Unit, Wanted, Words, repeats};
 use verbatim_lab::{SynthConfig, demo, synthesize, write_documents};
-use verbatim_store::{Access, Bytes, Existing, Replace, Scratch, Silent};
+use verbatim_store::{Access, Bytes, Existing, Replace, Room, Scratch, Silent};
 use xxhash_rust::xxh3::xxh3_64;
 
 const N_RUNS: usize = 5;
@@ -114,10 +114,13 @@ fn main() {
         plan(&corpus.expect("a valid corpus"), config, &resources, &Silent).expect("a plan").removals().len()
     };
     let (bytes, starts) = joined(&path);
-    let texts = Texts { bytes: &bytes, starts: &starts };
+    let texts: Texts<'_, 1> = Texts { symbols: bytes.as_chunks().0, starts: &starts };
     let scratch = Scratch::unnamed(folder.path());
-    let room = SearchRoom { n_bytes: Resources::MEMORY, scratch: &scratch };
-    let search = |min_bytes| repeats(texts, min_bytes, Copies::All, room, &Silent).expect("a search").len();
+    let room = Room { n_bytes: Resources::MEMORY, scratch: &scratch };
+    let search = |min_len| {
+        let wanted = Wanted { min_len, min_count: 2, copies: Copies::All };
+        repeats(texts, wanted, room, &Silent).expect("a search").len()
+    };
     let runs: [(&str, &dyn Fn() -> usize); 7] = [
         ("limit: every line read by serde_json", &|| for_each_text(&path, str::len)),
         ("limit: and every 5 words hashed", &|| for_each_text(&path, shingle_hashes)),

@@ -37,4 +37,6 @@ mod resources;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod substring;
+#[cfg(test)]
 mod tidy;

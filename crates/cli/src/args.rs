@@ -14,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
-    Apply, Cluster, Dedup, Empty, Index, IndexBuild, IndexCommand, LineUnit, Matching, Measure, Preset, Unit,
-    Words,
+    Apply, Cluster, Dedup, Empty, Index, IndexBuild, IndexCommand, LineUnit, Matching, Measure, Preset,
+    RunLength, Snap, Unit, Words,
 };
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use lab::{Plant, Synth, Train};
@@ -96,6 +96,13 @@ pub(crate) enum Command {
     /// `_verbatim/cuts.jsonl` lists every cut with the place of the copy that stays. A document of which nothing but
     /// white space would remain is removed and counted under this stage, unless another document went for it: then it
     /// stays whole. Where lines are broken at a fixed width, take paragraphs: a line is no thought of its own there.
+    ///
+    /// Passages: with `--substring`, runs of at least so many bytes or tokens that stand more than once in the documents
+    /// that then stay, wherever in a text they stand and whatever stands around them, are found exactly and cut out of
+    /// all documents but the one that `--keep` prefers (of copies in one document, the first stays). Texts are compared
+    /// as they are, without normalisation, and no run reaches from one document into the next. Cuts are listed as those
+    /// of lines are. What is left of a document is joined without a space; `--snap` takes whole words, sentences or
+    /// lines only.
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -80,8 +81,10 @@ pub(crate) struct CorpusIds {
 }
 
 impl CorpusIds {
-    pub(crate) fn new() -> CorpusIds {
-        CorpusIds { sorter: Sorter::new("ids", SORT_BYTES), scratch: Scratch::unnamed(&std::env::temp_dir()) }
+    /// Without a scratch folder, the system's folder for temporary files.
+    pub(crate) fn new(scratch: Option<&Path>) -> CorpusIds {
+        let folder = scratch.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        CorpusIds { sorter: Sorter::new("ids", SORT_BYTES), scratch: Scratch::unnamed(&folder) }
     }
 
     /// Adds the ids of a shard, whose first document has this number.
@@ -91,9 +94,7 @@ impl CorpusIds {
     pub(crate) fn append(&mut self, first: u64, ids: ShardIds) -> Result<()> {
         for (id, document) in ids.0.into_iter().zip(first..) {
             self.sorter.extend(id.map(|id| [id.0.get(), document]));
-            if self.sorter.is_full() {
-                self.sorter.spill(&self.scratch)?;
-            }
+            self.sorter.spill_if_full(&self.scratch)?;
         }
         Ok(())
     }
@@ -167,9 +168,21 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_memory_has_no_room_for_go_to_the_scratch_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let records: String = (0..9).map(|id| format!("{{\"id\": {id}, \"text\": \"a\"}}\n")).collect();
+        verbatim_store::write_shared(&path, records.as_bytes()).unwrap();
+        let scratch = Some(folder.path().join("missing"));
+        let config = crate::schema::OpenConfig { scratch, ..crate::schema::OpenConfig::standard() };
+        let error = Corpus::open(&[path], &config, &verbatim_store::Silent).unwrap_err();
+        assert!(error.to_string().contains("missing: cannot create"), "{error}");
+    }
+
+    #[test]
     fn repeated_hashes_are_found_in_many_shards_and_on_disk() {
         let hash = |n: u64| NonZeroU64::new(n).map(IdHash);
-        let mut ids = CorpusIds::new();
+        let mut ids = CorpusIds::new(None);
         let mut expected = Vec::new();
         for shard in 0..20 {
             let mut of_shard = ShardIds::default();

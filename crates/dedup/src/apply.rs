@@ -62,7 +62,7 @@ impl Tally {
 /// Writes the documents that stay, and the lists of those that go, into a folder that is being staged.
 ///
 /// Beside the survivors, which have the layout and the bytes of the input, `_verbatim/` holds `removed.jsonl`,
-/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`, and `cuts.jsonl` where lines were looked for. None of them holds
+/// `clusters.jsonl`, `rejects.jsonl` and `plan.json`, and `cuts.jsonl` where documents may be cut. None of them holds
 /// text of a document.
 ///
 /// # Errors
@@ -180,7 +180,7 @@ pub(crate) fn write_lists(corpus: &Corpus, plan: &Plan, folder: &Path) -> Result
         line
     });
     write_lines(&folder.join("removed.jsonl"), removed)?;
-    if plan.parameters().lines.is_some() {
+    if plan.parameters().cuts() {
         write_lines(&folder.join("cuts.jsonl"), cut::listed(corpus, plan.cuts()))?;
     }
     let clusters = plan.clusters().into_iter().map(|cluster| {

@@ -2,10 +2,9 @@
 
 use std::iter::Peekable;
 
-use verbatim_store::{Merge, Sorted, Sorter};
+use verbatim_store::{Merge, Room, Sorted, Sorter};
 
 use crate::error::Result;
-use crate::room::Room;
 use crate::signs::Posting;
 
 /// The buckets of two and more documents.
@@ -37,9 +36,7 @@ impl Buckets {
                 }
                 postings.extend([[rank, n_places as u64]]);
                 n_documents += 1;
-                if postings.is_full() {
-                    postings.spill(room.scratch)?;
-                }
+                postings.spill_if_full(room.scratch)?;
             }
             if n_documents > 1 {
                 n_places += 1 + n_documents.min(most);

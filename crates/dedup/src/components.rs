@@ -10,11 +10,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use verbatim_index::Shingles;
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Room};
 
 use crate::buckets::Buckets;
 use crate::error::{Error, Result};
-use crate::room::Room;
 use crate::star::{Candidates, Document, Memory, NearCopies, NearCopy, Stars, Texts};
 
 /// Finds the components of the documents that share buckets. The one of the best rank is kept for all others.

@@ -11,6 +11,7 @@ use crate::keep::Keep;
 use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, MAX_PERMUTATIONS, candidate_probability, choose_bands};
 use crate::similarity::{Measure, Threshold};
+use crate::substring::SubstringConfig;
 
 /// A finder of copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub enum Stage {
     AllPairs,
     /// Repeated lines or paragraphs.
     Lines,
+    /// Repeated runs of bytes or tokens.
+    Substring,
 }
 
 impl fmt::Display for Stage {
@@ -37,6 +40,7 @@ impl fmt::Display for Stage {
             Stage::Minhash => "minhash",
             Stage::AllPairs => "all-pairs",
             Stage::Lines => "lines",
+            Stage::Substring => "substring",
         })
     }
 }
@@ -132,7 +136,8 @@ pub enum Clustering {
     Transitive,
 }
 
-/// One run: the exact stage first, one near-copy stage on its survivors, the lines of what then stays last.
+/// One run: the exact stage first, one near-copy stage on its survivors, the lines or runs of what then stays
+/// last.
 #[derive(Debug, Clone)]
 pub struct DedupConfig {
     /// What becomes of empty documents.
@@ -149,6 +154,8 @@ pub struct DedupConfig {
     pub edit_similarity: Option<f64>,
     /// The stage of repeated lines, if it is to run.
     pub lines: Option<LinesConfig>,
+    /// The stage of repeated runs, if it is to run instead of that of lines.
+    pub substring: Option<SubstringConfig>,
     /// Compares documents with the references of the corpus only, not with one another.
     pub only_references: bool,
     /// Which of several copies stays.

@@ -9,6 +9,7 @@ use verbatim_corpus::{Corpus, DocId, Location, Stretch};
 
 use crate::config::Stage;
 use crate::error::Result;
+use crate::plan::Removal;
 
 /// A stretch that goes from a document which stays, because the same text stands elsewhere.
 ///
@@ -21,9 +22,10 @@ pub struct Cut {
     pub start: u64,
     /// The byte after the last that goes.
     pub end: u64,
-    /// The document in which the text stays; it may be the same one.
+    /// The document in which the text stays, or at least its first character; it may be the same one.
     pub kept: DocId,
-    /// Where it begins there; no cut takes that byte.
+    /// Where it begins there, or the token that holds its first byte; no cut takes that byte. Where no copy stays, the
+    /// cut itself.
     pub kept_start: u64,
     /// Which stage found it.
     pub stage: Stage,
@@ -40,10 +42,21 @@ impl Cut {
     }
 }
 
+/// What a stage that looks inside documents decides.
+#[derive(Debug, Default)]
+pub(crate) struct Shortened {
+    /// Documents of which too little would remain, ascending.
+    pub(crate) removals: Vec<Removal>,
+    /// What goes from the others, in the order of a plan.
+    pub(crate) cuts: Vec<Cut>,
+    /// Pairs of lines that were compared; stretches that repeat others.
+    pub(crate) n_compared: u64,
+}
+
 /// How much goes from documents that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutCount {
-    /// Stretches of text: lines, paragraphs.
+    /// Stretches of text: lines, paragraphs, passages.
     pub stretches: u64,
     /// Documents that are shortened.
     pub documents: u64,
@@ -72,10 +85,12 @@ impl CutCount {
     }
 }
 
-/// Why cuts cannot be carried out as they stand, if so. References count as documents that lines may stay in.
+/// Why cuts cannot be carried out as they stand, if so. References count as documents that text may
+/// stay in; with `strike_all`, it may stay nowhere.
 pub(crate) fn inconsistency(
     cuts: &[Cut],
     (n_documents, n_with_references): (u64, u64),
+    strike_all: bool,
     is_removed: impl Fn(DocId) -> bool,
 ) -> Option<String> {
     if !cuts.is_sorted_by(|a, b| (a.doc, a.end) <= (b.doc, b.start)) {
@@ -95,7 +110,8 @@ pub(crate) fn inconsistency(
         // The last cut that begins at or before the kept place.
         let before = cuts.partition_point(|cut| (cut.doc, cut.start) <= (kept, kept_start));
         let is_cut = before > 0 && cuts[before - 1].takes(kept, kept_start);
-        is_cut.then(|| format!("byte {kept_start} of document {} is kept and cut", kept.0))
+        let is_struck = strike_all && (kept, kept_start) == (doc, start);
+        (is_cut && !is_struck).then(|| format!("byte {kept_start} of document {} is kept and cut", kept.0))
     })
 }
 

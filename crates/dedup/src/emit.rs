@@ -88,7 +88,7 @@ impl Emission {
 /// Writes what was asked for into a folder that is being staged.
 ///
 /// `_verbatim/` always holds `plan.json`, `removed.jsonl`, `clusters.jsonl` and `rejects.jsonl`, and `cuts.jsonl` where
-/// lines were looked for. The rest stands at the top of the folder; where the clean corpus stands there, it stands in `_verbatim/`, so that nobody who reads the
+/// documents may be cut. The rest stands at the top of the folder; where the clean corpus stands there, it stands in `_verbatim/`, so that nobody who reads the
 /// corpus takes a list for a part of it. Only the clean corpus holds text of documents.
 ///
 /// The account is the plan's, whether its documents were removed, listed or given weights.

@@ -14,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// No stage was asked for.
-    #[error("no stage to run; ask for exact, minhash, all-pairs or lines")]
+    #[error("no stage to run; ask for exact, minhash, all-pairs, lines or substring")]
     NoStage,
     /// Two stages that find near copies.
     #[error("minhash and all-pairs both find near copies; ask for one of them")]
@@ -45,11 +45,15 @@ pub enum Error {
          the values of a field"
     )]
     UnknownSource(String),
+    /// Two stages that cut documents.
+    #[error("lines and substring both cut documents; run them one by one")]
+    TwoCuttingStages,
     /// Nothing stays of a group, but lines would.
     #[error(
-        "nothing can be kept of groups of documents (--keep none) while one copy of each line is; run them one by one"
+        "nothing can be kept of groups of documents (--keep none) while one copy of each line or passage is; run them \
+         one by one"
     )]
-    KeepNoneOfLines,
+    KeepNoneOfCuts,
     /// An n-gram without a word, or an absurdly long one.
     #[error("n-grams of {0} words; choose from 1 to {max}", max = crate::contamination::MAX_NGRAM)]
     Ngram(usize),
@@ -136,6 +140,9 @@ pub enum Error {
     /// The corpus cannot be read or written.
     #[error(transparent)]
     Corpus(#[from] verbatim_corpus::Error),
+    /// A search for repeats cannot be made.
+    #[error(transparent)]
+    Index(#[from] verbatim_index::Error),
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] verbatim_store::Error),
@@ -152,7 +159,8 @@ impl Error {
             | Error::BandsRows { .. }
             | Error::UnknownKeep(_)
             | Error::UnknownSource(_)
-            | Error::KeepNoneOfLines
+            | Error::KeepNoneOfCuts
+            | Error::TwoCuttingStages
             | Error::Ngram(_)
             | Error::NotASource { .. }
             | Error::TruthThreshold(_) => 2,
@@ -169,6 +177,7 @@ impl Error {
             Error::Unbalanced(_) => 70,
             Error::Interrupted => 130,
             Error::Corpus(error) => error.exit_code(),
+            Error::Index(error) => error.exit_code(),
             Error::Store(error) => error.exit_code(),
         }
     }

@@ -8,6 +8,7 @@ use crate::config::DedupConfig;
 use crate::error::Result;
 use crate::near::Near;
 use crate::room::Resources;
+use crate::substring::RunUnit;
 
 /// The program itself, its threads and the shingles that are compared.
 const FIXED_BYTES: u64 = 30 << 20;
@@ -18,6 +19,9 @@ const POSTING_BYTES: u64 = 16;
 const LINE_BYTES: u64 = 32;
 /// What stands for a shingle in a set.
 const SHINGLE_BYTES: u64 = 8;
+/// Bytes of text in a token, roughly, and what is written for one.
+const BYTES_IN_TOKEN: u64 = 4;
+const TOKEN_BYTES: u64 = 8;
 /// Bytes of text in a line, roughly.
 const BYTES_IN_LINE: u64 = 40;
 
@@ -63,10 +67,24 @@ pub fn estimate(corpus: &Corpus, config: &DedupConfig, resources: &Resources) ->
     }
     let lines = config.lines.iter().len() as u64 * LINE_BYTES * (text_bytes / BYTES_IN_LINE);
     reads += 2 * config.lines.iter().len() as u64;
-    let sorted = [n_keys * POSTING_BYTES, lines];
+    let (runs, spooled) = runs(config, text_bytes);
+    reads += u64::from(config.substring.is_some());
+    let sorted = [n_keys * POSTING_BYTES, lines, runs];
     let held = sorted.map(|bytes| bytes.min(room));
     // A list that grows has twice its bytes for a moment.
-    let memory = FIXED_BYTES + DOCUMENT_BYTES * n_documents + table + 2 * held[0].max(held[1]);
-    let scratch = sorted.iter().filter(|&&bytes| bytes > room).sum();
+    let memory = FIXED_BYTES + DOCUMENT_BYTES * n_documents + table + 2 * held[0].max(held[1]).max(held[2]);
+    let scratch = spooled + sorted.iter().filter(|&&bytes| bytes > room).sum::<u64>();
     Ok(Estimate { memory, scratch, reads })
+}
+
+/// Bytes of the anchors of the stage of repeated runs, and of its texts.
+fn runs(config: &DedupConfig, text_bytes: u64) -> (u64, u64) {
+    let Some(config) = &config.substring else { return (0, 0) };
+    let (n_symbols, spooled) = match config.unit {
+        RunUnit::Bytes => (text_bytes, text_bytes),
+        RunUnit::Tokens(_) => (text_bytes / BYTES_IN_TOKEN, text_bytes / BYTES_IN_TOKEN * TOKEN_BYTES),
+    };
+    // Of w = L - L/2 + 1 places in a row, about two in w + 1 are anchors.
+    let w = config.min_len - config.min_len / 2 + 1;
+    (POSTING_BYTES * 2 * n_symbols / (w + 1), spooled)
 }

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::apply::record_count;
 use crate::config::{Clustering, DedupConfig, Empty, Stage};
-use crate::cut::CutCount;
+use crate::cut::{CutCount, Shortened};
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
 use crate::keep::Keep;
@@ -22,6 +22,7 @@ use crate::room::Resources;
 use crate::signs::Signing;
 use crate::similarity::Similarity;
 use crate::star::{NearCopy, Texts};
+use crate::substring::{SubstringSearch, repeated_runs};
 
 /// Decides what goes. Reads the corpus, writes nothing but to the scratch; the same corpus and configuration give the
 /// same plan for any number of threads and any memory.
@@ -29,7 +30,7 @@ use crate::star::{NearCopy, Texts};
 /// Each stage removes copies and names the document kept for each. The keep policy ranks the documents once, and
 /// all stages keep the document of the best rank (for near copies see the rule of stars: a document goes only if
 /// it is similar to the kept one itself, not to one that is similar to it; of contained documents the one with most
-/// shingles stays). Repeated lines are looked for among the documents that then stay.
+/// shingles stays). Repeated lines and runs are looked for among the documents that then stay.
 pub fn plan(
     corpus: &Corpus,
     config: &DedupConfig,
@@ -76,16 +77,17 @@ pub(crate) struct Finder<'a> {
 
 impl Finder<'_> {
     pub(crate) fn plan(&self, progress: &dyn Progress) -> Result<Plan> {
-        let Finder { corpus, config, hash, resources } = *self;
+        let Finder { corpus, config, resources, .. } = *self;
         let near = Near::of(config)?;
         if let Some(signatures) = &resources.signatures {
             signatures.check(corpus, config)?;
         }
-        if config.exact.is_none() && near.is_none() && config.lines.is_none() {
-            return Err(Error::NoStage);
-        }
-        if config.keep == Keep::None && config.lines.is_some() {
-            return Err(Error::KeepNoneOfLines);
+        let n_cutting = config.lines.iter().len() + config.substring.iter().len();
+        match n_cutting {
+            0 if config.exact.is_none() && near.is_none() => return Err(Error::NoStage),
+            1 if config.keep == Keep::None => return Err(Error::KeepNoneOfCuts),
+            2 => return Err(Error::TwoCuttingStages),
+            _ => {}
         }
         let ranking = ranking(corpus, config)?;
         let mut stages = Vec::new();
@@ -115,18 +117,9 @@ impl Finder<'_> {
         }
         removals.sort_unstable_by_key(|removal| removal.doc);
         let mut cuts = Vec::new();
-        if let Some(lines) = &config.lines {
-            let search = LineSearch {
-                corpus,
-                ranking: &ranking,
-                roles: Roles::of(corpus, config),
-                config: lines,
-                hash,
-                resources,
-            };
-            let found = repeated_lines(&search, &removals, progress)?;
+        if let Some((stage, found)) = self.shortened(&ranking, &removals, progress)? {
             let cut = CutCount::of(corpus, &found.cuts)?;
-            stages.push(StageTally { cut, ..StageTally::new(Stage::Lines, found.n_compared, 0) });
+            stages.push(StageTally { cut, ..StageTally::new(stage, found.n_compared, 0) });
             removals.extend(found.removals);
             removals.sort_unstable_by_key(|removal| removal.doc);
             cuts = found.cuts;
@@ -138,6 +131,24 @@ impl Finder<'_> {
         }
         let parameters = Parameters::new(config, near.and_then(|near| near.choice()));
         Ok(Plan::new(corpus, parameters, stages, removals, cuts).with_empty(empty.len() as u64))
+    }
+
+    /// What the stage that looks inside documents decides, if there is one.
+    fn shortened(
+        &self,
+        ranking: &[DocId],
+        removals: &[Removal],
+        progress: &dyn Progress,
+    ) -> Result<Option<(Stage, Shortened)>> {
+        let Finder { corpus, config, hash, resources } = *self;
+        let roles = Roles::of(corpus, config);
+        if let Some(config) = &config.lines {
+            let search = LineSearch { corpus, ranking, roles, config, hash, resources };
+            return Ok(Some((Stage::Lines, repeated_lines(&search, removals, progress)?)));
+        }
+        let Some(config) = &config.substring else { return Ok(None) };
+        let search = SubstringSearch { corpus, ranking, roles, config, resources };
+        Ok(Some((Stage::Substring, repeated_runs(&search, removals, progress)?)))
     }
 
     /// What the stages that compare documents decide.

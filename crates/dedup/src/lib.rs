@@ -1,5 +1,5 @@
-//! What should go from a corpus: exact and near copies of documents, repeated lines, and documents that hold evaluation
-//! items.
+//! What should go from a corpus: exact and near copies of documents, repeated lines and passages, and documents that hold
+//! evaluation items.
 //!
 //! [`plan`] finds and decides, [`emit`] and [`apply`] write; nothing else writes a corpus. A near copy is removed only if its
 //! exact similarity to the very document that is kept reaches the threshold.
@@ -33,6 +33,7 @@ mod similarity;
 mod source;
 mod sources;
 mod star;
+mod substring;
 #[cfg(test)]
 mod tests;
 
@@ -56,7 +57,7 @@ pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{
     AllPairsParameters, Cluster, ExactParameters, MinhashParameters, Parameters, Plan, Removal,
-    ShingleParameters, StageTally, Verdict,
+    ShingleParameters, StageTally, SubstringParameters, Verdict,
 };
 pub use preset::Preset;
 pub use room::Resources;
@@ -64,3 +65,4 @@ pub use signatures::Signatures;
 pub use similarity::Measure;
 pub use source::Source;
 pub use sources::{SourceTally, Sources};
+pub use substring::{RunUnit, Snap, SubstringConfig, TokenPlacesFn};

@@ -10,12 +10,12 @@ use verbatim_index::Normalizer;
 use verbatim_store::{Progress, Sorted, Sorter};
 
 use crate::config::Stage;
-use crate::cut::Cut;
+use crate::cut::{Cut, Shortened};
 use crate::error::{Error, Result};
 use crate::exact::{HashedTexts, TextHash, for_each_batch, with_normalized};
 use crate::plan::Removal;
 use crate::roles::Roles;
-use crate::room::Resources;
+use crate::room::{Resources, wave};
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,17 +40,6 @@ pub struct LinesConfig {
     pub normalize: Normalizer,
 }
 
-/// What the stage found.
-#[derive(Debug, Default)]
-pub(crate) struct RepeatedLines {
-    /// Documents of which nothing but white space would remain, ascending.
-    pub(crate) removals: Vec<Removal>,
-    /// What goes from the others, in the order of a plan.
-    pub(crate) cuts: Vec<Cut>,
-    /// Pairs of lines that were compared.
-    pub(crate) n_compared: u64,
-}
-
 /// Where to look, and how.
 pub(crate) struct LineSearch<'a> {
     pub(crate) corpus: &'a Corpus,
@@ -70,7 +59,7 @@ pub(crate) fn repeated_lines(
     search: &LineSearch<'_>,
     removals: &[Removal],
     progress: &dyn Progress,
-) -> Result<RepeatedLines> {
+) -> Result<Shortened> {
     let lines = search.sorted_lines(removals, progress)?;
     let min_count = usize::try_from(search.config.min_count.max(2)).unwrap_or(usize::MAX);
     let mut n_compared = 0;
@@ -90,7 +79,7 @@ pub(crate) fn repeated_lines(
         .par_chunk_by(|a, b| a.doc == b.doc)
         .map(|repeats| search.fate(repeats, needed.binary_search(&repeats[0].doc).is_ok()))
         .collect();
-    let mut found = RepeatedLines { n_compared, ..RepeatedLines::default() };
+    let mut found = Shortened { n_compared, ..Shortened::default() };
     for fate in fates {
         match fate {
             Fate::Emptied(removal) => found.removals.push(removal),
@@ -132,16 +121,14 @@ impl LineSearch<'_> {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
-            let end = start + room.wave(self.corpus, &self.ranking[start..]);
+            let end = start + wave(&room, self.corpus, &self.ranking[start..]);
             let lines: Vec<Vec<Line>> = (start..end)
                 .into_par_iter()
                 .filter(|&rank| !is_gone(self.ranking[rank]))
                 .map(|rank| self.lines_of(rank as u64))
                 .collect();
             lines.into_iter().for_each(|lines| sorter.extend(lines));
-            if sorter.is_full() {
-                sorter.spill(room.scratch)?;
-            }
+            sorter.spill_if_full(room.scratch)?;
             progress.advance((end - start) as u64);
             start = end;
         }

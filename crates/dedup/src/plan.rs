@@ -18,6 +18,7 @@ use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, candidate_probability};
 use crate::similarity::Measure;
 use crate::source::Source;
+use crate::substring::{Snap, SubstringConfig};
 
 const MAGIC: &str = "verbatim plan";
 const VERSION: u32 = 1;
@@ -28,9 +29,10 @@ pub struct Removal {
     /// The document that goes.
     pub doc: DocId,
     /// The document that stays for it, perhaps one of the references; never itself removed, but where nothing is kept
-    /// ([`Keep::None`]): there a document that others go for goes for itself, as empty ones do.
+    /// ([`Keep::None`]): there a document that others go for goes for itself, as do empty ones, and
+    /// those of which all copies of a run are struck.
     pub kept: DocId,
-    /// Why: equal texts, similar sets of shingles, or lines that all stand in other documents, of which `kept` has
+    /// Why: equal texts, similar sets of shingles, or lines or runs that stand in other documents, of which `kept` has
     /// the first.
     pub stage: Stage,
     /// Similarity of the two, cut after nine decimals; 1 for equal texts and repeated lines. Below the threshold only
@@ -48,8 +50,8 @@ pub struct StageTally {
     /// What it cut out of documents that stay.
     #[serde(default)]
     pub cut: CutCount,
-    /// Pairs of documents, or of lines, that were compared exactly; of all pairs, where this depends on the memory at
-    /// hand, those that were found similar.
+    /// Pairs of documents, or of lines, that were compared exactly; stretches that repeat others; of all pairs, where
+    /// this depends on the memory at hand, those that were found similar.
     pub n_compared: u64,
     /// Pairs (at least) that share a band but were not compared, because too many documents that are no copies of
     /// each other share it. Where this is not zero the recall may be below the predicted one.
@@ -99,6 +101,9 @@ pub struct Parameters {
     /// The stage of repeated lines, if it ran.
     #[serde(default)]
     pub lines: Option<LinesConfig>,
+    /// The stage of repeated runs, if it ran.
+    #[serde(default)]
+    pub substring: Option<SubstringParameters>,
 }
 
 /// Parameters of the exact stage.
@@ -181,7 +186,42 @@ pub struct AllPairsParameters {
     pub brute_force: bool,
 }
 
+/// Parameters of the stage of repeated runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubstringParameters {
+    /// What the length counts: `bytes` or `tokens`.
+    pub unit: String,
+    /// The shortest run that is cut.
+    pub min_len: u64,
+    /// How often one must stand in the corpus.
+    pub min_count: u64,
+    /// Whether the first copy goes as well.
+    pub strike_all: bool,
+    /// Where cuts may begin and end.
+    pub snap: Snap,
+    /// Bytes below which a shortened document goes as a whole.
+    pub min_left_bytes: u64,
+}
+
+impl From<&SubstringConfig> for SubstringParameters {
+    fn from(config: &SubstringConfig) -> Self {
+        SubstringParameters {
+            unit: config.unit.name().to_owned(),
+            min_len: config.min_len,
+            min_count: config.min_count,
+            strike_all: config.strike_all,
+            snap: config.snap,
+            min_left_bytes: config.min_left_bytes,
+        }
+    }
+}
+
 impl Parameters {
+    /// Whether documents are cut.
+    pub fn cuts(&self) -> bool {
+        self.lines.is_some() || self.substring.is_some()
+    }
+
     /// How texts were cut by the stage of near copies, if there was one.
     pub fn shingles(&self) -> Option<&ShingleParameters> {
         let minhash = self.minhash.as_ref().map(|minhash| &minhash.shingles);
@@ -231,6 +271,7 @@ impl Parameters {
             clustering: config.clustering,
             edit_similarity: config.edit_similarity,
             lines: config.lines.clone(),
+            substring: config.substring.as_ref().map(SubstringParameters::from),
         }
     }
 }
@@ -468,6 +509,7 @@ impl Plan {
         }
         let n_references = self.references.as_ref().map_or(0, |references| references.n_documents);
         let n_all = self.n_documents.saturating_add(n_references);
+        let strike_all = self.parameters.substring.as_ref().is_some_and(|runs| runs.strike_all);
         let removals = self.removals.iter().find_map(|removal| {
             let Removal { doc, kept, .. } = removal;
             if doc.0 >= self.n_documents || kept.0 >= n_all {
@@ -476,7 +518,9 @@ impl Plan {
             match self.verdict(*kept) {
                 Verdict::Removed(own)
                     if own.kept == *kept
-                        && (self.parameters.keep == Keep::None || own.stage == Stage::Empty) =>
+                        && (self.parameters.keep == Keep::None
+                            || own.stage == Stage::Empty
+                            || own.stage == Stage::Substring && strike_all) =>
                 {
                     None
                 }
@@ -485,6 +529,6 @@ impl Plan {
             }
         });
         let is_removed = |doc| matches!(self.verdict(doc), Verdict::Removed(_));
-        removals.or_else(|| cut::inconsistency(&self.cuts, (self.n_documents, n_all), is_removed))
+        removals.or_else(|| cut::inconsistency(&self.cuts, (self.n_documents, n_all), strike_all, is_removed))
     }
 }

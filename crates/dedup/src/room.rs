@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_store::{Scratch, Sorter};
+use verbatim_store::{Room, Scratch};
 
 use crate::signatures::Signatures;
 
@@ -41,29 +41,14 @@ impl Resources {
     }
 }
 
-/// Memory for records that are sorted, and where they go beyond it.
-#[derive(Clone, Copy)]
-pub(crate) struct Room<'a> {
-    /// Bytes of records in memory.
-    pub(crate) n_bytes: usize,
-    pub(crate) scratch: &'a Scratch,
-}
-
-impl Room<'_> {
-    /// A sorter of its own; `name` begins the names of its files.
-    pub(crate) fn sorter<const N: usize>(&self, name: &'static str) -> Sorter<N> {
-        Sorter::new(name, self.n_bytes)
-    }
-
-    /// How many of the documents, one at least, to look at before the next look at `interrupted` and at the memory that
-    /// is taken. It decides nothing about the result.
-    pub(crate) fn wave(&self, corpus: &Corpus, docs: &[DocId]) -> usize {
-        let most_bytes = WAVE_BYTES.min(self.n_bytes / 4);
-        let mut n_bytes = 0;
-        let fitting = docs.iter().take(WAVE_DOCS).take_while(|&&doc| {
-            n_bytes += corpus.record(doc).len();
-            n_bytes <= most_bytes
-        });
-        fitting.count().max(1)
-    }
+/// How many of the documents, one at least, to look at before the next look at `interrupted` and at the memory that
+/// is taken. It decides nothing about the result.
+pub(crate) fn wave(room: &Room<'_>, corpus: &Corpus, docs: &[DocId]) -> usize {
+    let most_bytes = WAVE_BYTES.min(room.n_bytes / 4);
+    let mut n_bytes = 0;
+    let fitting = docs.iter().take(WAVE_DOCS).take_while(|&&doc| {
+        n_bytes += corpus.record(doc).len();
+        n_bytes <= most_bytes
+    });
+    fitting.count().max(1)
 }

@@ -8,13 +8,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, TextBuffer};
 use verbatim_index::{Buffers, Shingler};
-use verbatim_store::{Note, Progress, Sorted, Sorter};
+use verbatim_store::{Note, Progress, Room, Sorted, Sorter};
 
 use crate::config::ExactConfig;
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, key_of};
 use crate::minhash::Sketch;
-use crate::room::Room;
+use crate::room::wave;
 use crate::signatures::Signatures;
 
 /// Documents that a thread takes at once, for which it needs its memory only once.
@@ -81,7 +81,7 @@ impl Signing<'_> {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
-            let wave = start..start + room.wave(corpus, &ranking[start..]);
+            let wave = start..start + wave(room, corpus, &ranking[start..]);
             start = wave.end;
             n_bytes += ranking[wave.clone()].iter().map(|&doc| corpus.record(doc).len()).sum::<usize>();
             for (hashes, keys) in self.note_wave(corpus, ranking, wave, progress) {

@@ -15,12 +15,11 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 use verbatim_corpus::{Corpus, DocId, TextBuffer};
 use verbatim_index::{Buffers, Shingler, Shingles};
-use verbatim_store::{Progress, Table};
+use verbatim_store::{Progress, Room, Table};
 
 use crate::buckets::{Buckets, Documents};
 use crate::error::{Error, Result};
 use crate::roles::Roles;
-use crate::room::Room;
 use crate::similarity::{Measure, Similarity, Threshold};
 
 /// Kept documents that a bucket remembers. Only where more than these share a bucket and are no copies of each other

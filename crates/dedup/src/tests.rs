@@ -12,3 +12,4 @@ mod scripts;
 mod signatures;
 mod sources;
 mod stages;
+mod substring;

@@ -1,54 +1,59 @@
 //! Anchors: a sample of the places of a text that any two equal runs of bytes share.
 //!
 //! Of every w = L − k + 1 consecutive k-grams the one of the smallest hash is taken, the first of several (minimizers:
-//! Schleimer, Wilkerson, Aiken 2003; Roberts et al. 2004). A run of L bytes holds w k-grams and so an anchor, and which one
-//! that is depends on its bytes alone: where the same L bytes stand again, an anchor of the same hash stands at the same
+//! Schleimer, Wilkerson, Aiken 2003; Roberts et al. 2004). A run of L symbols holds w k-grams and so an anchor, and which
+//! one that is depends on its symbols alone: where the same L stand again, an anchor of the same hash stands at the same
 //! place within them. About 2/(w + 1) of all places are anchors.
 
 /// How texts are sampled.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampling {
-    /// L: the length of the runs that must share an anchor.
-    pub(crate) min_bytes: usize,
-    /// k: bytes that are hashed for an anchor.
+    /// L: symbols in the runs that must share an anchor.
+    pub(crate) min_len: usize,
+    /// k: symbols that are hashed for an anchor.
     pub(crate) gram: usize,
 }
 
 impl Sampling {
     /// Half the length for k: longer grams repeat less often by chance, shorter ones make anchors fewer.
-    pub(crate) fn new(min_bytes: usize) -> Self {
-        Sampling { min_bytes, gram: min_bytes / 2 }
+    pub(crate) fn new(min_len: usize) -> Self {
+        Sampling { min_len, gram: min_len / 2 }
     }
 
-    /// Bytes before an anchor that runs which hold it may have.
+    /// Symbols before an anchor that runs which hold it may have.
     pub(crate) fn before(self) -> usize {
-        self.min_bytes - self.gram
+        self.min_len - self.gram
     }
 
     /// Calls `take` with the place and the hash of each anchor, ascending.
-    pub(crate) fn for_each_anchor(self, text: &[u8], mut take: impl FnMut(usize, u64)) {
-        if text.len() < self.min_bytes {
+    pub(crate) fn for_each_anchor<const N: usize>(self, text: &[[u8; N]], mut take: impl FnMut(usize, u64)) {
+        if text.len() < self.min_len {
             return;
         }
         let n_grams = self.before() + 1;
         let mut window = Window { hashes: vec![0; n_grams], smallest: 0, hash: u64::MAX };
         let mut rolling = Rolling::new(self.gram);
-        text[..self.gram - 1].iter().for_each(|&byte| rolling.push(byte));
-        for (place, &byte) in text[self.gram - 1..].iter().enumerate() {
-            rolling.push(byte);
+        text[..self.gram - 1].iter().for_each(|&symbol| rolling.push(number(symbol)));
+        for (place, &symbol) in text[self.gram - 1..].iter().enumerate() {
+            rolling.push(number(symbol));
             let is_new = window.push(place, rolling.hash());
             if place + 1 == n_grams || is_new && place + 1 > n_grams {
                 take(window.smallest, window.hash);
             }
-            rolling.pop(text[place]);
+            rolling.pop(number(text[place]));
         }
     }
 }
 
-/// The hash of the bytes pushed and not yet popped: a polynomial modulo 2^64, mixed, since its low bits alone are poor.
+/// A symbol of at most four bytes as a number above zero.
+fn number<const N: usize>(symbol: [u8; N]) -> u64 {
+    1 + symbol.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// The hash of the symbols pushed and not yet popped: a polynomial modulo 2^64, mixed, since its low bits alone are poor.
 struct Rolling {
     sum: u64,
-    /// The factor of the oldest byte.
+    /// The factor of the oldest symbol.
     oldest: u64,
 }
 
@@ -60,12 +65,12 @@ impl Rolling {
         Rolling { sum: 0, oldest }
     }
 
-    fn push(&mut self, byte: u8) {
-        self.sum = self.sum.wrapping_mul(BASE).wrapping_add(u64::from(byte) + 1);
+    fn push(&mut self, number: u64) {
+        self.sum = self.sum.wrapping_mul(BASE).wrapping_add(number);
     }
 
-    fn pop(&mut self, byte: u8) {
-        self.sum = self.sum.wrapping_sub((u64::from(byte) + 1).wrapping_mul(self.oldest));
+    fn pop(&mut self, number: u64) {
+        self.sum = self.sum.wrapping_sub(number.wrapping_mul(self.oldest));
     }
 
     fn hash(&self) -> u64 {
@@ -117,7 +122,7 @@ mod tests {
 
     fn anchors(sampling: Sampling, text: &[u8]) -> Vec<(usize, u64)> {
         let mut found = Vec::new();
-        sampling.for_each_anchor(text, |place, hash| found.push((place, hash)));
+        sampling.for_each_anchor::<1>(text.as_chunks().0, |place, hash| found.push((place, hash)));
         found
     }
 
@@ -125,7 +130,7 @@ mod tests {
     fn naive(sampling: Sampling, text: &[u8]) -> Vec<(usize, u64)> {
         let hash = |gram: &[u8]| {
             let mut rolling = Rolling::new(gram.len());
-            gram.iter().for_each(|&byte| rolling.push(byte));
+            gram.iter().for_each(|&byte| rolling.push(number([byte])));
             rolling.hash()
         };
         let hashes: Vec<u64> = text.windows(sampling.gram).map(hash).collect();
@@ -146,9 +151,9 @@ mod tests {
                 prop::collection::vec(0_u8..2, 0..300),
                 (prop::collection::vec(0_u8..3, 1..20), 1_usize..30).prop_map(|(part, n)| part.repeat(n)),
             ],
-            min_bytes in 2_usize..60,
+            min_len in 2_usize..60,
         ) {
-            let sampling = Sampling::new(min_bytes);
+            let sampling = Sampling::new(min_len);
             prop_assert_eq!(anchors(sampling, &text), naive(sampling, &text));
         }
     }

@@ -25,8 +25,8 @@ pub enum Error {
     #[error("token shingles need a tokenizer; give one or choose word, char or byte")]
     NoTokenizer,
     /// Sampling is of no use for runs as short as this.
-    #[error("repeats of {0} bytes; choose {min} or more", min = crate::repeats::MIN_REPEAT_BYTES)]
-    RepeatBytes(usize),
+    #[error("repeats of length {0}; choose {min} or more", min = crate::repeats::MIN_REPEAT_LEN)]
+    RepeatLen(usize),
     /// Scratch files could not be written or read back.
     #[error(transparent)]
     Store(#[from] verbatim_store::Error),

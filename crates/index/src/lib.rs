@@ -20,7 +20,7 @@ pub use buffers::Buffers;
 pub use count::{Occurrences, count_strings};
 pub use error::{Error, Result};
 pub use normalize::{Normalizer, Step};
-pub use repeats::{Copies, MIN_REPEAT_BYTES, Repeat, SearchRoom, Texts, repeats};
+pub use repeats::{Copies, MIN_REPEAT_LEN, Repeat, Texts, Wanted, repeats};
 pub use scan::{Match, longest_matches};
 pub use shingle::{Shingler, Shingles, TokenFn, Unit};
 pub use words::{Words, words};

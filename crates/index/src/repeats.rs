@@ -1,27 +1,28 @@
-//! Runs of bytes that stand more than once in a collection of texts, exactly, without a suffix array.
+//! Runs of symbols, bytes or tokens, that stand more than once in a collection of texts, exactly, without a suffix array.
 //!
-//! Texts are sampled by anchors ([`crate::anchors`]) and the anchors sorted by hash. Any two equal runs of L bytes
+//! Texts are sampled by anchors ([`crate::anchors`]) and the anchors sorted by hash. Any two equal runs of L symbols
 //! meet in a group of anchors of one hash, so only there the texts themselves are compared: to the left and to the right
-//! of two anchors, as far as runs of L bytes around them reach. Longer runs are put together from these.
+//! of two anchors, as far as runs of L symbols around them reach. Longer runs are put together from these.
 //!
 //! Groups of many anchors whose surroundings all differ, such as the end of a notice that stands in every text, are not
 //! compared pair by pair: for each of the L − k + 1 places that an anchor can have in a run, the runs are hashed and
-//! sorted, and those of one hash compared with the first. The time is linear in the bytes of the texts, for any texts.
+//! sorted, and those of one hash compared with the first. The time is linear in the length of the texts, for any texts.
+//! Where runs must stand more than twice, all groups are taken in this way, and those runs counted.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
-use verbatim_store::{Progress, Scratch, Sorted, Sorter};
+use verbatim_store::{Progress, Room, Sorted, Sorter};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::anchors::Sampling;
 use crate::error::{Error, Result};
 
 /// The shortest runs that are looked for. Shorter ones have so many anchors that sampling is of no use.
-pub const MIN_REPEAT_BYTES: usize = 16;
+pub const MIN_REPEAT_LEN: usize = 16;
 
-/// Bytes of a text that a thread samples at once.
-const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 4 << 20 };
+/// Symbols of a text that a thread samples at once.
+const CHUNK_LEN: usize = if cfg!(test) { 64 } else { 4 << 20 };
 /// Chunks that are sampled before the next look at the memory they take.
 const CHUNKS_AT_ONCE: usize = 16;
 /// Anchors whose groups are compared before the next look.
@@ -29,82 +30,89 @@ const ANCHORS_AT_ONCE: usize = 1 << 18;
 /// Anchors with different surroundings up to which a group is compared pair by pair.
 const MAX_DIFFERENT: usize = if cfg!(test) { 3 } else { 32 };
 
-/// Texts that stand one after the other, the most preferred first.
+/// Texts that stand one after the other, the most preferred first, in symbols of `N` bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Texts<'a> {
+pub struct Texts<'a, const N: usize> {
     /// All of them.
-    pub bytes: &'a [u8],
-    /// Where each begins, and at last the end.
+    pub symbols: &'a [[u8; N]],
+    /// Where each begins, in symbols, and at last the end.
     pub starts: &'a [u64],
 }
 
-/// Which runs that stand more than once are told.
+/// What is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Symbols in the shortest runs.
+    pub min_len: usize,
+    /// How often a run must stand, wherever it overlaps with itself included; below two means two.
+    pub min_count: u64,
+    /// Which of its copies are told.
+    pub copies: Copies,
+}
+
+/// Which copies of a run that stands more than once are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copies {
     /// All of them.
     All,
     /// All but the first in the order of the texts, and but those that overlap with it. Only what stands before this
-    /// byte counts as the first.
+    /// symbol counts as the first.
     ButTheFirst(u64),
 }
 
-/// A stretch of which each byte is in a run of L bytes that stands elsewhere too.
+/// A stretch of a repeated run of L symbols or more. Those that touch may be of one run, or of several that overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Repeat {
-    /// Its first byte, counted over all texts.
+    /// Its first symbol, counted over all texts.
     pub start: u64,
-    /// The byte after its last.
+    /// The symbol after its last.
     pub end: u64,
-    /// Where the first byte stands again, with what follows; for [`Copies::ButTheFirst`] before this place.
+    /// Where the same stretch stands again; for [`Copies::ButTheFirst`] before this place.
     pub source: u64,
 }
 
-/// What a search may take.
-#[derive(Clone, Copy, Debug)]
-pub struct SearchRoom<'a> {
-    /// Bytes of memory for records that are sorted.
-    pub n_bytes: usize,
-    /// Where they go beyond it.
-    pub scratch: &'a Scratch,
-}
-
-/// Finds the stretches of which each byte is in a repeated run of `min_bytes`; ascending, none across texts. Stretches
-/// of [`Copies::All`] do not overlap.
+/// Finds all symbols that are in a repeated run, as stretches: ascending, without overlap, none across texts.
 ///
 /// # Errors
-/// [`Error::RepeatBytes`] for a length below [`MIN_REPEAT_BYTES`], those of writing to the scratch, interruption.
-pub fn repeats(
-    texts: Texts<'_>,
-    min_bytes: usize,
-    copies: Copies,
-    room: SearchRoom<'_>,
+/// [`Error::RepeatLen`] for a length below [`MIN_REPEAT_LEN`], those of writing to the scratch, interruption.
+pub fn repeats<const N: usize>(
+    texts: Texts<'_, N>,
+    wanted: Wanted,
+    room: Room<'_>,
     progress: &dyn Progress,
 ) -> Result<Vec<Repeat>> {
-    if min_bytes < MIN_REPEAT_BYTES {
-        return Err(Error::RepeatBytes(min_bytes));
+    if wanted.min_len < MIN_REPEAT_LEN {
+        return Err(Error::RepeatLen(wanted.min_len));
     }
-    let search = Search { texts, sampling: Sampling::new(min_bytes), copies };
-    let mut found: Sorter<3> = Sorter::new("repeats", room.n_bytes);
+    let min_count = usize::try_from(wanted.min_count.max(2)).unwrap_or(usize::MAX);
+    let search = Search { texts, sampling: Sampling::new(wanted.min_len), min_count, copies: wanted.copies };
+    let mut found: Sorter<3> = room.sorter("repeats");
     let anchors = search.anchors(&mut found, room, progress)?;
     search.compare(&anchors, &mut found, room, progress)?;
     drop(anchors);
-    let mut merged: Vec<Repeat> = Vec::new();
+    let mut apart: Vec<Repeat> = Vec::new();
     for [start, end, source] in found.finish().iter() {
-        match merged.last_mut() {
-            Some(last) if start < last.end => last.end = last.end.max(end),
-            _ => merged.push(Repeat { start, end, source }),
+        let covered = apart.last().map_or(0, |last| last.end);
+        if end <= covered {
+            continue;
+        }
+        let from = start.max(covered);
+        match apart.last_mut().filter(|last| last.end == from) {
+            Some(last) if search.goes_on([last.start, last.end, last.source], end) => last.end = end,
+            _ => apart.push(Repeat { start: from, end, source: source + (from - start) }),
         }
     }
-    Ok(merged)
+    Ok(apart)
 }
 
-struct Search<'a> {
-    texts: Texts<'a>,
+struct Search<'a, const N: usize> {
+    texts: Texts<'a, N>,
     sampling: Sampling,
+    min_count: usize,
     copies: Copies,
 }
 
-/// A place with as much of its text as runs of L bytes around it reach.
+/// A place with as much of its text as runs of L symbols around it reach.
 #[derive(Clone, Copy)]
 struct Anchor {
     place: usize,
@@ -119,16 +127,11 @@ struct Sampled {
     repeats: Vec<[u64; 3]>,
 }
 
-impl Search<'_> {
+impl<const N: usize> Search<'_, N> {
     /// All anchors, by hash and place.
-    fn anchors(
-        &self,
-        found: &mut Sorter<3>,
-        room: SearchRoom<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Sorted<2>> {
-        progress.stage("sampling", Some(self.texts.bytes.len() as u64), "bytes");
-        let mut anchors: Sorter<2> = Sorter::new("anchors", room.n_bytes);
+    fn anchors(&self, found: &mut Sorter<3>, room: Room<'_>, progress: &dyn Progress) -> Result<Sorted<2>> {
+        progress.stage("sampling", Some(self.texts.symbols.len() as u64), "symbols");
+        let mut anchors: Sorter<2> = room.sorter("anchors");
         let chunks: Vec<Range<usize>> = self.chunks().collect();
         for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
             if progress.interrupted() {
@@ -145,18 +148,18 @@ impl Search<'_> {
                 anchors.extend(of_chunk);
                 found.extend(repeats);
             }
-            spill_if_full(&mut anchors, room)?;
-            spill_if_full(found, room)?;
+            anchors.spill_if_full(room.scratch)?;
+            found.spill_if_full(room.scratch)?;
         }
         Ok(anchors.finish())
     }
 
     /// Stretches of texts; each begins with the last runs of the one before, so that none is cut.
     fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
-        let overlap = self.sampling.min_bytes - 1;
+        let overlap = self.sampling.min_len - 1;
         self.texts.starts.windows(2).flat_map(move |text| {
             let (start, end) = (text[0] as usize, text[1] as usize);
-            (start..end).step_by(CHUNK_BYTES).map(move |at| at..end.min(at + CHUNK_BYTES + overlap))
+            (start..end).step_by(CHUNK_LEN).map(move |at| at..end.min(at + CHUNK_LEN + overlap))
         })
     }
 
@@ -166,7 +169,7 @@ impl Search<'_> {
         let mut last: Option<(usize, u64)> = None;
         // Where anchors of the same surroundings began.
         let mut chain = usize::MAX;
-        self.sampling.for_each_anchor(&self.texts.bytes[chunk.clone()], |at, hash| {
+        self.sampling.for_each_anchor(&self.texts.symbols[chunk.clone()], |at, hash| {
             let place = chunk.start + at;
             let anchor = self.anchor(place, &text);
             let follows = last.filter(|&(_, of_last)| of_last == hash).map(|(last, _)| last);
@@ -175,12 +178,12 @@ impl Search<'_> {
                 None => chain = place,
                 // In a stretch of a short period anchors are as close as the period. These overlap with no run at the
                 // first one, and tell nothing of others that the first one does not.
-                Some(_) if place - chain >= self.sampling.min_bytes && self.may_be_source(chain) => {
+                Some(_) if self.is_sparse(place - chain) && self.may_be_source(chain) => {
                     let [start, end, source] =
                         [place - anchor.before, place + anchor.after, chain - anchor.before]
                             .map(|at| at as u64);
                     match sampled.repeats.last_mut() {
-                        Some([_, last_end, _]) if start < *last_end => *last_end = end,
+                        Some(last) if start < last[1] && self.goes_on(*last, end) => last[1] = end,
                         _ => sampled.repeats.push([start, end, source]),
                     }
                     return;
@@ -197,7 +200,7 @@ impl Search<'_> {
         &self,
         anchors: &Sorted<2>,
         found: &mut Sorter<3>,
-        room: SearchRoom<'_>,
+        room: Room<'_>,
         progress: &dyn Progress,
     ) -> Result<()> {
         progress.stage("comparing", Some(anchors.len() as u64), "anchors");
@@ -232,24 +235,35 @@ impl Search<'_> {
             let repeats: Vec<Vec<[u64; 3]>> =
                 groups.into_par_iter().map(|group| self.repeats_of(group)).collect();
             found.extend(repeats.into_iter().flatten());
-            spill_if_full(found, room)?;
+            found.spill_if_full(room.scratch)?;
             places.clear();
             ends.clear();
         }
         Ok(())
     }
 
+    /// Whether an anchor so far from the first of its chain tells nothing new.
+    fn is_sparse(&self, distance: usize) -> bool {
+        self.min_count == 2 && distance >= self.sampling.min_len
+    }
+
     /// The repeats around the anchors of one hash, which are in order.
     fn repeats_of(&self, places: &[usize]) -> Vec<[u64; 3]> {
+        if places.len() < self.min_count {
+            return Vec::new();
+        }
         let anchors: Vec<Anchor> =
             places.iter().map(|&place| self.anchor(place, &self.text_around(place))).collect();
+        if self.min_count > 2 {
+            return self.repeats_by_run(&anchors);
+        }
         let mut found = Vec::new();
         // Those whose surroundings are not all those of one before.
         let mut different: Vec<Anchor> = Vec::new();
         for &anchor in &anchors {
             let is_covered = different.iter().any(|&earlier| {
                 let (before, after) = self.shared(anchor, earlier);
-                if before + after < self.sampling.min_bytes || !self.may_count(anchor.place, earlier.place) {
+                if before + after < self.sampling.min_len || !self.may_count(anchor.place, earlier.place) {
                     return false;
                 }
                 let stretch = |place: usize, source: usize| {
@@ -274,23 +288,25 @@ impl Search<'_> {
 
     /// The same, by sorting the hashes of the runs around the anchors.
     fn repeats_by_run(&self, anchors: &[Anchor]) -> Vec<[u64; 3]> {
-        let n_bytes = self.sampling.min_bytes;
-        let run = |anchor: Anchor, before: usize| &self.texts.bytes[anchor.place - before..][..n_bytes];
+        let len = self.sampling.min_len;
+        let run = |anchor: Anchor, before: usize| &self.texts.symbols[anchor.place - before..][..len];
         let mut found = Vec::new();
         // The stretch of each anchor that grows as runs begin earlier.
         let mut growing: Vec<Option<[u64; 3]>> = vec![None; anchors.len()];
         for before in 0..=self.sampling.before() {
-            let has_run = |anchor: &Anchor| anchor.before >= before && before + anchor.after >= n_bytes;
+            let has_run = |anchor: &Anchor| anchor.before >= before && before + anchor.after >= len;
             let hashed = anchors.par_iter().enumerate().filter(|(_, anchor)| has_run(anchor));
             let mut runs: Vec<(u64, usize)> =
-                hashed.map(|(i, &anchor)| (xxh3_64(run(anchor, before)), i)).collect();
+                hashed.map(|(i, &anchor)| (xxh3_64(run(anchor, before).as_flattened()), i)).collect();
             runs.par_sort_unstable();
             let mut take = |i: usize, source: usize| {
                 let [start, source] =
                     [anchors[i].place, anchors[source].place].map(|at| (at - before) as u64);
                 match &mut growing[i] {
-                    Some(stretch) if stretch[0] == start + 1 => (stretch[0], stretch[2]) = (start, source),
-                    stretch => found.extend(stretch.replace([start, start + n_bytes as u64, source])),
+                    Some([begin, _, of]) if (*begin, *of) == (start + 1, source + 1) => {
+                        (*begin, *of) = (start, source)
+                    }
+                    stretch => found.extend(stretch.replace([start, start + len as u64, source])),
                 }
             };
             for same in runs.chunk_by(|a, b| a.0 == b.0) {
@@ -298,7 +314,7 @@ impl Search<'_> {
                 while let [first, ..] = left[..] {
                     let is_equal = |&i: &usize| run(anchors[i], before) == run(anchors[first], before);
                     let (equal, others): (Vec<usize>, Vec<usize>) = left.into_iter().partition(is_equal);
-                    for &i in &equal[1..] {
+                    for &i in equal[1..].iter().filter(|_| equal.len() >= self.min_count) {
                         if self.may_count(anchors[i].place, anchors[first].place) {
                             take(i, first);
                             if self.copies == Copies::All && i == equal[1] {
@@ -314,7 +330,7 @@ impl Search<'_> {
         found
     }
 
-    /// The text that holds a byte.
+    /// The text that holds a symbol.
     fn text_around(&self, place: usize) -> Range<usize> {
         let starts = self.texts.starts;
         let i = starts.partition_point(|&start| start <= place as u64);
@@ -323,15 +339,24 @@ impl Search<'_> {
 
     fn anchor(&self, place: usize, text: &Range<usize>) -> Anchor {
         let before = self.sampling.before().min(place - text.start);
-        let after = self.sampling.min_bytes.min(text.end - place);
+        let after = self.sampling.min_len.min(text.end - place);
         Anchor { place, before, after }
+    }
+
+    /// Whether a stretch and its source are equal up to another end, within their texts.
+    fn goes_on(&self, [start, end, source]: [u64; 3], to: u64) -> bool {
+        let symbols = self.texts.symbols;
+        let [here, there] = [end, source + (end - start)].map(|at| at as usize);
+        let n = (to - end) as usize;
+        let fits = [here, there].iter().all(|&at| at + n <= self.text_around(at - 1).end);
+        fits && symbols[here..here + n] == symbols[there..there + n]
     }
 
     /// How far the surroundings of two anchors are equal, before and after them.
     fn shared(&self, a: Anchor, b: Anchor) -> (usize, usize) {
-        let bytes = self.texts.bytes;
-        let [before_a, before_b] = [a, b].map(|anchor| &bytes[anchor.place - anchor.before..anchor.place]);
-        let [after_a, after_b] = [a, b].map(|anchor| &bytes[anchor.place..][..anchor.after]);
+        let symbols = self.texts.symbols;
+        let [before_a, before_b] = [a, b].map(|anchor| &symbols[anchor.place - anchor.before..anchor.place]);
+        let [after_a, after_b] = [a, b].map(|anchor| &symbols[anchor.place..][..anchor.after]);
         let n_after = common_prefix(after_a, after_b);
         (common_suffix(before_a, before_b), n_after)
     }
@@ -339,7 +364,7 @@ impl Search<'_> {
     fn is_equal(&self, a: Anchor, b: Anchor) -> bool {
         let around = |anchor: Anchor| {
             let Anchor { place, before, after } = anchor;
-            &self.texts.bytes[place - before..place + after]
+            &self.texts.symbols[place - before..place + after]
         };
         a.before == b.before && around(a) == around(b)
     }
@@ -359,31 +384,24 @@ impl Search<'_> {
             Copies::All => true,
             Copies::ButTheFirst(_) => {
                 let overlap =
-                    place - earlier < self.sampling.min_bytes && self.text_around(place).start <= earlier;
+                    place - earlier < self.sampling.min_len && self.text_around(place).start <= earlier;
                 !overlap && self.may_be_source(earlier)
             }
         }
     }
 }
 
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let (chunks_a, chunks_b) = (a.chunks_exact(8), b.chunks_exact(8));
     let n = 8 * chunks_a.zip(chunks_b).take_while(|(a, b)| a == b).count();
     n + a[n..].iter().zip(&b[n..]).take_while(|(a, b)| a == b).count()
 }
 
-fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+fn common_suffix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let (chunks_a, chunks_b) = (a.rchunks_exact(8), b.rchunks_exact(8));
     let n = 8 * chunks_a.zip(chunks_b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[..a.len() - n], &b[..b.len() - n]);
     n + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
-}
-
-fn spill_if_full<const N: usize>(sorter: &mut Sorter<N>, room: SearchRoom<'_>) -> Result<()> {
-    if sorter.is_full() {
-        sorter.spill(room.scratch)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
         clustering: Clustering::Star,
         edit_similarity: None,
         lines: None,
+        substring: None,
         only_references: false,
         keep: Keep::First,
     })

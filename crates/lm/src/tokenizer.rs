@@ -92,6 +92,18 @@ impl Tokenizer {
         encoding.get_ids().to_vec()
     }
 
+    /// The ids of a text, each with the byte at which it begins. Tokens that are a part of one character all begin
+    /// where the character does.
+    ///
+    /// # Panics
+    /// As [`Tokenizer::encode`].
+    #[must_use]
+    pub fn encode_with_places(&self, text: &str) -> Vec<(u32, usize)> {
+        let encoding = self.encoder.encode(text, false).expect("each byte of UTF-8 is a token");
+        let starts = encoding.get_offsets().iter().map(|&(start, _)| start);
+        encoding.get_ids().iter().copied().zip(starts).collect()
+    }
+
     /// The bytes that the ids stand for; not always whole characters.
     ///
     /// A control token stands for its name. An id outside the vocabulary, which a model with padded

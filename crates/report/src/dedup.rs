@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use serde::Serialize;
 use verbatim_dedup::{
     AllPairsParameters, Clustering, CutCount, Empty, Measure, MinhashParameters, Plan, ShingleParameters,
-    SourceTally, StageTally, Tally, candidate_probability,
+    Snap, SourceTally, StageTally, SubstringParameters, Tally, candidate_probability,
 };
 
 use crate::figure::{Amount, bytes_text, counted, grouped, percent, rounded};
@@ -37,6 +37,8 @@ pub struct DedupBody {
     pub cluster: Clustering,
     /// The edit similarity that near copies had to reach too, if any.
     pub edit_similarity: Option<f64>,
+    /// The search for repeated passages, if it was made.
+    pub substring: Option<SubstringParameters>,
     /// Which document of a cluster stays, by the flag's words.
     pub keep: String,
     /// The groups of copies.
@@ -130,6 +132,7 @@ impl DedupBody {
             all_pairs: plan.parameters().all_pairs.as_ref().map(AllPairs::from),
             cluster: plan.parameters().clustering,
             edit_similarity: plan.parameters().edit_similarity,
+            substring: plan.parameters().substring.clone(),
             keep: plan.parameters().keep.to_string(),
             clusters: Clusters::new(plan, label),
             sources: SourceTable::new(&facts.losses),
@@ -179,6 +182,26 @@ impl DedupBody {
             rules.push(rule.to_owned());
         }
         rules
+    }
+
+    /// What counted as a repeated passage, if such were looked for.
+    pub fn passages_sentence(&self) -> Option<String> {
+        let SubstringParameters { unit, min_len, min_count, strike_all, snap, min_left_bytes } =
+            self.substring.as_ref()?;
+        let often =
+            if *min_count == 2 { "more than once".to_owned() } else { format!("{min_count} times or more") };
+        let stays = if *strike_all { "no copy stays" } else { "one copy stays" };
+        let places = match snap {
+            Snap::Char => String::new(),
+            _ => format!(" Cuts begin and end where a {snap} does."),
+        };
+        let short = match min_left_bytes {
+            0 | 1 => String::new(),
+            least => format!(" Documents shortened to fewer than {least} bytes go as a whole."),
+        };
+        Some(format!(
+            "A passage is a run of {min_len} {unit} or more that stands {often}; {stays}.{places}{short}"
+        ))
     }
 
     /// What was cut out of documents that stay, if anything was.
@@ -237,7 +260,7 @@ impl Flow {
 /// Repeated stretches of text that went from documents which stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct CutAmount {
-    /// Stretches: lines, paragraphs.
+    /// Stretches: lines, paragraphs, passages.
     pub stretches: u64,
     /// Documents that lost some.
     pub documents: u64,
@@ -261,13 +284,13 @@ impl CutAmount {
 /// One stage of a deduplication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct StageRow {
-    /// `exact`, `minhash` or `lines`.
+    /// `exact`, `minhash`, `all-pairs`, `lines` or `substring`.
     pub stage: String,
     /// What it removed.
     pub removed: Amount,
     /// What it cut out of documents that stay.
     pub cut: CutAmount,
-    /// Candidate pairs that were compared in full.
+    /// Candidate pairs that were compared in full; for passages, stretches that repeat others.
     pub n_compared: u64,
     /// Candidate pairs that were not compared, because too many unlike documents share a band.
     pub n_passed_over: u64,

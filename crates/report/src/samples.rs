@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use verbatim_dedup::{
     Clustering, Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Measure, Overlap, Part,
-    Run as WordRun, Scores, Tally, candidate_probability,
+    Run as WordRun, Scores, Snap, SubstringParameters, Tally, candidate_probability,
 };
 use verbatim_extraction::{Canary, Placement, Shape};
 
@@ -187,6 +187,14 @@ pub(crate) fn dedup() -> Report<DedupBody> {
         }),
         cluster: Clustering::Transitive,
         edit_similarity: Some(0.8),
+        substring: Some(SubstringParameters {
+            unit: "tokens".into(),
+            min_len: 50,
+            min_count: 3,
+            strike_all: false,
+            snap: Snap::Word,
+            min_left_bytes: 100,
+        }),
         keep: "first".into(),
         clusters: Clusters {
             n_clusters: 286,

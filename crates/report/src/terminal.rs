@@ -121,6 +121,9 @@ pub fn dedup_text(body: &DedupBody) -> String {
     if let Some(cut) = body.cut_sentence().filter(|_| body.flow.removed.documents > 0) {
         wrap(&cut, &mut out);
     }
+    if let Some(passages) = body.passages_sentence() {
+        wrap(&passages, &mut out);
+    }
     let Flow { read, kept, rejected, .. } = &body.flow;
     wrap(
         &format!(

@@ -21,5 +21,5 @@ pub use map::{Bytes, Table, install_truncation_handler};
 pub use progress::{Progress, Silent};
 pub use replace::{Access, Existing, Output, Replace, StagedDir, create_file, write_private, write_shared};
 pub use scratch::{Note, RunFile, Scratch, differences};
-pub use sort::{Merge, Sorted, Sorter};
+pub use sort::{Merge, Room, Sorted, Sorter};
 pub use spool::Spool;

@@ -11,6 +11,22 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::scratch::{RunFile, Scratch};
 use crate::{Bytes, Error, Result};
 
+/// Memory for records that are sorted, and where they go beyond it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room<'a> {
+    /// Bytes of records in memory.
+    pub n_bytes: usize,
+    /// Where the others go.
+    pub scratch: &'a Scratch,
+}
+
+impl Room<'_> {
+    /// A sorter of its own; `name` begins the names of its files.
+    pub fn sorter<const N: usize>(&self, name: &'static str) -> Sorter<N> {
+        Sorter::new(name, self.n_bytes)
+    }
+}
+
 /// Collects records of `N` numbers and gives them back in ascending order, first number first.
 ///
 /// On disk a number is eight bytes, the least significant first.
@@ -79,6 +95,17 @@ impl<const N: usize> Sorter<N> {
         self.records.clear();
         self.runs.push(scratch.map(file, &path)?);
         Ok(Some(run))
+    }
+
+    /// Spills the records if the sorter is full.
+    ///
+    /// # Errors
+    /// Those of writing a file.
+    pub fn spill_if_full(&mut self, scratch: &Scratch) -> Result<()> {
+        if self.is_full() {
+            self.spill(scratch)?;
+        }
+        Ok(())
     }
 
     /// Takes a run that was spilled before, by a process that ended.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::values::{local, open_fraction, size, threshold};
+use crate::args::values::{local, open_fraction, run_length, size, threshold};
 use crate::args::{Emitting, Output, Reading, SourceGuard};
 
 /// `verbatim dedup`
@@ -68,7 +68,25 @@ pub(crate) struct Dedup {
     /// notices and menus of web pages, and leaves what is quoted once or twice
     #[arg(long, value_name = "N", default_value_t = 2, requires = "lines", value_parser = clap::value_parser!(u64).range(2..), help_heading = "Lines")]
     pub(crate) min_count: u64,
-    /// Which document of a group stays, and which of repeated lines: first, last, longest, shortest, field:NAME:max,
+    /// Run the stage of repeated passages: runs of at least so many bytes (200b) or tokens (50tok, with `--tokenizer`)
+    /// that stand more than once, wherever they stand, are cut but for one copy. Lee et al. 2021 take 50 tokens, which are
+    /// about 200 bytes of English
+    #[arg(long, value_name = "LENGTH", value_parser = run_length, conflicts_with = "lines", help_heading = "Passages")]
+    pub(crate) substring: Option<RunLength>,
+    /// How often a passage must stand in the corpus to be cut, the copy that stays included
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "substring", value_parser = clap::value_parser!(u64).range(2..), help_heading = "Passages")]
+    pub(crate) min_repeat: u64,
+    /// Cut the first copy too, so that none stays, as Lee et al. 2021 do
+    #[arg(long, requires = "substring", conflicts_with = "only_against", help_heading = "Passages")]
+    pub(crate) strike_all: bool,
+    /// Where cuts may begin and end: a passage is cut from the first such place in it to the last
+    #[arg(long, value_enum, value_name = "PLACES", default_value_t = Snap::Char, requires = "substring", help_heading = "Passages")]
+    pub(crate) snap: Snap,
+    /// Documents that are shortened to fewer bytes of text than this go as a whole; those of white space always do.
+    /// Passages of which they had the only copy then stay in the next document that has them
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "substring", help_heading = "Passages")]
+    pub(crate) min_left_bytes: u64,
+    /// Which document of a group stays, and which of repeated lines and passages: first, last, longest, shortest, field:NAME:max,
     /// field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred first; those not
     /// named come last), random:SEED; with `none` the whole group goes
     #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
@@ -94,8 +112,8 @@ pub(crate) struct Dedup {
 /// What counts as a copy.
 #[derive(Debug, Args)]
 pub(crate) struct Matching {
-    /// Run the exact stage (without `--exact`, `--minhash`, `--all-pairs` and `--lines`, the exact and the MinHash stage
-    /// run)
+    /// Run the exact stage (without `--exact`, `--minhash`, `--all-pairs`, `--lines` and `--substring`, the exact and the
+    /// MinHash stage run)
     #[arg(long, help_heading = "Stages")]
     pub(crate) exact: bool,
     /// Compare this field in the exact stage instead of the text, such as `url` or `meta.url`: a string, or a number.
@@ -142,7 +160,7 @@ pub(crate) struct Matching {
     /// [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Near copies")]
     pub(crate) ngram: Option<u16>,
-    /// tokenizer.json for token n-grams
+    /// tokenizer.json for token n-grams, and for passages of tokens
     #[arg(long, value_name = "FILE", help_heading = "Near copies")]
     pub(crate) tokenizer: Option<PathBuf>,
     /// Set bands yourself; the predicted recall is then whatever it is, and is printed
@@ -258,6 +276,26 @@ pub(crate) enum LineUnit {
     Line,
     /// What stands between blank lines.
     Paragraph,
+}
+
+/// The length of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunLength {
+    pub(crate) len: u64,
+    pub(crate) is_tokens: bool,
+}
+
+/// Where cuts may begin and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Snap {
+    /// Between characters.
+    Char,
+    /// Where words, spaces and punctuation marks begin and end.
+    Word,
+    /// Where sentences begin and end.
+    Sentence,
+    /// Where lines begin, and at the end of the text.
+    Line,
 }
 
 /// What an n-gram is made of.

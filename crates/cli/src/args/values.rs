@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use verbatim_corpus::is_object_url;
+use verbatim_index::MIN_REPEAT_LEN;
 
 use super::MaxBad;
+use super::RunLength;
+
+/// The longest passage that can be asked for.
+const MAX_RUN_LEN: u64 = 1 << 20;
 
 /// A file or folder to write, which cannot be in an object store.
 pub(crate) fn local() -> impl TypedValueParser<Value = PathBuf> {
@@ -70,6 +75,20 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A length in bytes, `200b` or `200`, or in tokens, `50tok`.
+pub(crate) fn run_length(text: &str) -> Result<RunLength, String> {
+    let (digits, is_tokens) = match text.strip_suffix("tok") {
+        Some(digits) => (digits, true),
+        None => (text.strip_suffix('b').unwrap_or(text), false),
+    };
+    let len =
+        digits.parse().map_err(|_| "not a length; write 200b for bytes, 50tok for tokens".to_owned())?;
+    match (MIN_REPEAT_LEN as u64..=MAX_RUN_LEN).contains(&len) {
+        true => Ok(RunLength { len, is_tokens }),
+        false => Err(format!("choose a length from {MIN_REPEAT_LEN} to {MAX_RUN_LEN}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +99,16 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         for wrong in ["5Q", "", "-1", "0", "99999999999TiB", "1.5MiB"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lengths_count_bytes_or_tokens() {
+        assert_eq!(run_length("200b"), Ok(RunLength { len: 200, is_tokens: false }));
+        assert_eq!(run_length("16"), Ok(RunLength { len: 16, is_tokens: false }));
+        assert_eq!(run_length("50tok"), Ok(RunLength { len: 50, is_tokens: true }));
+        for wrong in ["", "15", "-20", "50 tok", "50t", "tok", "9999999999", "1e3"] {
+            assert!(run_length(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_dedup::{
     AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
-    MinhashConfig, Plan, Preset, Resources, Signatures, Source,
+    MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, Source, SubstringConfig,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
@@ -163,8 +163,13 @@ pub(crate) fn finish(
 
 fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     let asked = &arguments.matching;
-    let none_named = !asked.exact && !asked.minhash && !arguments.all_pairs && arguments.lines.is_none();
-    let matching = Resolved::of(asked)?;
+    let none_named = !asked.exact
+        && !asked.minhash
+        && !arguments.all_pairs
+        && arguments.lines.is_none()
+        && arguments.substring.is_none();
+    let has_token_runs = arguments.substring.is_some_and(|length| length.is_tokens);
+    let matching = Resolved { has_token_runs, ..Resolved::of(asked)? };
     let lines = arguments.lines.map(|unit| LinesConfig {
         unit: match unit {
             args::LineUnit::Line => LineUnit::Line,
@@ -189,6 +194,7 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         },
         edit_similarity: arguments.edit_similarity,
         lines,
+        substring: substring(arguments)?,
         only_references: arguments.only_against,
         keep: keep(arguments)?,
     };
@@ -201,6 +207,31 @@ fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
         config.minhash = Some(matching.minhash()?);
     }
     Ok(config)
+}
+
+fn substring(arguments: &Dedup) -> anyhow::Result<Option<SubstringConfig>> {
+    let Some(args::RunLength { len, is_tokens }) = arguments.substring else { return Ok(None) };
+    let unit = match (is_tokens, &arguments.matching.tokenizer) {
+        (false, _) => RunUnit::Bytes,
+        (true, None) => return Err(failure::usage("--substring in tokens needs --tokenizer FILE")),
+        (true, Some(path)) => {
+            let tokenizer = Tokenizer::open(path)?;
+            RunUnit::Tokens(Arc::new(move |text: &str| tokenizer.encode_with_places(text)))
+        }
+    };
+    Ok(Some(SubstringConfig {
+        unit,
+        min_len: len,
+        min_count: arguments.min_repeat,
+        strike_all: arguments.strike_all,
+        snap: match arguments.snap {
+            args::Snap::Char => Snap::Char,
+            args::Snap::Word => Snap::Word,
+            args::Snap::Sentence => Snap::Sentence,
+            args::Snap::Line => Snap::Line,
+        },
+        min_left_bytes: arguments.min_left_bytes,
+    }))
 }
 
 /// The stages that signatures serve; without a name, both.
@@ -225,6 +256,8 @@ struct Resolved<'a> {
     preset: Option<Preset>,
     normalizer: Normalizer,
     threshold: f64,
+    /// Whether passages are cut into tokens, so that a tokenizer has its use in any case.
+    has_token_runs: bool,
 }
 
 impl<'a> Resolved<'a> {
@@ -236,7 +269,7 @@ impl<'a> Resolved<'a> {
             (None, None) => normalizer(NORMALIZE)?,
         };
         let threshold = asked.threshold.or(preset.map(|preset| preset.threshold)).unwrap_or(THRESHOLD);
-        Ok(Resolved { asked, preset, normalizer, threshold })
+        Ok(Resolved { asked, preset, normalizer, threshold, has_token_runs: false })
     }
 
     fn exact(&self) -> anyhow::Result<ExactConfig> {
@@ -277,8 +310,10 @@ impl<'a> Resolved<'a> {
                 Some(Arc::new(move |text: &str| tokenizer.encode(text)) as TokenFn)
             }
             (None, Unit::Token) => return Err(failure::usage("--unit token needs --tokenizer FILE")),
-            (Some(_), _) => return Err(failure::usage("--tokenizer is for --unit token")),
-            (None, _) => None,
+            (Some(_), _) if !self.has_token_runs => {
+                return Err(failure::usage("--tokenizer is for --unit token and for --substring in tokens"));
+            }
+            _ => None,
         };
         let words = match self.asked.words {
             None | Some(args::Words::Unicode) => Words::Unicode,

@@ -96,9 +96,9 @@ pub(crate) fn pipe(
 
 /// Refuses weights for a plan that cuts documents.
 pub(crate) fn check(plan: &Plan, emission: &Emission) -> anyhow::Result<()> {
-    if emission.weights.is_some() && plan.parameters().lines.is_some() {
+    if emission.weights.is_some() && plan.parameters().cuts() {
         return Err(failure::usage(
-            "`--weights` weighs whole documents, `--lines` cuts them: take one of the two",
+            "`--weights` weighs whole documents, `--lines` and `--substring` cut them: take one of the two",
         ));
     }
     Ok(())

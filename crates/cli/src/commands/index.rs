@@ -27,6 +27,7 @@ fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
         clustering: Clustering::Star,
         edit_similarity: None,
         lines: None,
+        substring: None,
         only_references: false,
         keep: Keep::First,
     };

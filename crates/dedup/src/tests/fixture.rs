@@ -65,6 +65,7 @@ pub(super) fn exact_only(steps: Vec<Step>) -> DedupConfig {
         clustering: Clustering::Star,
         edit_similarity: None,
         lines: None,
+        substring: None,
         only_references: false,
         keep: Keep::First,
     }

@@ -74,14 +74,19 @@ fn peer_duplodocus_the_defaults_of_the_help_and_the_readme_are_those_of_the_code
     let told = told_defaults(&scene);
     assert!(told.len() > 20, "{told:?}");
     let of_lines = ["--min-line-bytes", "--min-count"];
+    let of_passages = ["--min-repeat", "--snap", "--min-left-bytes"];
     let of_all_pairs = ["--similarity"];
     let of_minhash = ["--recall"];
     let of_attributes = ["--attribute-name"];
     for (i, (stages, left_out)) in [
-        (&[][..], [&of_lines[..], &of_all_pairs, &of_attributes].concat()),
-        (&["--exact", "--lines", "line"], [&of_all_pairs[..], &of_attributes].concat()),
-        (&["--all-pairs"], [&of_lines[..], &of_minhash, &of_attributes].concat()),
-        (&["--exact", "--emit", "attributes"], [&of_lines[..], &of_all_pairs, &["--emit"]].concat()),
+        (&[][..], [&of_lines[..], &of_passages, &of_all_pairs, &of_attributes].concat()),
+        (&["--exact", "--lines", "line"], [&of_passages[..], &of_all_pairs, &of_attributes].concat()),
+        (&["--exact", "--substring", "100b"], [&of_lines[..], &of_all_pairs, &of_attributes].concat()),
+        (&["--all-pairs"], [&of_lines[..], &of_passages, &of_minhash, &of_attributes].concat()),
+        (
+            &["--exact", "--emit", "attributes"],
+            [&of_lines[..], &of_passages, &of_all_pairs, &["--emit"]].concat(),
+        ),
     ]
     .into_iter()
     .enumerate()

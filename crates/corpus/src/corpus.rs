@@ -74,7 +74,7 @@ impl Corpus {
 
         let opened = open_shards(sources, config, progress);
         let mut shards = Vec::with_capacity(opened.len());
-        let (mut rejects, mut ids) = (Vec::new(), CorpusIds::new(config.scratch.as_deref()));
+        let (mut rejects, mut ids) = (Vec::new(), CorpusIds::new(&config.scratch));
         let mut reference_rejects = Vec::new();
         let mut starts = vec![0];
         for shard in opened.into_iter().map_while(|shard| shard) {

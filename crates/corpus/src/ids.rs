@@ -81,10 +81,9 @@ pub(crate) struct CorpusIds {
 }
 
 impl CorpusIds {
-    /// Without a scratch folder, the system's folder for temporary files.
-    pub(crate) fn new(scratch: Option<&Path>) -> CorpusIds {
-        let folder = scratch.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        CorpusIds { sorter: Sorter::new("ids", SORT_BYTES), scratch: Scratch::unnamed(&folder) }
+    /// None yet; what does not fit in memory goes to this folder.
+    pub(crate) fn new(scratch: &Path) -> CorpusIds {
+        CorpusIds { sorter: Sorter::new("ids", SORT_BYTES), scratch: Scratch::unnamed(scratch) }
     }
 
     /// Adds the ids of a shard, whose first document has this number.
@@ -173,7 +172,7 @@ mod tests {
         let path = folder.path().join("a.jsonl");
         let records: String = (0..9).map(|id| format!("{{\"id\": {id}, \"text\": \"a\"}}\n")).collect();
         verbatim_store::write_shared(&path, records.as_bytes()).unwrap();
-        let scratch = Some(folder.path().join("missing"));
+        let scratch = folder.path().join("missing");
         let config = crate::schema::OpenConfig { scratch, ..crate::schema::OpenConfig::standard() };
         let error = Corpus::open(&[path], &config, &verbatim_store::Silent).unwrap_err();
         assert!(error.to_string().contains("missing: cannot create"), "{error}");
@@ -182,7 +181,7 @@ mod tests {
     #[test]
     fn repeated_hashes_are_found_in_many_shards_and_on_disk() {
         let hash = |n: u64| NonZeroU64::new(n).map(IdHash);
-        let mut ids = CorpusIds::new(None);
+        let mut ids = CorpusIds::new(&std::env::temp_dir());
         let mut expected = Vec::new();
         for shard in 0..20 {
             let mut of_shard = ShardIds::default();

@@ -22,8 +22,8 @@ pub(crate) struct Rules {
     pub(crate) max_doc_bytes: u64,
     /// What half of a surrogate pair stands for, if it may be.
     pub(crate) lone_surrogate: Option<char>,
-    /// The folder for temporary files, if not the system's.
-    scratch: Option<PathBuf>,
+    /// The folder for temporary files.
+    scratch: PathBuf,
 }
 
 impl Rules {

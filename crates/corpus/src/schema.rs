@@ -158,8 +158,8 @@ pub struct OpenConfig {
     pub require_documents: bool,
     /// Map files into memory; otherwise they are read into it.
     pub map_files: bool,
-    /// The folder for temporary files, which have no name in it; the system's where it is not given.
-    pub scratch: Option<PathBuf>,
+    /// The folder for temporary files, which have no name in it.
+    pub scratch: PathBuf,
     /// How object stores are reached.
     pub object_stores: ObjectStoreOptions,
 }
@@ -177,7 +177,7 @@ impl fmt::Debug for ObjectStoreOptions {
 
 impl OpenConfig {
     /// Field `text`, label from field `id`, one document a text file, stop at bad records,
-    /// records up to 64 MiB, files mapped, no links followed.
+    /// records up to 64 MiB, files mapped, no links followed, temporary files in the system's folder.
     pub fn standard() -> Self {
         OpenConfig {
             text_field: FieldPath { names: vec!["text".to_owned()] },
@@ -193,7 +193,7 @@ impl OpenConfig {
             allow_repeat: false,
             require_documents: false,
             map_files: true,
-            scratch: None,
+            scratch: std::env::temp_dir(),
             object_stores: ObjectStoreOptions::default(),
         }
     }

@@ -191,7 +191,7 @@ fn bytes_of(
 ) -> Result<(Bytes, Option<Object>)> {
     Ok(match content {
         Content::Spooled(bytes) => (bytes, None),
-        Content::Object(object) => (object.download(config.scratch.as_deref(), progress)?, Some(object)),
+        Content::Object(object) => (object.download(&config.scratch, progress)?, Some(object)),
         Content::File if config.map_files => (Bytes::open(path)?, None),
         Content::File => (Bytes::read(path)?, None),
     })

@@ -161,7 +161,7 @@ impl List<'_> {
     }
 
     fn add_stdin(&mut self) -> Result<()> {
-        let mut spool = Spool::create(self.config.scratch.as_deref())?;
+        let mut spool = Spool::create(&self.config.scratch)?;
         let path = PathBuf::from("-");
         let copied = io::copy(&mut io::stdin().lock(), &mut spool);
         let n_bytes = copied.map_err(|e| verbatim_store::Error::io(&path, "read", e))?;

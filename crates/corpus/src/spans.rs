@@ -79,18 +79,18 @@ impl Spans {
 }
 
 /// Takes spans in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SpansWriter {
     /// What is not yet in the spool; everything, while there is none.
     pending: Vec<u8>,
     spool: Option<Spool>,
     /// Where the spool is to lie.
-    scratch: Option<PathBuf>,
+    scratch: PathBuf,
 }
 
 impl SpansWriter {
-    pub(crate) fn new(scratch: Option<PathBuf>) -> Self {
-        SpansWriter { scratch, ..SpansWriter::default() }
+    pub(crate) fn new(scratch: PathBuf) -> Self {
+        SpansWriter { pending: Vec::new(), spool: None, scratch }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -122,7 +122,7 @@ impl SpansWriter {
     fn spill(&mut self) -> Result<()> {
         let spool = match &mut self.spool {
             Some(spool) => spool,
-            none => none.insert(Spool::create(self.scratch.as_deref())?),
+            none => none.insert(Spool::create(&self.scratch)?),
         };
         let written = spool.write_all(&self.pending);
         written.map_err(|e| verbatim_store::Error::io(Path::new("temporary file"), "write", e))?;
@@ -146,7 +146,7 @@ mod tests {
                 text_start: i as u32,
                 text_len: !(i as u32) / 3,
             };
-            let mut writer = SpansWriter::default();
+            let mut writer = SpansWriter::new(std::env::temp_dir());
             (0..n).for_each(|i| writer.push(&span(i)).unwrap());
             assert_eq!((writer.len(), writer.spool.is_some()), (n as u64, n > N_IN_MEMORY));
             let spans = writer.finish().unwrap();

@@ -39,8 +39,8 @@ struct Reading {
     require_documents: bool,
     map_files: bool,
     /// A matter of the machine, which changes no result: a plan does not know it.
-    #[serde(skip)]
-    scratch: Option<PathBuf>,
+    #[serde(skip, default = "std::env::temp_dir")]
+    scratch: PathBuf,
     /// Secrets of whoever reads: a plan must not know them.
     #[serde(skip)]
     object_stores: ObjectStoreOptions,

@@ -16,13 +16,12 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty spool in this folder, or in the system's folder for temporary files.
+    /// An empty spool in this folder.
     ///
     /// # Errors
     /// [`Error::Create`] when the folder cannot be written.
-    pub fn create(folder: Option<&Path>) -> Result<Spool> {
-        let folder = folder.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let file = tempfile::tempfile_in(&folder).map_err(|e| Error::create(&folder, e))?;
+    pub fn create(folder: &Path) -> Result<Spool> {
+        let file = tempfile::tempfile_in(folder).map_err(|e| Error::create(folder, e))?;
         Ok(Spool { file: BufWriter::with_capacity(1 << 18, file), n_bytes: 0 })
     }
 
@@ -62,7 +61,7 @@ mod tests {
     fn a_spool_gives_back_what_was_written() {
         let folder = tempfile::TempDir::new().unwrap();
         for n in [0_usize, 3, 1 << 20] {
-            let mut spool = Spool::create(Some(folder.path())).unwrap();
+            let mut spool = Spool::create(folder.path()).unwrap();
             let content: Vec<u8> = (0..n).map(|i| (i % 251) as u8).collect();
             spool.write_all(&content).unwrap();
             assert_eq!(spool.n_bytes(), n as u64);
@@ -71,7 +70,7 @@ mod tests {
             bytes.verify_unchanged().unwrap();
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         }
-        let missing = Spool::create(Some(&folder.path().join("missing"))).unwrap_err();
+        let missing = Spool::create(&folder.path().join("missing")).unwrap_err();
         assert!(missing.to_string().contains("missing: cannot create"), "{missing}");
     }
 }

@@ -44,7 +44,7 @@ impl Reading {
             allow_repeat: self.allow_repeat,
             require_documents: self.require_docs,
             map_files: !self.no_mmap,
-            scratch: None,
+            scratch: std::env::temp_dir(),
             object_stores: ObjectStoreOptions::default(),
         })
     }
@@ -61,8 +61,10 @@ impl Reading {
         scratch: Option<&Path>,
         context: &Context<'_>,
     ) -> anyhow::Result<Corpus> {
-        let scratch = scratch.map(nearest_folder).transpose()?;
-        let config = OpenConfig { scratch, ..here(self.config()?) };
+        let mut config = here(self.config()?);
+        if let Some(folder) = scratch {
+            config.scratch = nearest_folder(folder)?;
+        }
         let corpus = Corpus::open_against(inputs, against, &config, context.teller)
             .context("cannot read the corpus")?;
         context.check()?;

@@ -33,7 +33,7 @@ pub(crate) fn decode(
     progress: &dyn Progress,
 ) -> Result<Decoded> {
     let buffer = vec![0; BUFFER_BYTES];
-    let spool = Spool::create(config.scratch.as_deref())?;
+    let spool = Spool::create(&config.scratch)?;
     let mut sink = Sink { spool, buffer, path, config, progress };
     let mut warnings = Vec::new();
     let mut damage = None;

@@ -27,7 +27,7 @@ impl<'a> Texts<'a> {
     pub(crate) fn new(path: &'a Path, config: &OpenConfig) -> Result<Texts<'a>> {
         let rules = Rules::new(path, config);
         Ok(Texts {
-            spool: Spool::create(config.scratch.as_deref())?,
+            spool: Spool::create(&config.scratch)?,
             records: Records::new(&rules),
             scan: Scan::default(),
             rules,

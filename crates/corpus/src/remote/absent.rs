@@ -37,7 +37,7 @@ impl Object {
         match *self {}
     }
 
-    pub(crate) fn download(&self, _scratch: Option<&Path>, _progress: &dyn Progress) -> Result<Bytes> {
+    pub(crate) fn download(&self, _scratch: &Path, _progress: &dyn Progress) -> Result<Bytes> {
         match *self {}
     }
 

@@ -32,7 +32,7 @@ impl Object {
     ///
     /// # Errors
     /// An object that is another one by now, a store that does not answer, and no room for the bytes.
-    pub(crate) fn download(&self, scratch: Option<&Path>, progress: &dyn Progress) -> Result<Bytes> {
+    pub(crate) fn download(&self, scratch: &Path, progress: &dyn Progress) -> Result<Bytes> {
         let mut spool = Spool::create(scratch)?;
         for n_failures in 0.. {
             match self.bucket.wait(self.receive(&mut spool, progress), progress)? {

@@ -1,5 +1,6 @@
 //! Object stores without a network: what URLs name, downloads that are cut, objects that change, and refusals.
 
+use std::env::temp_dir;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,15 +127,16 @@ fn clients_are_made_for_every_store_without_asking_it() {
 fn an_object_that_changes_is_refused() {
     let bucket = bucket(&KEYS);
     let listed = object(&bucket, "a.jsonl");
-    assert_eq!(listed.download(None, &Silent).unwrap()[..], *b"a.jsonl");
+    let download = || listed.download(&temp_dir(), &Silent);
+    assert_eq!(download().unwrap()[..], *b"a.jsonl");
     listed.verify_unchanged().unwrap();
     put(&bucket, "a.jsonl", b"A.JSONL".to_vec());
-    for error in [listed.download(None, &Silent).unwrap_err(), listed.verify_unchanged().unwrap_err()] {
+    for error in [download().unwrap_err(), listed.verify_unchanged().unwrap_err()] {
         assert_eq!(error.exit_code(), 74);
         assert!(error.to_string().starts_with("s3://b/a.jsonl: input changed"), "{error}");
     }
     bucket.wait(bucket.store.delete(&Key::from("a.jsonl")), &Silent).unwrap().unwrap();
-    assert_eq!(listed.download(None, &Silent).unwrap_err().exit_code(), 74);
+    assert_eq!(download().unwrap_err().exit_code(), 74);
     assert_eq!(listed.verify_unchanged().unwrap_err().exit_code(), 74);
 }
 
@@ -147,7 +149,7 @@ fn a_download_that_is_cut_goes_on_where_it_was() {
         let bucket = Arc::new(Bucket::new("s3://b", Box::new(store)).unwrap());
         put(&bucket, "x.txt", bytes.clone());
         let counted = Counted::default();
-        let found = object(&bucket, "x.txt").download(None, &counted).unwrap();
+        let found = object(&bucket, "x.txt").download(&temp_dir(), &counted).unwrap();
         assert!(found[..] == bytes[..], "cut at {cut}");
         assert_eq!(*counted.n_bytes.lock().unwrap(), 400_000, "cut at {cut}");
         let expected: Vec<u64> = match (cut, every) {
@@ -161,7 +163,7 @@ fn a_download_that_is_cut_goes_on_where_it_was() {
     let store = Cutting::new(10, true);
     let bucket = Arc::new(Bucket::new("s3://b", Box::new(store)).unwrap());
     put(&bucket, "x.txt", bytes);
-    let error = object(&bucket, "x.txt").download(None, &Silent).unwrap_err();
+    let error = object(&bucket, "x.txt").download(&temp_dir(), &Silent).unwrap_err();
     assert!(error.to_string().contains("after 50 of 400000 bytes"), "{error}");
     assert_eq!(error.exit_code(), 75);
 }
@@ -172,7 +174,7 @@ fn a_run_that_is_to_stop_waits_for_no_store() {
     let counted = Counted::default();
     let waits = bucket.wait(std::future::pending::<()>(), counted.stopped());
     assert!(matches!(waits, Err(Error::Interrupted)));
-    let error = object(&bucket, "a.jsonl").download(None, &counted).unwrap_err();
+    let error = object(&bucket, "a.jsonl").download(&temp_dir(), &counted).unwrap_err();
     assert!(matches!(error, Error::Interrupted));
 }
 

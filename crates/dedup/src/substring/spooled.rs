@@ -39,10 +39,10 @@ impl<'a> Spooled<'a> {
         let SubstringSearch { corpus, ranking, config, resources, .. } = *search;
         progress.stage("collecting texts", Some(ranking.len() as u64), "documents");
         let folder = resources.scratch.folder();
-        let mut symbols = Spool::create(Some(folder))?;
+        let mut symbols = Spool::create(folder)?;
         let mut places = match &config.unit {
             RunUnit::Bytes => None,
-            RunUnit::Tokens(tokens) => Some((Spool::create(Some(folder))?, tokens)),
+            RunUnit::Tokens(tokens) => Some((Spool::create(folder)?, tokens)),
         };
         let mut starts = vec![0];
         let failed = |error| verbatim_store::Error::io(folder, "write a temporary file", error);

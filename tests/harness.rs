@@ -77,6 +77,11 @@ impl Scene {
         Outcome::of(child.wait_with_output().unwrap())
     }
 
+    /// The values of a file of JSON lines.
+    pub(crate) fn json_lines(&self, name: &str) -> Vec<serde_json::Value> {
+        self.text(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Everything under a folder of the scene: relative path and bytes, sorted.
     pub(crate) fn tree(&self, name: &str) -> Vec<(String, Vec<u8>)> {
         let root = self.path(name);

@@ -1,7 +1,5 @@
 //! `verbatim dedup --lines` from outside.
 
-use serde_json::Value;
-
 use crate::harness::{Scene, real_data};
 
 const NOTICE: &str = "All rights reserved. No part may be copied without consent.";
@@ -30,10 +28,6 @@ fn expected() -> String {
     .concat()
 }
 
-fn json_lines(scene: &Scene, name: &str) -> Vec<Value> {
-    scene.text(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[test]
 fn repeated_lines_go_and_nothing_else_of_a_record_changes() {
     let scene = Scene::new();
@@ -41,7 +35,7 @@ fn repeated_lines_go_and_nothing_else_of_a_record_changes() {
     let run = scene.run(["dedup", "corpus.jsonl", "-o", "clean", "--lines", "line"]).ok();
     assert_eq!(scene.text("clean/corpus.jsonl"), expected());
     assert!(run.stdout.contains("2 repeated stretches of text") && run.stdout.contains("lines"), "{run:?}");
-    let cuts = json_lines(&scene, "clean/_verbatim/cuts.jsonl");
+    let cuts = scene.json_lines("clean/_verbatim/cuts.jsonl");
     let told: Vec<(&str, u64, u64, u64)> = cuts
         .iter()
         .map(|cut| {
@@ -52,7 +46,7 @@ fn repeated_lines_go_and_nothing_else_of_a_record_changes() {
     assert_eq!(told, [("b", 18, 15, 8), ("c", 11, 11, 8)]);
     assert!(cuts.iter().all(|cut| cut["kept"] == "a" && cut["stage"] == "lines"));
     assert!(!scene.text("clean/_verbatim/cuts.jsonl").contains("rights"), "no list holds text");
-    let removed = json_lines(&scene, "clean/_verbatim/removed.jsonl");
+    let removed = scene.json_lines("clean/_verbatim/removed.jsonl");
     assert_eq!(removed.len(), 1);
     assert_eq!(
         (&removed[0]["id"], &removed[0]["kept"], &removed[0]["stage"]),
@@ -110,17 +104,15 @@ fn the_same_bytes_for_any_number_of_threads() {
             .collect();
         scene.write(&format!("in/{shard}.jsonl"), documents);
     }
-    let trees: Vec<_> = ["1", "2", "8"]
+    let results: Vec<_> = ["1", "2", "8"]
         .map(|threads| {
             let name = format!("clean{threads}");
             scene.run(["dedup", "in", "-o", &name, "--lines", "line", "--threads", threads]).ok();
-            let mut tree = scene.tree(&name);
-            tree.retain(|(path, _)| path != "_verbatim/report.json" && path != "_verbatim/report.html");
-            tree
+            scene.result_of(&name)
         })
         .into();
-    assert!(json_lines(&scene, "clean1/_verbatim/cuts.jsonl").len() > 1000);
-    assert!(trees[0] == trees[1] && trees[0] == trees[2]);
+    assert!(scene.json_lines("clean1/_verbatim/cuts.jsonl").len() > 1000);
+    assert!(results[0] == results[1] && results[0] == results[2]);
 }
 
 #[test]

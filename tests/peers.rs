@@ -6,10 +6,6 @@ use serde_json::Value;
 
 use crate::harness::{Outcome, Scene, root, tree_file};
 
-fn json_lines(scene: &Scene, name: &str) -> Vec<Value> {
-    scene.text(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[test]
 fn peer_duplodocus_kept_records_are_copied_byte_for_byte() {
     // It writes records anew: keys in another order, numbers in another form.
@@ -45,7 +41,7 @@ fn peer_duplodocus_a_bad_line_ends_no_job_with_a_panic() {
     scene.run(["dedup", "corpus.jsonl", "-o", "clean"]).failed(65, "corpus.jsonl:2:");
     scene.run(["dedup", "corpus.jsonl", "-o", "clean", "--on-bad", "skip", "--max-bad", "7"]).ok();
     assert_eq!(scene.text("clean/corpus.jsonl"), good(1) + &good(2));
-    assert_eq!(json_lines(&scene, "clean/_verbatim/rejects.jsonl").len(), 7);
+    assert_eq!(scene.json_lines("clean/_verbatim/rejects.jsonl").len(), 7);
 }
 
 /// Each flag that the help gives a default, with the default.
@@ -186,14 +182,14 @@ fn peer_lshbloom_a_removed_document_names_its_partner_its_cluster_and_the_simila
         record("x-1", text) + &record("y-2", "other") + &record("z-3", &near) + &record("w-4", text);
     scene.write("corpus.jsonl", records);
     scene.run(["dedup", "corpus.jsonl", "-o", "clean"]).ok();
-    let removed = json_lines(&scene, "clean/_verbatim/removed.jsonl");
+    let removed = scene.json_lines("clean/_verbatim/removed.jsonl");
     let told: Vec<[&Value; 4]> =
         removed.iter().map(|line| ["id", "kept", "stage", "kept_line"].map(|name| &line[name])).collect();
     let values = |id: &str, stage: &str| [id.into(), "x-1".into(), stage.into(), Value::from(1)];
     assert_eq!(told, [values("z-3", "minhash").each_ref(), values("w-4", "exact").each_ref()]);
     let similarity = removed[0]["similarity"].as_f64().unwrap();
     assert!((similarity - 15.0 / 16.0).abs() < 1e-8, "{similarity}");
-    let clusters = json_lines(&scene, "clean/_verbatim/clusters.jsonl");
+    let clusters = scene.json_lines("clean/_verbatim/clusters.jsonl");
     assert_eq!(clusters.len(), 1);
     assert_eq!(clusters[0]["kept"], "x-1");
     assert_eq!(clusters[0]["removed"], serde_json::json!(["z-3", "w-4"]));

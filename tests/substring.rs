@@ -1,7 +1,5 @@
 //! `verbatim dedup --substring` from outside.
 
-use serde_json::Value;
-
 use crate::harness::{Scene, real_data};
 
 const PASSAGE: &str = "Call me Ishmael. Some years ago, never mind how long precisely";
@@ -29,10 +27,6 @@ fn expected() -> String {
     .concat()
 }
 
-fn json_lines(scene: &Scene, name: &str) -> Vec<Value> {
-    scene.text(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[test]
 fn repeated_passages_go_and_nothing_else_of_a_record_changes() {
     let scene = Scene::new();
@@ -40,7 +34,7 @@ fn repeated_passages_go_and_nothing_else_of_a_record_changes() {
     let run = scene.run(["dedup", "corpus.jsonl", "-o", "clean", "--substring", "40b"]).ok();
     assert_eq!(scene.text("clean/corpus.jsonl"), expected());
     assert!(run.stdout.contains("A passage is a run of 40 bytes or more"), "{run:?}");
-    let cuts = json_lines(&scene, "clean/_verbatim/cuts.jsonl");
+    let cuts = scene.json_lines("clean/_verbatim/cuts.jsonl");
     let told: Vec<(&str, u64, u64, u64)> = cuts
         .iter()
         .map(|cut| {
@@ -51,7 +45,7 @@ fn repeated_passages_go_and_nothing_else_of_a_record_changes() {
     assert_eq!(told, [("b", 4, 1, 3), ("c", 3, 3, 3), ("c", 68, 68, 3)]);
     assert!(cuts.iter().all(|cut| cut["kept"] == "a" && cut["stage"] == "substring"));
     assert!(!scene.text("clean/_verbatim/cuts.jsonl").contains("Ishmael"), "no list holds text");
-    let removed = json_lines(&scene, "clean/_verbatim/removed.jsonl");
+    let removed = scene.json_lines("clean/_verbatim/removed.jsonl");
     assert_eq!((&removed[0]["id"], &removed[0]["kept"]), (&"d".into(), &"a".into()));
     let report = scene.json("clean/_verbatim/report.json");
     let flow = &report["result"]["flow"];
@@ -106,18 +100,16 @@ fn the_same_bytes_for_any_number_of_threads_and_any_memory() {
             .collect();
         scene.write(&format!("in/{shard}.jsonl"), documents);
     }
-    let trees: Vec<_> = [["1", "4GiB"], ["2", "64KiB"], ["8", "1MiB"]]
+    let results: Vec<_> = [["1", "4GiB"], ["2", "64KiB"], ["8", "1MiB"]]
         .map(|[threads, memory]| {
             let name = format!("clean{threads}");
             let flags = ["--substring", "40b", "--threads", threads, "--memory", memory];
             scene.run(["dedup", "in", "-o", &name].iter().chain(&flags)).ok();
-            let mut tree = scene.tree(&name);
-            tree.retain(|(path, _)| path != "_verbatim/report.json" && path != "_verbatim/report.html");
-            tree
+            scene.result_of(&name)
         })
         .into();
-    assert!(json_lines(&scene, "clean1/_verbatim/cuts.jsonl").len() > 300);
-    assert!(trees[0] == trees[1] && trees[0] == trees[2]);
+    assert!(scene.json_lines("clean1/_verbatim/cuts.jsonl").len() > 300);
+    assert!(results[0] == results[1] && results[0] == results[2]);
 }
 
 #[test]

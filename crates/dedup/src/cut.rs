@@ -42,6 +42,32 @@ impl Cut {
     }
 }
 
+/// What the stages that compare documents decided, for one that looks inside those that stay.
+pub(crate) struct Earlier<'a> {
+    /// Ascending.
+    removals: &'a [Removal],
+    /// The documents that others went for, ascending.
+    kept: Vec<DocId>,
+}
+
+impl<'a> Earlier<'a> {
+    /// From removals in the order of a plan.
+    pub(crate) fn new(removals: &'a [Removal]) -> Self {
+        let mut kept: Vec<DocId> = removals.iter().map(|removal| removal.kept).collect();
+        kept.sort_unstable();
+        Earlier { removals, kept }
+    }
+
+    pub(crate) fn is_removed(&self, doc: DocId) -> bool {
+        self.removals.binary_search_by_key(&doc, |removal| removal.doc).is_ok()
+    }
+
+    /// Whether another document went for it.
+    pub(crate) fn is_needed(&self, doc: DocId) -> bool {
+        self.kept.binary_search(&doc).is_ok()
+    }
+}
+
 /// What a stage that looks inside documents decides.
 #[derive(Debug, Default)]
 pub(crate) struct Shortened {

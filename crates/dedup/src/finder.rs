@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::apply::record_count;
 use crate::config::{Clustering, DedupConfig, Empty, Stage};
-use crate::cut::{CutCount, Shortened};
+use crate::cut::{CutCount, Earlier, Shortened};
 use crate::error::{Error, Result};
 use crate::exact::{TextHash, equal_texts};
 use crate::keep::Keep;
@@ -117,7 +117,7 @@ impl Finder<'_> {
         }
         removals.sort_unstable_by_key(|removal| removal.doc);
         let mut cuts = Vec::new();
-        if let Some((stage, found)) = self.shortened(&ranking, &removals, progress)? {
+        if let Some((stage, found)) = self.shortened(&ranking, &Earlier::new(&removals), progress)? {
             let cut = CutCount::of(corpus, &found.cuts)?;
             stages.push(StageTally { cut, ..StageTally::new(stage, found.n_compared, 0) });
             removals.extend(found.removals);
@@ -137,18 +137,18 @@ impl Finder<'_> {
     fn shortened(
         &self,
         ranking: &[DocId],
-        removals: &[Removal],
+        earlier: &Earlier<'_>,
         progress: &dyn Progress,
     ) -> Result<Option<(Stage, Shortened)>> {
         let Finder { corpus, config, hash, resources } = *self;
         let roles = Roles::of(corpus, config);
         if let Some(config) = &config.lines {
             let search = LineSearch { corpus, ranking, roles, config, hash, resources };
-            return Ok(Some((Stage::Lines, repeated_lines(&search, removals, progress)?)));
+            return Ok(Some((Stage::Lines, repeated_lines(&search, earlier, progress)?)));
         }
         let Some(config) = &config.substring else { return Ok(None) };
         let search = SubstringSearch { corpus, ranking, roles, config, resources };
-        Ok(Some((Stage::Substring, repeated_runs(&search, removals, progress)?)))
+        Ok(Some((Stage::Substring, repeated_runs(&search, earlier, progress)?)))
     }
 
     /// What the stages that compare documents decide.

@@ -10,7 +10,7 @@ use verbatim_index::Normalizer;
 use verbatim_store::{Progress, Sorted, Sorter};
 
 use crate::config::Stage;
-use crate::cut::{Cut, Shortened};
+use crate::cut::{Cut, Earlier, Shortened};
 use crate::error::{Error, Result};
 use crate::exact::{HashedTexts, TextHash, for_each_batch, with_normalized};
 use crate::plan::Removal;
@@ -51,16 +51,16 @@ pub(crate) struct LineSearch<'a> {
     pub(crate) resources: &'a Resources,
 }
 
-/// Finds repeated lines among the documents that earlier stages left. `removals` is what those decided, ascending.
+/// Finds repeated lines among the documents that earlier stages left.
 ///
 /// A document of which nothing but white space would remain is removed, unless it is kept for another one: then all
 /// its text stays, because what others went for must be there.
 pub(crate) fn repeated_lines(
     search: &LineSearch<'_>,
-    removals: &[Removal],
+    earlier: &Earlier<'_>,
     progress: &dyn Progress,
 ) -> Result<Shortened> {
-    let lines = search.sorted_lines(removals, progress)?;
+    let lines = search.sorted_lines(earlier, progress)?;
     let min_count = usize::try_from(search.config.min_count.max(2)).unwrap_or(usize::MAX);
     let mut n_compared = 0;
     let mut repeats: Vec<Repeat> = Vec::new();
@@ -73,11 +73,9 @@ pub(crate) fn repeated_lines(
     drop(lines);
     repeats.par_sort_unstable();
 
-    let mut needed: Vec<DocId> = removals.iter().map(|removal| removal.kept).collect();
-    needed.sort_unstable();
     let fates: Vec<Fate> = repeats
         .par_chunk_by(|a, b| a.doc == b.doc)
-        .map(|repeats| search.fate(repeats, needed.binary_search(&repeats[0].doc).is_ok()))
+        .map(|repeats| search.fate(repeats, earlier.is_needed(repeats[0].doc)))
         .collect();
     let mut found = Shortened { n_compared, ..Shortened::default() };
     for fate in fates {
@@ -111,9 +109,8 @@ enum Fate {
 
 impl LineSearch<'_> {
     /// All lines that are long enough, in order.
-    fn sorted_lines(&self, removals: &[Removal], progress: &dyn Progress) -> Result<Sorted<4>> {
+    fn sorted_lines(&self, earlier: &Earlier<'_>, progress: &dyn Progress) -> Result<Sorted<4>> {
         progress.stage("hashing lines", Some(self.ranking.len() as u64), "documents");
-        let is_gone = |doc: DocId| removals.binary_search_by_key(&doc, |removal| removal.doc).is_ok();
         let room = self.resources.room();
         let mut sorter: Sorter<4> = room.sorter("lines");
         let mut start = 0;
@@ -124,7 +121,7 @@ impl LineSearch<'_> {
             let end = start + wave(&room, self.corpus, &self.ranking[start..]);
             let lines: Vec<Vec<Line>> = (start..end)
                 .into_par_iter()
-                .filter(|&rank| !is_gone(self.ranking[rank]))
+                .filter(|&rank| !earlier.is_removed(self.ranking[rank]))
                 .map(|rank| self.lines_of(rank as u64))
                 .collect();
             lines.into_iter().for_each(|lines| sorter.extend(lines));

@@ -15,9 +15,8 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::{Copies, Repeat, Wanted, repeats};
 use verbatim_store::Progress;
 
-use crate::cut::Shortened;
+use crate::cut::{Earlier, Shortened};
 use crate::error::Result;
-use crate::plan::Removal;
 use crate::roles::Roles;
 use crate::room::Resources;
 use crate::substring::fates::Fates;
@@ -81,32 +80,24 @@ pub(crate) struct SubstringSearch<'a> {
     pub(crate) resources: &'a Resources,
 }
 
-/// Finds repeated runs among the documents that earlier stages left. `removals` is what those decided, ascending.
+/// Finds repeated runs among the documents that earlier stages left.
 ///
 /// A document of which too little would remain is removed, unless it is kept for another one: then all its text stays,
 /// because what others went for must be there. Then what stood first in the removed one stays in the next.
 pub(crate) fn repeated_runs(
     search: &SubstringSearch<'_>,
-    removals: &[Removal],
+    earlier: &Earlier<'_>,
     progress: &dyn Progress,
 ) -> Result<Shortened> {
-    let is_gone = |doc: DocId| {
-        let is_removed = removals.binary_search_by_key(&doc, |removal| removal.doc).is_ok();
-        // A text of white space is nobody's copy.
-        is_removed || search.corpus.is_blank(doc)
-    };
-    let spooled = Spooled::of(search, is_gone, progress)?;
+    let spooled = Spooled::of(search, earlier, progress)?;
     let repeats = search.repeats(&spooled, progress)?;
     let n_repeats = repeats.len() as u64;
-    let mut needed: Vec<DocId> = removals.iter().map(|removal| removal.kept).collect();
-    needed.sort_unstable();
     progress.stage("deciding", Some(n_repeats), "repeats");
     let mut fates = Fates::new(search, &spooled);
     for repeats in repeats.chunk_by(|a, b| spooled.rank_of(a.start) == spooled.rank_of(b.start)) {
         let rank = spooled.rank_of(repeats[0].start);
         if search.roles.may_go(rank as u64) {
-            let is_needed = needed.binary_search(&search.ranking[rank]).is_ok();
-            fates.decide(rank, repeats, is_needed);
+            fates.decide(rank, repeats, earlier.is_needed(search.ranking[rank]));
         }
         progress.advance(repeats.len() as u64);
     }

@@ -86,9 +86,9 @@ pub(crate) struct Dedup {
     /// Passages of which they had the only copy then stay in the next document that has them
     #[arg(long, value_name = "N", default_value_t = 1, requires = "substring", help_heading = "Passages")]
     pub(crate) min_left_bytes: u64,
-    /// Which document of a group stays, and which of repeated lines and passages: first, last, longest, shortest, field:NAME:max,
-    /// field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred first; those not
-    /// named come last), random:SEED; with `none` the whole group goes
+    /// Which document of a group stays, and which of repeated lines and passages: first, last, longest, shortest,
+    /// field:NAME:max, field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred
+    /// first; those not named come last), random:SEED; with `none` the whole group goes
     #[arg(long, value_name = "POLICY", default_value = "first", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) keep: String,
     /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the

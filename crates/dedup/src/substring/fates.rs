@@ -231,8 +231,8 @@ impl<'a> Fates<'a> {
     /// The first other document that a part of this one stays in.
     fn other_of(&self, rank: usize, copied: &[Copied]) -> Option<DocId> {
         let own = self.spooled.symbols_of(rank);
-        let homes = copied.iter().map(|piece| piece.home_of(piece.start));
-        let other = homes.into_iter().find(|home| !own.contains(home))?;
+        let mut homes = copied.iter().map(|piece| piece.home_of(piece.start));
+        let other = homes.find(|home| !own.contains(home))?;
         Some(self.search.ranking[self.spooled.rank_of(other)])
     }
 

@@ -9,6 +9,7 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Texts;
 use verbatim_store::{Bytes, Progress, Spool};
 
+use crate::cut::Earlier;
 use crate::error::{Error, Result};
 use crate::room::wave;
 use crate::substring::{RunUnit, SubstringSearch, TokenPlacesFn};
@@ -21,19 +22,19 @@ pub(super) struct Spooled<'a> {
     corpus: &'a Corpus,
     ranking: &'a [DocId],
     symbols: Bytes,
-    /// Where each text begins, by rank, in bytes or tokens; then the end. Texts of documents that are gone are empty.
+    /// Where each text begins, by rank, in bytes or tokens; then the end. Texts that are not searched are empty.
     starts: Vec<u64>,
     /// The byte at which each token begins in its text, in four bytes; `None` where symbols are bytes.
     places: Option<Bytes>,
 }
 
-/// A text as symbols, and where each begins.
-type Cut = (Vec<u8>, Vec<u8>);
+/// The tokens of a text, and where each begins.
+type Tokenized = (Vec<u8>, Vec<u8>);
 
 impl<'a> Spooled<'a> {
     pub(super) fn of(
         search: &SubstringSearch<'a>,
-        is_gone: impl Fn(DocId) -> bool + Sync,
+        earlier: &Earlier<'_>,
         progress: &dyn Progress,
     ) -> Result<Self> {
         let SubstringSearch { corpus, ranking, config, resources, .. } = *search;
@@ -53,7 +54,9 @@ impl<'a> Spooled<'a> {
                 return Err(Error::Interrupted);
             }
             let (docs, after) = rest.split_at(wave(&room, corpus, rest));
-            let text = |&doc: &DocId| if is_gone(doc) { Cow::default() } else { corpus.text(doc) };
+            // A text of white space is nobody's copy.
+            let is_out = |doc: DocId| earlier.is_removed(doc) || corpus.is_blank(doc);
+            let text = |&doc: &DocId| if is_out(doc) { Cow::default() } else { corpus.text(doc) };
             match &mut places {
                 None => {
                     let texts: Vec<Cow<'_, [u8]>> = docs.par_iter().map(text).collect();
@@ -63,7 +66,8 @@ impl<'a> Spooled<'a> {
                     }
                 }
                 Some((places, tokens)) => {
-                    let texts: Vec<Cut> = docs.par_iter().map(|doc| tokenized(&text(doc), tokens)).collect();
+                    let texts: Vec<Tokenized> =
+                        docs.par_iter().map(|doc| tokenized(&text(doc), tokens)).collect();
                     for (ids, begins) in texts {
                         symbols.write_all(&ids).map_err(failed)?;
                         places.write_all(&begins).map_err(failed)?;
@@ -139,7 +143,7 @@ impl<'a> Spooled<'a> {
 
     /// The first symbol of a text that begins at or after a byte.
     pub(super) fn symbol_at(&self, rank: usize, byte: usize) -> u64 {
-        let (start, end) = (self.starts[rank], self.starts[rank + 1]);
+        let Range { start, end } = self.symbols_of(rank);
         match &self.places {
             None => start + byte as u64,
             Some(places) => {
@@ -151,7 +155,7 @@ impl<'a> Spooled<'a> {
     }
 }
 
-fn tokenized(text: &[u8], tokens: &TokenPlacesFn) -> Cut {
+fn tokenized(text: &[u8], tokens: &TokenPlacesFn) -> Tokenized {
     let (mut ids, mut places) = (Vec::new(), Vec::new());
     let mut take = |id: u32, place: usize| {
         ids.extend_from_slice(&id.to_le_bytes());

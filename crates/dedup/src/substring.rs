@@ -16,7 +16,7 @@ use verbatim_index::{Copies, Repeat, Wanted, repeats};
 use verbatim_store::Progress;
 
 use crate::cut::{Earlier, Shortened};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::roles::Roles;
 use crate::room::Resources;
 use crate::substring::fates::Fates;
@@ -95,6 +95,9 @@ pub(crate) fn repeated_runs(
     progress.stage("deciding", Some(n_repeats), "repeats");
     let mut fates = Fates::new(search, &spooled);
     for repeats in repeats.chunk_by(|a, b| spooled.rank_of(a.start) == spooled.rank_of(b.start)) {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
         let rank = spooled.rank_of(repeats[0].start);
         if search.roles.may_go(rank as u64) {
             fates.decide(rank, repeats, earlier.is_needed(search.ranking[rank]));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{Corpus, DocId, FieldPath, Stretch};
+use verbatim_corpus::{Corpus, DocId, FieldPath, Origin, Stretch};
 use verbatim_index::{Normalizer, Shingler, TokenFn, Unit, Words};
 use verbatim_store::{Access, Bytes, Existing, Replace, json_fault};
 
@@ -17,7 +17,6 @@ use crate::keep::Keep;
 use crate::lines::LinesConfig;
 use crate::lsh::{BandChoice, candidate_probability};
 use crate::similarity::Measure;
-use crate::source::Source;
 use crate::substring::{Snap, SubstringConfig};
 
 const MAGIC: &str = "verbatim plan";
@@ -327,7 +326,7 @@ pub struct Plan {
     n_empty: u64,
     #[serde(default)]
     references: Option<References>,
-    source: Option<Source>,
+    source: Option<Origin>,
     parameters: Parameters,
     stages: Vec<StageTally>,
     removals: Vec<Removal>,
@@ -371,12 +370,12 @@ impl Plan {
     }
 
     /// The plan with a note of where its corpus was read from.
-    pub fn with_source(self, source: Source) -> Self {
+    pub fn with_source(self, source: Origin) -> Self {
         Plan { source: Some(source), ..self }
     }
 
     /// Where the corpus was read from, if that was noted.
-    pub fn source(&self) -> Option<&Source> {
+    pub fn source(&self) -> Option<&Origin> {
         self.source.as_ref()
     }
 

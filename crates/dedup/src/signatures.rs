@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use verbatim_corpus::{Corpus, DocId};
+use verbatim_corpus::{Corpus, DocId, Origin};
 use verbatim_store::{Bytes, Progress, RunFile, Scratch, Sorted, json_fault, write_shared};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,7 +16,6 @@ use crate::minhash::Permutations;
 use crate::plan::{ExactParameters, MinhashParameters, Parameters};
 use crate::room::Resources;
 use crate::signs::{Sign, Signing};
-use crate::source::Source;
 
 const MANIFEST: &str = "manifest.json";
 const MAGIC: &str = "verbatim signatures";
@@ -37,7 +36,7 @@ struct Manifest {
     /// Fingerprint of the corpus.
     corpus: String,
     n_documents: u64,
-    source: Source,
+    source: Origin,
     exact: Option<ExactParameters>,
     minhash: Option<MinhashParameters>,
     files: Vec<RunFile>,
@@ -49,7 +48,7 @@ impl Signatures {
     /// # Errors
     /// Those of reading the corpus and writing files, and of a configuration that cannot be.
     pub fn build(
-        (corpus, source): (&Corpus, Source),
+        (corpus, source): (&Corpus, Origin),
         config: &DedupConfig,
         (resources, folder): (&Resources, &Path),
         progress: &dyn Progress,
@@ -123,7 +122,7 @@ impl Signatures {
     }
 
     /// Where their corpus was read from, and how.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &Origin {
         &self.manifest.source
     }
 

@@ -209,7 +209,8 @@ fn search(
     }
     let mut settled = BTreeSet::new();
     for ((i, range), occurrences) in places.into_iter().zip(count_strings(corpus, &strings, progress)) {
-        let Occurrences { n_documents, n_occurrences, first: Some(first) } = occurrences else { continue };
+        let Some(first) = occurrences.first() else { continue };
+        let Occurrences { n_documents, n_occurrences, .. } = occurrences;
         // The leftmost of the windows that stand in the corpus, as with matches of equal length.
         if settled.insert(i) {
             let (len_bytes, needle_start) = (range.len(), range.start);

@@ -6,7 +6,7 @@
 //! place within them. About 2/(w + 1) of all places are anchors.
 
 /// How texts are sampled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sampling {
     /// L: symbols in the runs that must share an anchor.
     pub(crate) min_len: usize,

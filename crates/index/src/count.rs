@@ -7,16 +7,8 @@ use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::Progress;
 
-/// Where and how often a string stands in a corpus.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Occurrences {
-    /// Documents that hold the string.
-    pub n_documents: u64,
-    /// Occurrences in all documents; they may overlap.
-    pub n_occurrences: u64,
-    /// The first document that holds it, and the byte offset in its text.
-    pub first: Option<(DocId, u64)>,
-}
+use crate::error::Result;
+use crate::occurrences::Occurrences;
 
 /// Documents that are scanned in parallel before their counts are added up: bounds the memory for counts.
 /// Small in tests, as the next, so that they cross the borders.
@@ -25,30 +17,56 @@ const WAVE: u64 = if cfg!(test) { 2 } else { 8192 };
 /// String bytes that go into one automaton: bounds its memory. More strings take more passes over the corpus.
 pub(crate) const BATCH_BYTES: usize = if cfg!(test) { 20 } else { 4 << 20 };
 
-/// Counts each string in the texts of the corpus; an empty string occurs nowhere.
+/// Counts each string in the texts of the corpus, and tells its first place; an empty string occurs nowhere.
 ///
 /// Linear in the corpus plus the number of occurrences. An interrupted count is too low; the caller asks
 /// `progress.interrupted()`.
 pub fn count_strings(corpus: &Corpus, strings: &[Vec<u8>], progress: &dyn Progress) -> Vec<Occurrences> {
-    let mut totals = vec![Occurrences::default(); strings.len()];
-    // Equal strings are looked for once.
-    let mut order: Vec<usize> = (0..strings.len()).filter(|&i| !strings[i].is_empty()).collect();
-    order.sort_unstable_by_key(|&i| &strings[i]);
-    let groups: Vec<&[usize]> = order.chunk_by(|&a, &b| strings[a] == strings[b]).collect();
-    for batch in batches(&groups, |group| strings[group[0]].len()) {
-        let groups = &groups[batch];
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .build(groups.iter().map(|group| &strings[group[0]]))
-            .expect("a batch of strings is far smaller than an automaton may be");
-        for (group, count) in groups.iter().zip(count_batch(corpus, &automaton, progress)) {
-            group.iter().for_each(|&i| totals[i] = count);
-        }
-    }
-    totals
+    let slices: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
+    let counted = distinct(&slices, |strings| Ok(scan_for(corpus, strings, 1, progress)));
+    counted.expect("a scan has no errors")
 }
 
-fn count_batch(corpus: &Corpus, automaton: &AhoCorasick, progress: &dyn Progress) -> Vec<Occurrences> {
+/// Looks for strings that are not empty, each once, and gives the answers to all.
+pub(crate) fn distinct(
+    strings: &[&[u8]],
+    look: impl FnOnce(&[&[u8]]) -> Result<Vec<Occurrences>>,
+) -> Result<Vec<Occurrences>> {
+    let mut order: Vec<usize> = (0..strings.len()).filter(|&i| !strings[i].is_empty()).collect();
+    order.sort_unstable_by_key(|&i| strings[i]);
+    let groups: Vec<&[usize]> = order.chunk_by(|&a, &b| strings[a] == strings[b]).collect();
+    let firsts: Vec<&[u8]> = groups.iter().map(|group| strings[group[0]]).collect();
+    let mut all = vec![Occurrences::default(); strings.len()];
+    for (group, found) in groups.iter().zip(look(&firsts)?) {
+        group.iter().for_each(|&i| all[i].clone_from(&found));
+    }
+    Ok(all)
+}
+
+/// Reads the corpus for strings, none empty, with the first `most_places` of their places.
+pub(crate) fn scan_for(
+    corpus: &Corpus,
+    strings: &[&[u8]],
+    most_places: usize,
+    progress: &dyn Progress,
+) -> Vec<Occurrences> {
+    let mut found = Vec::with_capacity(strings.len());
+    for batch in batches(strings, |string| string.len()) {
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .build(&strings[batch])
+            .expect("a batch of strings is far smaller than an automaton may be");
+        found.extend(count_batch(corpus, &automaton, most_places, progress));
+    }
+    found
+}
+
+fn count_batch(
+    corpus: &Corpus,
+    automaton: &AhoCorasick,
+    most_places: usize,
+    progress: &dyn Progress,
+) -> Vec<Occurrences> {
     progress.stage("counting strings", Some(corpus.n_documents()), "documents");
     let mut totals = vec![Occurrences::default(); automaton.patterns_len()];
     for start in (0..corpus.n_documents()).step_by(WAVE as usize) {
@@ -60,15 +78,16 @@ fn count_batch(corpus: &Corpus, automaton: &AhoCorasick, progress: &dyn Progress
             .into_par_iter()
             .map(|doc| {
                 progress.advance(1);
-                count_document(&corpus.text(DocId(doc)), automaton)
+                count_document(&corpus.text(DocId(doc)), automaton, most_places)
             })
             .collect();
         for (doc, counts) in (start..).map(DocId).zip(counts) {
-            for InDocument { string, first, n_occurrences } in counts {
+            for InDocument { string, places, n_occurrences } in counts {
                 let total = &mut totals[string];
                 total.n_documents += 1;
                 total.n_occurrences += n_occurrences;
-                total.first = total.first.or(Some((doc, first)));
+                let n_more = most_places - total.places.len();
+                total.places.extend(places.into_iter().take(n_more).map(|byte| (doc, byte)));
             }
         }
     }
@@ -78,20 +97,24 @@ fn count_batch(corpus: &Corpus, automaton: &AhoCorasick, progress: &dyn Progress
 /// One string's occurrences in one document.
 struct InDocument {
     string: usize,
-    first: u64,
+    places: Vec<u64>,
     n_occurrences: u64,
 }
 
-fn count_document(text: &[u8], automaton: &AhoCorasick) -> Vec<InDocument> {
+fn count_document(text: &[u8], automaton: &AhoCorasick, most_places: usize) -> Vec<InDocument> {
     let mut found: Vec<InDocument> = Vec::new();
     let mut slots = rustc_hash::FxHashMap::default();
     for hit in automaton.find_overlapping_iter(text) {
         let string = hit.pattern().as_usize();
         let slot = *slots.entry(string).or_insert_with(|| {
-            found.push(InDocument { string, first: hit.start() as u64, n_occurrences: 0 });
+            found.push(InDocument { string, places: Vec::new(), n_occurrences: 0 });
             found.len() - 1
         });
-        found[slot].n_occurrences += 1;
+        let InDocument { places, n_occurrences, .. } = &mut found[slot];
+        *n_occurrences += 1;
+        if places.len() < most_places {
+            places.push(hit.start() as u64);
+        }
     }
     found
 }
@@ -132,8 +155,8 @@ mod tests {
         let corpus = corpus_of(&["aaa", "", "xaa"]);
         let strings = [b"aa".to_vec(), Vec::new(), b"aa".to_vec(), b"q".to_vec()];
         let counts = count_strings(&corpus, &strings, &Silent);
-        let expected = Occurrences { n_documents: 2, n_occurrences: 3, first: Some((DocId(0), 0)) };
-        assert_eq!(counts, [expected, Occurrences::default(), expected, Occurrences::default()]);
+        let expected = Occurrences { n_documents: 2, n_occurrences: 3, places: vec![(DocId(0), 0)] };
+        assert_eq!(counts, [expected.clone(), Occurrences::default(), expected, Occurrences::default()]);
     }
 
     proptest! {
@@ -152,7 +175,9 @@ mod tests {
                         (0..text.len()).filter(|&i| text.as_bytes()[i..].starts_with(string)).collect();
                     expected.n_documents += u64::from(!places.is_empty());
                     expected.n_occurrences += places.len() as u64;
-                    expected.first = expected.first.or(places.first().map(|&i| (doc, i as u64)));
+                    if expected.places.is_empty() {
+                        expected.places.extend(places.first().map(|&i| (doc, i as u64)));
+                    }
                 }
                 prop_assert_eq!(count, expected);
             }

@@ -1,5 +1,7 @@
 //! What a caller can ask of this room that it cannot do.
 
+use std::path::PathBuf;
+
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -27,6 +29,48 @@ pub enum Error {
     /// Sampling is of no use for runs as short as this.
     #[error("repeats of length {0}; choose {min} or more", min = crate::repeats::MIN_REPEAT_LEN)]
     RepeatLen(usize),
+    /// An index has places for so many bytes and no more.
+    #[error("texts of {n_bytes} bytes; an index holds {most}, so make several")]
+    TooLarge {
+        /// Bytes of the texts.
+        n_bytes: u64,
+        /// What fits.
+        most: u64,
+    },
+    /// A suffix array does not fit in memory.
+    #[error(
+        "a suffix array of texts of {n_bytes} bytes takes {needed} bytes of memory, of which {most} may be used"
+    )]
+    NoRoom {
+        /// Bytes of the texts.
+        n_bytes: u64,
+        /// What they and the array take.
+        needed: u64,
+        /// What may be taken.
+        most: u64,
+    },
+    /// There is no index to look in.
+    #[error("there is no index to look in")]
+    NoIndex,
+    /// The index finds no strings as short as this.
+    #[error("a string of {len} bytes; the index finds those of {min_len} or more, a scan finds all")]
+    TooShort {
+        /// Bytes of the string.
+        len: usize,
+        /// Bytes of the shortest that it finds.
+        min_len: usize,
+    },
+    /// Indexes cannot be joined: their corpora read one after the other are not the corpus of the result.
+    #[error("the corpora of the indexes, read together, are not what they are one by one")]
+    NotTheSum,
+    /// An index that cannot be used.
+    #[error("{}: {cause}", path.display())]
+    BadIndex {
+        /// A file of the index.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
     /// Scratch files could not be written or read back.
     #[error(transparent)]
     Store(#[from] verbatim_store::Error),
@@ -41,6 +85,7 @@ impl Error {
         match self {
             Error::Store(error) => error.exit_code(),
             Error::Interrupted => 130,
+            Error::BadIndex { .. } | Error::NotTheSum => 65,
             _ => 2,
         }
     }

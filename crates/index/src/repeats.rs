@@ -391,13 +391,15 @@ impl<const N: usize> Search<'_, N> {
     }
 }
 
-fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+/// How many symbols two texts begin with alike.
+pub(crate) fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let (chunks_a, chunks_b) = (a.chunks_exact(8), b.chunks_exact(8));
     let n = 8 * chunks_a.zip(chunks_b).take_while(|(a, b)| a == b).count();
     n + a[n..].iter().zip(&b[n..]).take_while(|(a, b)| a == b).count()
 }
 
-fn common_suffix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+/// How many symbols two texts end with alike.
+pub(crate) fn common_suffix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let (chunks_a, chunks_b) = (a.rchunks_exact(8), b.rchunks_exact(8));
     let n = 8 * chunks_a.zip(chunks_b).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[..a.len() - n], &b[..b.len() - n]);

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::automaton::{Matches, SuffixAutomaton};
 use crate::count::{batches, count_strings};
+use crate::occurrences::Occurrences;
 
 /// The longest verbatim match of a needle in a corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,14 @@ pub struct Match {
     pub n_occurrences: u64,
     /// The first document that holds them, and the byte offset in its text.
     pub first: (DocId, u64),
+}
+
+impl Match {
+    /// A match with the places of its bytes; `None` where they stand nowhere.
+    pub(crate) fn new(needle_start: usize, len_bytes: usize, found: &Occurrences) -> Option<Self> {
+        let Occurrences { n_documents, n_occurrences, .. } = *found;
+        found.first().map(|first| Match { needle_start, len_bytes, n_documents, n_occurrences, first })
+    }
 }
 
 /// The longest substring, of `min_len_bytes` and more, of each needle that stands inside one document.
@@ -71,10 +80,7 @@ pub fn longest_matches(
     count_strings(corpus, &strings, progress)
         .into_iter()
         .zip(places)
-        .map(|(count, (needle_start, len_bytes))| {
-            let (n_documents, n_occurrences) = (count.n_documents, count.n_occurrences);
-            count.first.map(|first| Match { len_bytes, needle_start, n_documents, n_occurrences, first })
-        })
+        .map(|(count, (needle_start, len_bytes))| Match::new(needle_start, len_bytes, &count))
         .collect()
 }
 

@@ -11,6 +11,7 @@ mod map;
 mod progress;
 mod replace;
 mod scratch;
+mod sealed;
 mod sort;
 mod spool;
 
@@ -21,5 +22,6 @@ pub use map::{Bytes, Table, install_truncation_handler};
 pub use progress::{Progress, Silent};
 pub use replace::{Access, Existing, Output, Replace, StagedDir, create_file, write_private, write_shared};
 pub use scratch::{Note, RunFile, Scratch, differences};
+pub use sealed::{Seal, Sealed, SealedWriter};
 pub use sort::{Merge, Room, Sorted, Sorter};
 pub use spool::Spool;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use verbatim_corpus::{Corpus, DocId};
+use verbatim_corpus::{Corpus, DocId, Origin};
 use verbatim_dedup::{
     AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
-    MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, Source, SubstringConfig,
+    MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, SubstringConfig,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
@@ -56,7 +56,7 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
     let corpus = open(arguments, &references, context)?;
     let resources = resources(arguments, staged.path(), (&corpus, &config), context)?;
-    let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Source {
+    let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Origin {
         inputs: arguments.inputs.clone(),
         against: references,
         reading: arguments.reading.config()?,

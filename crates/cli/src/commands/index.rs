@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use verbatim_corpus::is_object_url;
-use verbatim_dedup::{Clustering, DedupConfig, Empty, Keep, Resources, Signatures, Source};
+use verbatim_corpus::{Origin, is_object_url};
+use verbatim_dedup::{Clustering, DedupConfig, Empty, Keep, Resources, Signatures};
 use verbatim_store::{Access, Scratch, StagedDir};
 
 use crate::args::{Index, IndexBuild, IndexCommand};
@@ -38,7 +38,7 @@ fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
         false => std::path::absolute(input),
     };
     let inputs: Result<Vec<PathBuf>, _> = arguments.inputs.iter().map(absolute).collect();
-    let source = Source { inputs: inputs?, against: Vec::new(), reading: arguments.reading.config()? };
+    let source = Origin { inputs: inputs?, against: Vec::new(), reading: arguments.reading.config()? };
     let resources = Resources {
         memory: usize::try_from(arguments.memory).unwrap_or(usize::MAX),
         scratch: Scratch::unnamed(staged.path()),

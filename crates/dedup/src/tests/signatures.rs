@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use verbatim_corpus::{Corpus, OpenConfig};
+use verbatim_corpus::{Corpus, OpenConfig, Origin};
 use verbatim_store::{Scratch, Silent, write_shared};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::room::Resources;
 use crate::signatures::Signatures;
-use crate::source::Source;
 
 fn against(folder: &Path, inputs: [&Path; 2]) -> Result<Plan> {
     let [own, others] = inputs.map(|path| [path.to_path_buf()]);
@@ -31,7 +30,7 @@ fn fault_49_forged_signatures_are_refused_before_they_are_used() {
     let index = folder.path().join("index");
     std::fs::create_dir(&index).unwrap();
     let corpus = Corpus::open(std::slice::from_ref(&old), &OpenConfig::standard(), &Silent).unwrap();
-    let source = Source { inputs: vec![old.clone()], against: vec![], reading: OpenConfig::standard() };
+    let source = Origin { inputs: vec![old.clone()], against: vec![], reading: OpenConfig::standard() };
     let resources = Resources::standard(folder.path());
     Signatures::build((&corpus, source), &both(near(1, 0.8)), (&resources, &index), &Silent).unwrap();
     assert_eq!(against(&index, [&new, &old]).unwrap().removals().len(), 1);

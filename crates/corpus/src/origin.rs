@@ -1,15 +1,15 @@
-//! Where a plan's corpus was read from, and how, so that the plan can be carried out by itself.
+//! Where a corpus was read from, and how, so that what was made of it can find it again.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::schema::{FieldPath, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{FieldPath, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
 
-/// Where a plan's corpus was read from, and how.
+/// Where a corpus was read from, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Source {
+pub struct Origin {
     /// The inputs as they were given.
     #[serde(with = "names")]
     pub inputs: Vec<PathBuf>,
@@ -80,8 +80,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_read_back_even_with_names_that_are_not_utf8() {
-        let source = Source {
+    fn origins_read_back_even_with_names_that_are_not_utf8() {
+        let origin = Origin {
             inputs: vec!["a/b.jsonl".into(), OsString::from_vec(b"\xff.txt".to_vec()).into()],
             against: vec!["b".into()],
             reading: OpenConfig {
@@ -91,8 +91,8 @@ mod tests {
                 ..OpenConfig::standard()
             },
         };
-        let json = serde_json::to_string(&source).unwrap();
+        let json = serde_json::to_string(&origin).unwrap();
         assert!(json.contains("\"a/b.jsonl\"") && json.contains("[255,46"), "{json}");
-        assert_eq!(serde_json::from_str::<Source>(&json).unwrap(), source);
+        assert_eq!(serde_json::from_str::<Origin>(&json).unwrap(), origin);
     }
 }

@@ -1,0 +1,284 @@
+//! An index of the substrings of a corpus, on disk: where a string of at least L bytes stands, without reading the corpus.
+//!
+//! Texts are sampled by anchors ([`crate::anchors`]): of any L bytes at least one k-gram is an anchor, and whether it is
+//! depends on these bytes alone. So all occurrences of a string hold an anchor of the same hash at the same place within
+//! them, and the index is the places of all anchors by hash. What the hashes propose is compared with the texts, which
+//! stay in the corpus: the answers are exact, and the index is a fraction of the corpus.
+//!
+//! Anchors are entries of eight bytes: the place, in bytes over all texts, in the low 40 bits, and above it the low bits of
+//! a hash of 40 bits. The other bits of the hash choose the bucket that holds the entry; a directory has the first entry
+//! of each bucket, and at last their number. Entries are in order of hash and place.
+
+mod build;
+mod longest;
+mod lookup;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use verbatim_corpus::{Corpus, DocId, Origin};
+use verbatim_store::{Bytes, Progress, Seal, Sealed, json_fault};
+
+use crate::anchors::Sampling;
+use crate::error::{Error, Result};
+
+pub use crate::substring_index::build::IndexConfig;
+
+const MANIFEST: &str = "manifest.json";
+const MAGIC: &str = "verbatim substring index";
+const VERSION: u32 = 1;
+
+/// Bits of a hash that are kept.
+const HASH_BITS: u32 = 40;
+/// Bits of a place.
+const PLACE_BITS: u32 = 40;
+/// Bits of a hash that an entry has room for; the others choose the bucket.
+const REST_BITS: u32 = 64 - PLACE_BITS;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    magic: String,
+    version: u32,
+    /// Fingerprint of the corpus.
+    corpus: String,
+    n_documents: u64,
+    /// Bytes of all texts.
+    n_bytes: u64,
+    min_len: u64,
+    /// Bits of a hash that choose the bucket.
+    bucket_bits: u32,
+    origin: Origin,
+    /// Where each text begins among all of them, and the end.
+    starts: Seal,
+    directory: Seal,
+    entries: Seal,
+}
+
+/// An index of the substrings of a corpus.
+#[derive(Debug)]
+pub struct SubstringIndex {
+    folder: PathBuf,
+    manifest: Manifest,
+    sampling: Sampling,
+    starts: Sealed,
+    directory: Sealed,
+    entries: Sealed,
+}
+
+/// An index with its corpus.
+#[derive(Clone, Copy, Debug)]
+pub struct Indexed<'a> {
+    index: &'a SubstringIndex,
+    corpus: &'a Corpus,
+}
+
+impl SubstringIndex {
+    /// Opens an index; `None` where the folder holds none.
+    ///
+    /// # Errors
+    /// [`Error::BadIndex`] and those of the store if it cannot be read.
+    pub fn open(folder: &Path) -> Result<Option<SubstringIndex>> {
+        #[derive(Deserialize)]
+        struct Header {
+            magic: String,
+            version: u32,
+        }
+        let path = folder.join(MANIFEST);
+        if !folder.is_dir() || !path.is_file() {
+            return Ok(None);
+        }
+        let bad = |cause: String| Error::BadIndex { path: path.clone(), cause };
+        let bytes = Bytes::open(&path)?;
+        // Other programs have manifests too.
+        let Ok(header) = serde_json::from_slice::<Header>(&bytes) else { return Ok(None) };
+        if header.magic != MAGIC {
+            return Ok(None);
+        }
+        if header.version != VERSION {
+            return Err(bad(format!("version {}, this program reads version {VERSION}", header.version)));
+        }
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).map_err(|error| bad(json_fault(&error).to_owned()))?;
+        let open = |seal: &Seal| Sealed::open(folder, seal);
+        let [starts, directory, entries] =
+            [open(&manifest.starts)?, open(&manifest.directory)?, open(&manifest.entries)?];
+        let min_len = usize::try_from(manifest.min_len).ok().filter(|&len| len >= crate::MIN_REPEAT_LEN);
+        let min_len = min_len.ok_or_else(|| bad(format!("strings of {} bytes", manifest.min_len)))?;
+        let n_buckets = (HASH_BITS - REST_BITS..=HASH_BITS).contains(&manifest.bucket_bits);
+        let n_buckets = n_buckets.then(|| 1_u64 << manifest.bucket_bits);
+        let has =
+            |file: &Sealed, n: Option<u64>| n.and_then(|n| n.checked_add(1)) == Some(file.n_numbers() as u64);
+        if !has(&starts, Some(manifest.n_documents)) || !has(&directory, n_buckets) {
+            return Err(bad("its numbers do not agree".to_owned()));
+        }
+        let sampling = Sampling::new(min_len);
+        Ok(Some(SubstringIndex {
+            folder: folder.to_path_buf(),
+            manifest,
+            sampling,
+            starts,
+            directory,
+            entries,
+        }))
+    }
+
+    /// Where its corpus was read from, and how.
+    pub fn origin(&self) -> &Origin {
+        &self.manifest.origin
+    }
+
+    /// Bytes of the shortest strings that it finds.
+    pub fn min_len(&self) -> usize {
+        self.sampling.min_len
+    }
+
+    /// Bytes of its files.
+    pub fn n_bytes(&self) -> u64 {
+        [&self.starts, &self.directory, &self.entries].map(|file| file.n_bytes() as u64).iter().sum()
+    }
+
+    /// Anchors that it holds.
+    pub fn n_anchors(&self) -> u64 {
+        self.entries.n_numbers() as u64
+    }
+
+    /// Takes its corpus, opened as [`SubstringIndex::origin`] says.
+    ///
+    /// # Errors
+    /// [`Error::BadIndex`] if it is another one, or no longer what it was.
+    pub fn of<'a>(&'a self, corpus: &'a Corpus) -> Result<Indexed<'a>> {
+        let manifest = &self.manifest;
+        match (corpus.fingerprint(), corpus.n_documents()) == (&manifest.corpus[..], manifest.n_documents) {
+            true => Ok(Indexed { index: self, corpus }),
+            false => Err(self.bad("its corpus is no longer what it was; build the index anew")),
+        }
+    }
+
+    /// Compares every byte with its checksum, and the order of everything with what a search relies on.
+    ///
+    /// # Errors
+    /// [`Error::BadIndex`] and those of the store for what is damaged.
+    pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
+        progress.stage("verifying", Some(self.n_bytes()), "bytes");
+        for file in [&self.starts, &self.directory, &self.entries] {
+            file.verify(progress)?;
+        }
+        let n_entries = self.entries.n_numbers();
+        let is_rising = |file: &Sealed, from: u64, to: u64| -> Result<bool> {
+            let numbers = || file.numbers(0..file.n_numbers());
+            Ok(numbers()?.is_sorted() && numbers()?.next() == Some(from) && numbers()?.last() == Some(to))
+        };
+        if !is_rising(&self.starts, 0, self.manifest.n_bytes)?
+            || !is_rising(&self.directory, 0, n_entries as u64)?
+        {
+            return Err(self.bad("its tables are not in order"));
+        }
+        let n_buckets = self.directory.n_numbers() - 1;
+        let is_bad = |bucket: usize| -> Result<bool> {
+            let entries = self.bucket(bucket)?;
+            let numbers = || self.entries.numbers(entries.clone());
+            let rest = |entry: u64| entry >> PLACE_BITS >> self.rest_bits() == 0;
+            let is_within = |entry: u64| place(entry) < self.manifest.n_bytes && rest(entry);
+            Ok(!numbers()?.is_sorted_by(|a, b| a < b) || !numbers()?.all(is_within))
+        };
+        let found = (0..n_buckets).into_par_iter().find_map_first(|bucket| match is_bad(bucket) {
+            Ok(false) => None,
+            Ok(true) => Some(self.bad("its entries are not in order")),
+            Err(error) => Some(error),
+        });
+        found.map_or(Ok(()), Err)
+    }
+
+    fn bad(&self, cause: &str) -> Error {
+        Error::BadIndex { path: self.folder.join(MANIFEST), cause: cause.to_owned() }
+    }
+
+    /// Bits of the hash that entries have.
+    fn rest_bits(&self) -> u32 {
+        HASH_BITS - self.manifest.bucket_bits
+    }
+
+    /// The entries of a bucket.
+    fn bucket(&self, bucket: usize) -> Result<Range<usize>> {
+        let [start, end] = [self.directory.number(bucket)?, self.directory.number(bucket + 1)?];
+        if start > end || end > self.n_anchors() {
+            return Err(self.bad("its directory is not in order"));
+        }
+        Ok(start as usize..end as usize)
+    }
+
+    /// The entries of a hash.
+    fn entries_of(&self, hash: u64) -> Result<Range<usize>> {
+        let rest_bits = self.rest_bits();
+        let bucket = self.bucket((hash >> rest_bits) as usize)?;
+        let rest = hash & ((1 << rest_bits) - 1);
+        let at = |first: u64| self.first_entry(bucket.clone(), first);
+        Ok(at(rest << PLACE_BITS)?..at((rest + 1) << PLACE_BITS)?)
+    }
+
+    /// The first entry of some that is not smaller than this.
+    fn first_entry(&self, entries: Range<usize>, smallest: u64) -> Result<usize> {
+        let Range { mut start, mut end } = entries;
+        while start < end {
+            let middle = start + (end - start) / 2;
+            match self.entries.number(middle)? < smallest {
+                true => start = middle + 1,
+                false => end = middle,
+            }
+        }
+        Ok(start)
+    }
+
+    /// The document that holds a place.
+    fn document_of(&self, place: u64) -> Result<u64> {
+        let (mut start, mut end) = (0, self.manifest.n_documents as usize);
+        // The last that begins at or before it; those without text begin where the next one does.
+        while start < end {
+            let middle = start + (end - start) / 2;
+            match self.starts.number(middle + 1)? <= place {
+                true => start = middle + 1,
+                false => end = middle,
+            }
+        }
+        match start < self.manifest.n_documents as usize {
+            true => Ok(start as u64),
+            false => Err(self.bad("it points beyond the end of its corpus")),
+        }
+    }
+
+    /// The places of a text.
+    fn text_of(&self, doc: u64) -> Result<Range<u64>> {
+        let [start, end] = [self.starts.number(doc as usize)?, self.starts.number(doc as usize + 1)?];
+        Ok(start..end)
+    }
+}
+
+impl Indexed<'_> {
+    /// Bytes of the shortest strings that are found.
+    pub fn min_len(&self) -> usize {
+        self.index.min_len()
+    }
+
+    /// The text of a document, if it has as many bytes as the index says.
+    fn text(&self, doc: u64, places: &Range<u64>) -> Result<std::borrow::Cow<'_, [u8]>> {
+        let text = self.corpus.text(DocId(doc));
+        match places.end.checked_sub(places.start) == Some(text.len() as u64) {
+            true => Ok(text),
+            false => Err(self.index.bad("its corpus is no longer what it was; build the index anew")),
+        }
+    }
+}
+
+/// The hash of an anchor as it is kept.
+fn kept_hash(hash: u64) -> u64 {
+    hash >> (64 - HASH_BITS)
+}
+
+fn place(entry: u64) -> u64 {
+    entry & ((1 << PLACE_BITS) - 1)
+}
+
+#[cfg(test)]
+mod tests;

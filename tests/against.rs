@@ -134,7 +134,7 @@ fn an_index_of_signatures_gives_what_its_corpus_gives() {
     let old = scene.path("old").to_str().unwrap().to_owned();
     scene.run(run.iter().chain(&[old.as_str(), "-o", "corpus"]).chain(&flags)).ok();
     for memory in ["4GiB", "1"] {
-        let build = ["index", "build", "--signatures", "old", "-o", "index", "--force", "--memory", memory];
+        let build = ["index", "signatures", "old", "-o", "index", "--force", "--memory", memory];
         scene.run(build.iter().chain(&flags)).ok();
         for memory in ["4GiB", "1"] {
             scene
@@ -162,7 +162,7 @@ fn an_index_of_signatures_gives_what_its_corpus_gives() {
 #[test]
 fn fault_46_an_index_of_other_settings_of_a_changed_corpus_or_damaged_is_65() {
     let scene = scene();
-    scene.run(["index", "build", "--signatures", "old", "-o", "index"]).ok();
+    scene.run(["index", "signatures", "old", "-o", "index"]).ok();
     let run = ["dedup", "new.jsonl", "--against", "index", "-o", "clean"];
     scene.run(run.iter().chain(&["--threshold", "0.7"])).failed(65, "minhash.threshold: there 0.8, here 0.7");
     scene.run(run.iter().chain(&["--exact"])).failed(65, "minhash");

@@ -19,6 +19,8 @@ mod faults;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lines;

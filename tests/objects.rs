@@ -201,7 +201,7 @@ mod stores {
         assert_eq!(scene.read("applied/a.jsonl"), shard(0));
         assert!(scene.path("applied/b.jsonl.gz").exists());
         server.run(&scene, &["explain", "applied", "1-3"]).ok();
-        server.run(&scene, &["index", "build", one, "--signatures", "-o", "index"]).ok();
+        server.run(&scene, &["index", "signatures", one, "-o", "index"]).ok();
         let against = ["dedup", "s3://bucket/corpus/b.jsonl.gz", "--against", "index", "-o", "indexed"];
         server.run(&scene, &against).ok();
         let eval = [

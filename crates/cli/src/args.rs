@@ -3,6 +3,7 @@
 mod contamination;
 mod dedup;
 mod extract;
+mod index;
 mod lab;
 mod output;
 mod review;
@@ -14,10 +15,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
-    Apply, Cluster, Dedup, Empty, Index, IndexBuild, IndexCommand, LineUnit, Matching, Measure, Preset,
-    RunLength, Snap, Unit, Words,
+    Apply, Cluster, Dedup, Empty, LineUnit, Matching, Measure, Preset, RunLength, Snap, Unit, Words,
 };
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
+pub(crate) use index::{
+    Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
+    IndexSignatures, IndexVerify,
+};
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
@@ -106,7 +110,7 @@ pub(crate) enum Command {
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),
-    /// Save what a corpus is compared by, for later runs against it
+    /// Index the substrings of a corpus and look strings up in it, or save what a corpus is compared by
     Index(Index),
     /// Find the evaluation items that stand in a training corpus, and the documents that hold them
     ///

@@ -139,6 +139,16 @@ impl SubstringIndex {
         [&self.starts, &self.directory, &self.entries].map(|file| file.n_bytes() as u64).iter().sum()
     }
 
+    /// Documents of its corpus.
+    pub fn n_documents(&self) -> u64 {
+        self.manifest.n_documents
+    }
+
+    /// Bytes of their texts.
+    pub fn text_bytes(&self) -> u64 {
+        self.manifest.n_bytes
+    }
+
     /// Anchors that it holds.
     pub fn n_anchors(&self) -> u64 {
         self.entries.n_numbers() as u64

@@ -11,6 +11,7 @@ mod explain;
 mod extract;
 mod figure;
 mod html;
+mod lookup;
 mod printable;
 mod provenance;
 mod redact;
@@ -43,6 +44,7 @@ pub use extract::{
 };
 pub use figure::{Amount, LEVEL, Rate};
 pub use html::Page;
+pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use printable::{Printable, PrintableLine};
 pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};

@@ -230,7 +230,7 @@ mod tests {
     fn numbers_come_back_in_any_order() {
         for n in [0, 1, 7, 8, 9, 100] {
             let folder = tempfile::tempdir().unwrap();
-            let numbers: Vec<u64> = (0..n).map(|i| i * i << 40 | i).collect();
+            let numbers: Vec<u64> = (0..n).map(|i| (i * i) << 40 | i).collect();
             let sealed = Sealed::open(folder.path(), &written(folder.path(), &numbers)).unwrap();
             assert_eq!((sealed.n_numbers() as u64, sealed.n_bytes() as u64), (n, 8 * n));
             for i in (0..numbers.len()).rev() {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use crate::args::values::{local, open_fraction, run_length, size, threshold};
 use crate::args::{Emitting, Output, Reading, SourceGuard};
@@ -172,44 +172,6 @@ pub(crate) struct Matching {
     /// Seed of the hash functions
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
-}
-
-/// `verbatim index`
-#[derive(Debug, Args)]
-pub(crate) struct Index {
-    #[command(subcommand)]
-    pub(crate) command: IndexCommand,
-}
-
-/// What can be done with an index.
-#[derive(Debug, Subcommand)]
-pub(crate) enum IndexCommand {
-    /// Note the signatures of a corpus, for `dedup --against`
-    ///
-    /// Later runs then need not read the whole corpus again to find copies of it, only to confirm them: its files must
-    /// stay where they are and as they are. The flags say what counts as a copy, and a run against the index must have
-    /// the same.
-    Build(Box<IndexBuild>),
-}
-
-/// `verbatim index build`
-#[derive(Debug, Args)]
-pub(crate) struct IndexBuild {
-    /// Files, folders or globs, as for `dedup`
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    /// Note hashes of texts and bands of MinHash signatures: 8 bytes of key and 8 of place each
-    #[arg(long, required = true)]
-    pub(crate) signatures: bool,
-    #[command(flatten)]
-    pub(crate) matching: Matching,
-    /// Memory for what is sorted; what does not fit is sorted on disk beside the output
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
-    pub(crate) memory: u64,
-    #[command(flatten)]
-    pub(crate) reading: Reading,
 }
 
 /// What a word is.

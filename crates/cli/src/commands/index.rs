@@ -1,52 +1,70 @@
-//! `verbatim index`: saves what a corpus is compared by.
+//! `verbatim index`: saves what a corpus is searched and compared by, and looks strings up.
 
-use std::path::PathBuf;
+mod build;
+mod lookup;
+mod signatures;
 
-use verbatim_corpus::{Origin, is_object_url};
-use verbatim_dedup::{Clustering, DedupConfig, Empty, Keep, Resources, Signatures};
-use verbatim_store::{Access, Scratch, StagedDir};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use crate::args::{Index, IndexBuild, IndexCommand};
-use crate::commands::{Context, check_apart, dedup};
+use anyhow::Context as _;
+use verbatim_corpus::{Corpus, Origin, is_object_url};
+use verbatim_index::SubstringIndex;
+use verbatim_report::IndexFacts;
+
+use crate::args::{Index, IndexCommand, Reading};
+use crate::commands::{Context, reading};
+use crate::failure;
 
 pub(crate) fn run(arguments: &Index, context: &Context<'_>) -> anyhow::Result<()> {
     match &arguments.command {
-        IndexCommand::Build(arguments) => build(arguments, context),
+        IndexCommand::Build(arguments) => build::build(arguments, context),
+        IndexCommand::Merge(arguments) => build::merge(arguments, context),
+        IndexCommand::Verify(arguments) => lookup::verify(arguments, context),
+        IndexCommand::Count(arguments) => lookup::count(arguments, context),
+        IndexCommand::Locate(arguments) => lookup::locate(arguments, context),
+        IndexCommand::Signatures(arguments) => signatures::run(arguments, context),
     }
 }
 
-fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
-    let output = &arguments.output;
-    check_apart(arguments.inputs.iter().map(PathBuf::as_path), &output.output)?;
-    let (exact, minhash) = dedup::signature_stages(&arguments.matching)?;
-    let config = DedupConfig {
-        empty: Empty::Keep,
-        exact,
-        minhash,
-        all_pairs: None,
-        clustering: Clustering::Star,
-        edit_similarity: None,
-        lines: None,
-        substring: None,
-        only_references: false,
-        keep: Keep::First,
-    };
-    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let corpus = arguments.reading.open(&arguments.inputs, context)?;
+/// Where the inputs are, whatever folder a later run is started in.
+fn origin(inputs: &[PathBuf], reading: &Reading) -> anyhow::Result<Origin> {
     let absolute = |input: &PathBuf| match is_object_url(input) {
         true => Ok(input.clone()),
         false => std::path::absolute(input),
     };
-    let inputs: Result<Vec<PathBuf>, _> = arguments.inputs.iter().map(absolute).collect();
-    let source = Origin { inputs: inputs?, against: Vec::new(), reading: arguments.reading.config()? };
-    let resources = Resources {
-        memory: usize::try_from(arguments.memory).unwrap_or(usize::MAX),
-        scratch: Scratch::unnamed(staged.path()),
-        signatures: None,
-    };
-    Signatures::build((&corpus, source), &config, (&resources, staged.path()), context.teller)?;
+    let inputs: Result<Vec<PathBuf>, _> = inputs.iter().map(absolute).collect();
+    Ok(Origin { inputs: inputs?, against: Vec::new(), reading: reading.config()? })
+}
+
+/// Opens an index and its corpus.
+pub(crate) fn open(folder: &Path, context: &Context<'_>) -> anyhow::Result<(SubstringIndex, Corpus)> {
+    let index = SubstringIndex::open(folder)?.ok_or_else(|| no_index(folder))?;
+    let corpus = corpus_of(index.origin(), context)?;
+    Ok((index, corpus))
+}
+
+fn no_index(folder: &Path) -> anyhow::Error {
+    failure::usage(format!("{} is no folder that `index build` wrote", folder.display()))
+}
+
+fn corpus_of(origin: &Origin, context: &Context<'_>) -> anyhow::Result<Corpus> {
+    let config = reading::here(origin.reading.clone());
+    let corpus = Corpus::open(&origin.inputs, &config, context.teller).context("cannot read the corpus")?;
     context.check()?;
-    staged.commit()?;
-    context.note(&format!("signatures of {} documents", corpus.n_documents()));
-    Ok(())
+    Ok(corpus)
+}
+
+/// Tells what an index is, on standard output.
+fn tell(index: &SubstringIndex, context: &Context<'_>) -> anyhow::Result<()> {
+    context.teller.finish();
+    let facts = IndexFacts {
+        min_length: index.min_len() as u64,
+        n_documents: index.n_documents(),
+        text_bytes: index.text_bytes(),
+        n_anchors: index.n_anchors(),
+        index_bytes: index.n_bytes(),
+    };
+    let text = if context.json { facts.to_json() } else { facts.to_string() };
+    std::io::stdout().lock().write_all(text.as_bytes()).context("standard output")
 }

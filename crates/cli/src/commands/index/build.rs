@@ -1,0 +1,106 @@
+//! `verbatim index build` and `merge`: make an index of the substrings of a corpus.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::json;
+use verbatim_corpus::{Corpus, Origin};
+use verbatim_index::{IndexConfig, SubstringIndex};
+use verbatim_store::{Access, Room, Scratch, StagedDir};
+
+use crate::args::{IndexBuild, IndexMerge};
+use crate::commands::{Context, are_apart, check_apart};
+use crate::failure;
+
+pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
+    let IndexBuild { inputs, output, room, reading, .. } = arguments;
+    let read = inputs.iter().chain(&arguments.add_to).map(PathBuf::as_path);
+    check_apart(read, &output.output)?;
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    let corpus = reading.open(inputs, context)?;
+    let config = IndexConfig {
+        min_len: usize::try_from(arguments.min_length)?,
+        origin: super::origin(inputs, reading)?,
+    };
+    if let Some(earlier) = &arguments.add_to {
+        let earlier = SubstringIndex::open(earlier)?.ok_or_else(|| super::no_index(earlier))?;
+        check_lengths([earlier.min_len(), config.min_len])?;
+    }
+    let scratch = match &room.scratch {
+        None => Scratch::unnamed(staged.path()),
+        Some(folder) => {
+            let others = inputs.iter().chain([&output.output]).map(PathBuf::as_path);
+            if !are_apart(others, folder) {
+                return Err(failure::usage(
+                    "--scratch is, holds or lies in an input or the output; take another",
+                ));
+            }
+            let task = json!({"index": {"corpus": corpus.fingerprint(), "min_length": config.min_len}});
+            Scratch::of_run(folder, &task)?
+        }
+    };
+    let sorted = Room { n_bytes: usize::try_from(room.memory).unwrap_or(usize::MAX) / 4, scratch: &scratch };
+    match &arguments.add_to {
+        None => SubstringIndex::build(&corpus, &config, (staged.path(), sorted), context.teller)?,
+        Some(earlier) => {
+            // A folder that is never committed goes when it is dropped.
+            let part =
+                StagedDir::create(&output.output.with_extension("part"), Access::Private, output.existing())?;
+            SubstringIndex::build(&corpus, &config, (part.path(), sorted), context.teller)?;
+            join(&[earlier, part.path()], &staged, sorted, context)?;
+        }
+    }
+    corpus.verify_unchanged()?;
+    finish(staged, &output.output, context)?;
+    Ok(scratch.discard()?)
+}
+
+pub(super) fn merge(arguments: &IndexMerge, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    check_apart(arguments.indexes.iter().map(PathBuf::as_path), &output.output)?;
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    let scratch = Scratch::unnamed(staged.path());
+    let room =
+        Room { n_bytes: usize::try_from(arguments.memory).unwrap_or(usize::MAX) / 4, scratch: &scratch };
+    let folders: Vec<&Path> = arguments.indexes.iter().map(PathBuf::as_path).collect();
+    join(&folders, &staged, room, context)?;
+    finish(staged, &output.output, context)
+}
+
+/// Writes an index of the documents of several, in their order.
+fn join(folders: &[&Path], staged: &StagedDir, room: Room<'_>, context: &Context<'_>) -> anyhow::Result<()> {
+    let parts: Vec<(SubstringIndex, Corpus)> =
+        folders.iter().map(|folder| super::open(folder, context)).collect::<anyhow::Result<_>>()?;
+    let [(first, _), ..] = &parts[..] else { return Ok(()) };
+    check_lengths(parts.iter().map(|(part, _)| part.min_len()))?;
+    if parts.iter().any(|(part, _)| part.origin().reading != first.origin().reading) {
+        return Err(failure::usage(
+            "the corpora of the indexes were read with different flags; build one anew",
+        ));
+    }
+    let inputs = parts.iter().flat_map(|(part, _)| part.origin().inputs.clone()).collect();
+    let origin = Origin { inputs, ..first.origin().clone() };
+    let config = IndexConfig { min_len: first.min_len(), origin };
+    let corpus = super::corpus_of(&config.origin, context)?;
+    let indexed: Result<Vec<_>, _> = parts.iter().map(|(part, corpus)| part.of(corpus)).collect();
+    SubstringIndex::merge(&indexed?, &corpus, &config, (staged.path(), room), context.teller)?;
+    Ok(corpus.verify_unchanged()?)
+}
+
+fn check_lengths(lengths: impl IntoIterator<Item = usize>) -> anyhow::Result<()> {
+    let lengths: BTreeSet<usize> = lengths.into_iter().collect();
+    match lengths.len() > 1 {
+        false => Ok(()),
+        true => {
+            Err(failure::usage(format!("only indexes of one --min-length can be joined, not of {lengths:?}")))
+        }
+    }
+}
+
+fn finish(staged: StagedDir, output: &Path, context: &Context<'_>) -> anyhow::Result<()> {
+    context.check()?;
+    staged.commit()?;
+    let index = SubstringIndex::open(output)?.context("the index that was just written is not there")?;
+    super::tell(&index, context)
+}

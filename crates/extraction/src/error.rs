@@ -36,6 +36,9 @@ pub enum Error {
     /// The model or its tokenizer failed.
     #[error(transparent)]
     Model(#[from] verbatim_lm::Error),
+    /// The corpus could not be searched.
+    #[error(transparent)]
+    Index(#[from] verbatim_index::Error),
     /// Reading or writing a file failed.
     #[error(transparent)]
     Store(#[from] verbatim_store::Error),
@@ -49,6 +52,7 @@ impl Error {
             Error::BadFile { .. } | Error::BadCanary { .. } => 65,
             Error::Interrupted => 130,
             Error::Model(source) => source.exit_code(),
+            Error::Index(source) => source.exit_code(),
             Error::Store(source) => source.exit_code(),
         }
     }

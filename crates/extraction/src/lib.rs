@@ -31,4 +31,4 @@ pub use store::{
     RECORDS_FILE, SAMPLES_FILE, load_records, load_samples, read_ledger, rerank, save_records, save_samples,
     write_ledger,
 };
-pub use verify::{Finding, Found, Precision, Verdict, candidates, precision, verify};
+pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

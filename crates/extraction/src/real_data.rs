@@ -7,7 +7,7 @@ use verbatim_lm::Tokenizer;
 use verbatim_store::Silent;
 
 use crate::testing::{corpus, sample};
-use crate::{DrawnSample, Verdict, verify};
+use crate::{DrawnSample, Proof, Verdict, verify};
 
 const MIN_MATCH_TOKENS: usize = 50;
 
@@ -35,7 +35,9 @@ fn published_samples_of_gpt2_xl_are_found_where_their_spans_stand() {
     let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
     let corpus = corpus(&documents);
     let samples: Vec<&DrawnSample> = samples.iter().collect();
-    let findings = verify(Some(&corpus), &tokenizer, &samples, MIN_MATCH_TOKENS, &Silent).unwrap();
+    let findings =
+        verify(Some(Proof { corpus: &corpus, index: None }), &tokenizer, &samples, MIN_MATCH_TOKENS, &Silent)
+            .unwrap();
 
     let mut n_memorized = 0;
     for (sample, finding) in samples.iter().zip(&findings) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId, Location};
-use verbatim_index::{Match, Occurrences, count_strings, longest_matches};
+use verbatim_index::{Indexed, Located, Locator, Match, Occurrences, longest_matches};
 use verbatim_lm::Tokenizer;
 use verbatim_membership::{Interval, wilson};
 use verbatim_store::Progress;
@@ -17,6 +17,15 @@ use crate::rank::{Cell, Metric};
 
 /// The least match that is looked for, in bytes; shorter ones are what any two texts share.
 const MIN_MATCH_BYTES: usize = 16;
+
+/// What samples are looked for in.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// The corpus.
+    pub corpus: &'a Corpus,
+    /// An index of it, which finds what it is made for without a pass over the corpus.
+    pub index: Option<Indexed<'a>>,
+}
 
 /// What the corpus says of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,7 +77,10 @@ pub struct Finding {
     pub verdict: Verdict,
     /// True when the whole sample stands in one document.
     pub exact: bool,
-    /// The longest match in bytes. Where that one has too few tokens and a shorter one has enough, the shorter one.
+    /// Runs of as many tokens as make a sample memorized, wherever in it they begin, that stand in a document.
+    pub n_windows: u64,
+    /// The longest match in bytes. Where that one has too few tokens and a shorter one has enough, the shorter one. An
+    /// index tells of matches of its minimum length and more, a pass over the corpus of 16 bytes and more.
     pub longest: Option<Found>,
 }
 
@@ -84,12 +96,12 @@ pub fn candidates<'a>(cells: &[Cell], drawn: &'a [DrawnSample]) -> Vec<&'a Drawn
 /// Looks for each sample in the corpus: memorized when `min_match_tokens` consecutive tokens of the drawn part, or
 /// more, stand verbatim, byte for byte, in one document (Nasr et al. 2023: 50).
 ///
-/// Without a corpus every sample is [`Verdict::Unverified`].
+/// Without a corpus every sample is [`Verdict::Unverified`]. Verdicts are the same with an index and without.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a `min_match_tokens` of 0, [`Error::Interrupted`].
+/// [`Error::InvalidArgument`] for a `min_match_tokens` of 0, an index that is damaged, [`Error::Interrupted`].
 pub fn verify(
-    corpus: Option<&Corpus>,
+    proof: Option<Proof<'_>>,
     tokenizer: &Tokenizer,
     samples: &[&DrawnSample],
     min_match_tokens: usize,
@@ -99,22 +111,30 @@ pub fn verify(
         return Err(Error::InvalidArgument("min_match_tokens is 0, expected at least 1".to_owned()));
     }
     let needles: Vec<Needle> = samples.iter().map(|sample| Needle::new(sample, tokenizer)).collect();
-    let Some(corpus) = corpus else {
-        return Ok(needles.iter().map(|needle| needle.finding(Verdict::Unverified, None)).collect());
+    let Some(proof) = proof else {
+        return Ok(needles.iter().map(|needle| needle.finding(Verdict::Unverified, None, 0)).collect());
     };
-    let longest = search(corpus, &needles, min_match_tokens, progress);
-    if progress.interrupted() {
-        return Err(Error::Interrupted);
-    }
-    Ok(needles
+    let longest = search(proof, &needles, min_match_tokens, progress)?;
+    let longest: Vec<Option<Found>> = needles
         .iter()
         .zip(longest)
-        .map(|(needle, longest)| {
-            let longest = longest.map(|longest| needle.found(&longest, corpus));
-            let is_long = longest.as_ref().is_some_and(|found| found.n_tokens >= min_match_tokens as u64);
-            needle.finding(if is_long { Verdict::Memorized } else { Verdict::NotFound }, longest)
-        })
-        .collect())
+        .map(|(needle, longest)| longest.map(|longest| needle.found(&longest, proof.corpus)))
+        .collect();
+    let is_memorized: Vec<bool> = longest
+        .iter()
+        .map(|found| found.as_ref().is_some_and(|found| found.n_tokens >= min_match_tokens as u64))
+        .collect();
+    let mut windows = Vec::new();
+    for (i, needle) in needles.iter().enumerate().filter(|&(i, _)| is_memorized[i]) {
+        windows.extend(needle.windows(min_match_tokens).map(|range| (i, range)));
+    }
+    let mut n_windows = vec![0; needles.len()];
+    for ((i, _), located) in windows.iter().zip(locate(proof, &needles, &windows, progress)?) {
+        n_windows[*i] += u64::from(located.occurrences.n_occurrences > 0);
+    }
+    let verdict = |i: usize| if is_memorized[i] { Verdict::Memorized } else { Verdict::NotFound };
+    let findings = needles.iter().zip(longest).enumerate();
+    Ok(findings.map(|(i, (needle, longest))| needle.finding(verdict(i), longest, n_windows[i])).collect())
 }
 
 /// A sample as bytes, with the places of its tokens.
@@ -168,7 +188,7 @@ impl Needle {
         }
     }
 
-    fn finding(&self, verdict: Verdict, longest: Option<Found>) -> Finding {
+    fn finding(&self, verdict: Verdict, longest: Option<Found>, n_windows: u64) -> Finding {
         let n_bytes = self.bytes.len() as u64;
         Finding {
             strategy: self.strategy,
@@ -177,6 +197,7 @@ impl Needle {
             n_bytes,
             verdict,
             exact: longest.as_ref().is_some_and(|found| found.n_bytes == n_bytes),
+            n_windows,
             longest,
         }
     }
@@ -184,31 +205,36 @@ impl Needle {
 
 /// The match of each needle that decides its verdict.
 ///
-/// The index finds the longest match in bytes. Tokens differ in length, so a match of fewer bytes may have more
-/// tokens; where that could change the verdict, every window of as many tokens is looked for as well. So is a whole
-/// sample that is shorter than the least match.
+/// The longest match in bytes is found first. Tokens differ in length, so a match of fewer bytes may have more tokens;
+/// where that could change the verdict, every window of as many tokens is looked for as well. So is a whole sample that
+/// is shorter than the least match.
 fn search(
-    corpus: &Corpus,
+    proof: Proof<'_>,
     needles: &[Needle],
     min_match_tokens: usize,
     progress: &dyn Progress,
-) -> Vec<Option<Match>> {
-    let shortest_window =
-        needles.iter().flat_map(|needle| needle.windows(min_match_tokens)).map(|window| window.len()).min();
-    let min_len = shortest_window.map_or(MIN_MATCH_BYTES, |len| len.min(MIN_MATCH_BYTES));
-    let bytes: Vec<Vec<u8>> = needles.iter().map(|needle| needle.bytes.clone()).collect();
-    let mut longest = longest_matches(corpus, &bytes, min_len, progress);
-
-    let mut strings = Vec::new();
-    let mut places = Vec::new();
-    for (i, needle) in needles.iter().enumerate() {
-        for range in undecided(needle, longest[i].as_ref(), min_match_tokens, min_len) {
-            strings.push(needle.bytes[range.clone()].to_vec());
-            places.push((i, range));
+) -> Result<Vec<Option<Match>>> {
+    let (min_len, mut longest) = match proof.index {
+        Some(index) => {
+            let bytes: Vec<&[u8]> = needles.iter().map(|needle| &needle.bytes[..]).collect();
+            (index.min_len(), index.longest_matches(&bytes, progress)?)
         }
+        None => {
+            let windows = needles.iter().flat_map(|needle| needle.windows(min_match_tokens));
+            let shortest = windows.map(|window| window.len()).min();
+            let min_len = shortest.map_or(MIN_MATCH_BYTES, |len| len.min(MIN_MATCH_BYTES));
+            let bytes: Vec<Vec<u8>> = needles.iter().map(|needle| needle.bytes.clone()).collect();
+            (min_len, longest_matches(proof.corpus, &bytes, min_len, progress))
+        }
+    };
+    let mut open = Vec::new();
+    for (i, needle) in needles.iter().enumerate() {
+        let ranges = undecided(needle, longest[i].as_ref(), min_match_tokens, min_len);
+        open.extend(ranges.into_iter().map(|range| (i, range)));
     }
     let mut settled = BTreeSet::new();
-    for ((i, range), occurrences) in places.into_iter().zip(count_strings(corpus, &strings, progress)) {
+    let found = locate(proof, needles, &open, progress)?;
+    for ((i, range), Located { occurrences, .. }) in open.into_iter().zip(found) {
         let Some(first) = occurrences.first() else { continue };
         let Occurrences { n_documents, n_occurrences, .. } = occurrences;
         // The leftmost of the windows that stand in the corpus, as with matches of equal length.
@@ -217,10 +243,24 @@ fn search(
             longest[i] = Some(Match { len_bytes, needle_start, n_documents, n_occurrences, first });
         }
     }
-    longest
+    Ok(longest)
 }
 
-/// The parts of a needle that the longest match in bytes leaves open.
+/// Looks for parts of needles.
+fn locate(
+    proof: Proof<'_>,
+    needles: &[Needle],
+    parts: &[(usize, Range<usize>)],
+    progress: &dyn Progress,
+) -> Result<Vec<Located>> {
+    let Proof { corpus, index } = proof;
+    let strings: Vec<&[u8]> = parts.iter().map(|(i, range)| &needles[*i].bytes[range.clone()]).collect();
+    let locator = Locator { corpus, index, engine: None, most_places: 1, memory: 0 };
+    Ok(locator.locate(&strings, progress)?)
+}
+
+/// The parts of a needle that the longest match in bytes leaves open: those that are not longer than it, or, where there
+/// is none, shorter than the least match.
 fn undecided(
     needle: &Needle,
     longest: Option<&Match>,
@@ -228,17 +268,18 @@ fn undecided(
     min_len: usize,
 ) -> Vec<Range<usize>> {
     let len = needle.bytes.len();
-    match longest {
-        None if len < min_len && len > 0 => std::iter::once(0..len).collect(),
-        None => Vec::new(),
+    let (whole, most) = match longest {
+        None => ((len < min_len && len > 0).then_some(0..len), min_len - 1),
         Some(longest) => {
             let range = longest.needle_start..longest.needle_start + longest.len_bytes;
             if needle.n_tokens_within(range) >= min_match_tokens {
                 return Vec::new();
             }
-            needle.windows(min_match_tokens).filter(|window| window.len() <= longest.len_bytes).collect()
+            (None, longest.len_bytes)
         }
-    }
+    };
+    let windows = needle.windows(min_match_tokens).filter(|window| window.len() <= most);
+    whole.into_iter().chain(windows).collect()
 }
 
 /// How many of a cell's candidates are memorized.
@@ -280,7 +321,9 @@ pub fn precision(cells: &[Cell], findings: &[Finding], level: f64) -> Vec<Precis
 
 #[cfg(test)]
 mod tests {
-    use verbatim_store::Silent;
+    use verbatim_corpus::{OpenConfig, Origin};
+    use verbatim_index::{IndexConfig, SubstringIndex};
+    use verbatim_store::{Room, Scratch, Silent};
 
     use super::*;
     use crate::rank::Candidate;
@@ -288,7 +331,31 @@ mod tests {
 
     fn verify_all(corpus: Option<&Corpus>, samples: &[DrawnSample], min_match_tokens: usize) -> Vec<Finding> {
         let samples: Vec<&DrawnSample> = samples.iter().collect();
-        verify(corpus, tokenizer(), &samples, min_match_tokens, &Silent).unwrap()
+        let Some(corpus) = corpus else {
+            return verify(None, tokenizer(), &samples, min_match_tokens, &Silent).unwrap();
+        };
+        let proof = Proof { corpus, index: None };
+        let findings = verify(Some(proof), tokenizer(), &samples, min_match_tokens, &Silent).unwrap();
+        // An index says the same, but that it does not tell of matches that are too short for it.
+        for min_len in [16, 40] {
+            let folder = tempfile::tempdir().unwrap();
+            let scratch = Scratch::unnamed(folder.path());
+            let room = Room { n_bytes: 1 << 20, scratch: &scratch };
+            let origin = Origin { inputs: Vec::new(), against: Vec::new(), reading: OpenConfig::standard() };
+            let config = IndexConfig { min_len, origin };
+            SubstringIndex::build(corpus, &config, (folder.path(), room), &Silent).unwrap();
+            let index = SubstringIndex::open(folder.path()).unwrap().unwrap();
+            let proof = Proof { corpus, index: Some(index.of(corpus).unwrap()) };
+            let by_index = verify(Some(proof), tokenizer(), &samples, min_match_tokens, &Silent).unwrap();
+            for (finding, by_index) in findings.iter().zip(by_index) {
+                let told = |finding: &Finding| (finding.verdict, finding.exact, finding.n_windows);
+                assert_eq!(told(&by_index), told(finding), "{min_len}");
+                if finding.longest.as_ref().is_none_or(|found| found.n_bytes >= min_len as u64) {
+                    assert_eq!(by_index, *finding, "{min_len}");
+                }
+            }
+        }
+        findings
     }
 
     #[test]
@@ -444,7 +511,8 @@ mod tests {
         assert!(chosen.iter().map(|sample| sample.index).eq([1, 3]), "each once, in order");
 
         let corpus = corpus(&["It was a dark and stormy night."]);
-        let findings = verify(Some(&corpus), tokenizer(), &chosen, 10, &Silent).unwrap();
+        let findings =
+            verify(Some(Proof { corpus: &corpus, index: None }), tokenizer(), &chosen, 10, &Silent).unwrap();
         let counts = |precision: &Precision| (precision.n_memorized, precision.n_verified);
         let precisions = precision(&cells, &findings, 0.95);
         assert_eq!(precisions.iter().map(counts).collect::<Vec<_>>(), [(1, 2), (1, 1), (0, 0)]);

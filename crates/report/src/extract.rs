@@ -168,6 +168,8 @@ pub struct FindingRow {
     pub longest_match_tokens: u64,
     /// The same in bytes.
     pub longest_match_bytes: u64,
+    /// Runs of `min_match_tokens` tokens of the sample that stand in a document, wherever in it they begin.
+    pub n_windows: u64,
     /// Documents that hold it: k of k-eidetic memorization.
     pub n_documents: u64,
     /// Times it stands in the corpus.
@@ -291,6 +293,7 @@ fn finding_row(finding: &Finding, text: Shown, places: Option<&Places>) -> Findi
         text,
         longest_match_tokens: found.map_or(0, |found| found.n_tokens),
         longest_match_bytes: found.map_or(0, |found| found.n_bytes),
+        n_windows: finding.n_windows,
         n_documents: found.map_or(0, |found| found.n_documents),
         n_occurrences: found.map_or(0, |found| found.n_occurrences),
         first: found.map(|found| format!("{}, byte {}", found.label, found.text_byte)),
@@ -368,7 +371,7 @@ mod tests {
     fn finding(index: u64, verdict: &str, longest: &Value) -> Finding {
         serde_json::from_value(json!({
             "strategy": Strategy::TopN, "index": index, "n_tokens": 60, "n_bytes": 20, "verdict": verdict,
-            "exact": false, "longest": longest,
+            "exact": false, "n_windows": 3, "longest": longest,
         }))
         .unwrap()
     }

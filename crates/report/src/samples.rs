@@ -357,6 +357,7 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
             .show("match", &format!("In the year {number} the keeper of the tower wrote his name.")),
         longest_match_tokens: 140 - 15 * number,
         longest_match_bytes: 512 - 52 * number,
+        n_windows: 91_u64.saturating_sub(15 * number),
         n_documents: 64 >> number,
         n_occurrences: 64 >> number,
         first: Some(format!("corpus.jsonl:{}, byte {}", 17 + 31 * number, 7 * number)),

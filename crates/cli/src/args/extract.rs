@@ -42,7 +42,8 @@ pub(crate) struct Extract {
     /// Branch, tag or commit on the hub; the commit is recorded
     #[arg(long, value_name = "REVISION", default_value = "main")]
     pub(crate) revision: String,
-    /// The corpus in which findings are proven: files, folders, globs or s3://, gs:// and az:// URLs
+    /// The corpus in which findings are proven: files, folders, globs or s3://, gs:// and az:// URLs, or the folder of an
+    /// index of it (`index build`), read as it was for that; the verdicts are the same, without a pass over the corpus
     #[arg(long, value_name = "INPUT", num_args = 1..)]
     pub(crate) corpus: Vec<PathBuf>,
     /// A ledger of planted canaries to prompt for, as `verbatim plant` writes it

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_dedup::{Plan, Resources, Tally};
-use verbatim_extraction::{Canary, ExtractConfig, Recitation, Strategy, Verdict};
+use verbatim_extraction::{Canary, ExtractConfig, Proof, Recitation, Strategy, Verdict};
 use verbatim_index::Occurrences;
 use verbatim_lab::{TrainingRecord, demo as recipe};
 use verbatim_lm::Checkpoint;
@@ -149,7 +149,7 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
     verbatim_extraction::save_samples(&samples, &drawn)?;
     let all: Vec<_> = drawn.iter().collect();
     let findings = verbatim_extraction::verify(
-        Some(stage.raw),
+        Some(Proof { corpus: stage.raw, index: None }),
         &checkpoint.tokenizer,
         &all,
         MIN_MATCH as usize,

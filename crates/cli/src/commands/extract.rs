@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, ExtractConfig, RECORDS_FILE, RankConfig, Recitation, SAMPLES_FILE, Scorers,
-    Strategy, TextModel,
+    Canary, Cell, DrawnSample, ExtractConfig, Proof, RECORDS_FILE, RankConfig, Recitation, SAMPLES_FILE,
+    Scorers, Strategy, TextModel,
 };
+use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Tokenizer};
 use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
 use verbatim_store::{Access, Bytes, Progress, StagedDir, write_private};
 
 use crate::args::Extract;
-use crate::commands::{Context, check_apart, model, reading, redaction};
+use crate::commands::{Context, check_apart, index, model, reading, redaction};
 use crate::failure;
 
 /// Prompts that continue like text from the internet, written for this project.
@@ -37,9 +38,11 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let corpus = match &arguments.corpus[..] {
-        [] => None,
-        inputs => Some(arguments.reading.open(inputs, context)?),
+    let (index, corpus) = open_corpus(arguments, context)?;
+    let proof = match (&corpus, &index) {
+        (None, _) => None,
+        (Some(corpus), None) => Some(Proof { corpus, index: None }),
+        (Some(corpus), Some(index)) => Some(Proof { corpus, index: Some(index.of(corpus)?) }),
     };
     let ranked = match (&arguments.rerank, &arguments.model) {
         (Some(earlier), _) => rank_again(earlier, arguments, staged.path())?,
@@ -47,7 +50,7 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         (None, None) => return Err(failure::usage("give --model or --rerank")),
     };
     let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, staged.path())?;
-    let body = verify(ranked, corpus.as_ref(), arguments, &redactor, context)?;
+    let body = verify(ranked, proof, arguments, &redactor, context)?;
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
     if let Some(corpus) = &corpus {
@@ -59,6 +62,27 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         context.note("findings are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &extract_text(&report.result))
+}
+
+/// The corpus in which findings are proven, if one is given, with its index, if it is named by that.
+fn open_corpus(
+    arguments: &Extract,
+    context: &Context<'_>,
+) -> anyhow::Result<(Option<SubstringIndex>, Option<Corpus>)> {
+    for input in &arguments.corpus {
+        if SubstringIndex::open(input)?.is_none() {
+            continue;
+        }
+        if arguments.corpus.len() > 1 {
+            return Err(failure::usage("an index must be the only --corpus"));
+        }
+        let (index, corpus) = index::open(input, context)?;
+        return Ok((Some(index), Some(corpus)));
+    }
+    match &arguments.corpus[..] {
+        [] => Ok((None, None)),
+        inputs => Ok((None, Some(arguments.reading.open(inputs, context)?))),
+    }
 }
 
 /// Everything that may be a file or a folder among what the command reads.
@@ -133,7 +157,7 @@ fn rank_again(earlier: &Path, arguments: &Extract, folder: &Path) -> anyhow::Res
 
 fn verify(
     ranked: Ranked,
-    corpus: Option<&Corpus>,
+    proof: Option<Proof<'_>>,
     arguments: &Extract,
     redactor: &Redactor,
     context: &Context<'_>,
@@ -141,15 +165,18 @@ fn verify(
     let Ranked { mut provenance, tokenizer, drawn, cells, canaries } = ranked;
     let candidates = verbatim_extraction::candidates(&cells, &drawn);
     let min_match = arguments.min_match as usize;
-    let findings = verbatim_extraction::verify(corpus, &tokenizer, &candidates, min_match, context.teller)?;
+    let findings = verbatim_extraction::verify(proof, &tokenizer, &candidates, min_match, context.teller)?;
     let mut warnings = Vec::new();
-    if let Some(corpus) = corpus {
+    if let Some(Proof { corpus, index }) = proof {
         provenance = provenance.corpus(reading::used("proof", corpus));
+        if let Some(index) = index {
+            provenance = provenance.parameter("index_min_length", index.min_len());
+        }
         warnings.extend(corpus.warnings().iter().cloned());
     }
     let facts = ExtractFacts {
         provenance,
-        verification: if corpus.is_some() { Verification::Corpus } else { Verification::None },
+        verification: if proof.is_some() { Verification::Corpus } else { Verification::None },
         min_match_tokens: u64::from(arguments.min_match),
         drawn: &drawn,
         cells: &cells,

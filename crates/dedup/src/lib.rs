@@ -11,6 +11,7 @@ mod components;
 mod config;
 mod contamination;
 mod cut;
+mod cut_summary;
 mod emit;
 mod error;
 mod estimate;
@@ -43,6 +44,7 @@ pub use contamination::{
     part_text,
 };
 pub use cut::{Cut, CutCount};
+pub use cut_summary::{Bin, CutSummary, HeavyText, SourcePair};
 pub use emit::{Alpha, Copies, Emission, emit, write_kept_ids};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, estimate};

@@ -88,6 +88,12 @@ impl Sources {
         Ok(Sources { names: interner.names, of })
     }
 
+    /// The source of a document; `None` where it names none, or is not of the corpus itself.
+    pub(crate) fn name(&self, doc: DocId) -> Option<&str> {
+        let source = *self.of.get(doc.0 as usize)?;
+        self.names[source as usize].as_deref()
+    }
+
     /// What each source loses by a plan, those first that lose the largest share, then by documents and name.
     pub fn losses(&self, plan: &Plan) -> Vec<SourceTally> {
         let mut tallies: Vec<SourceTally> =

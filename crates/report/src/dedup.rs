@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 use verbatim_dedup::{
-    AllPairsParameters, Clustering, CutCount, Empty, Measure, MinhashParameters, Plan, ShingleParameters,
-    Snap, SourceTally, StageTally, SubstringParameters, Tally, candidate_probability,
+    AllPairsParameters, Clustering, CutCount, CutSummary, Empty, Measure, MinhashParameters, Plan,
+    ShingleParameters, Snap, SourceTally, StageTally, SubstringParameters, Tally, candidate_probability,
 };
 
 use crate::figure::{Amount, bytes_text, counted, grouped, percent, rounded};
 use crate::provenance::Provenance;
+use crate::repeats::Repeats;
 use crate::report::Body;
 use crate::sources::SourceTable;
 
@@ -43,6 +44,8 @@ pub struct DedupBody {
     pub keep: String,
     /// The groups of copies.
     pub clusters: Clusters,
+    /// What goes from documents that stay, if anything does.
+    pub repeats: Option<Repeats>,
     /// What each source loses.
     pub sources: SourceTable,
     /// What the reader should know, in the words of the rooms that noticed it.
@@ -78,6 +81,8 @@ pub struct DedupFacts<'a> {
     pub plan: &'a Plan,
     /// The account of the documents, as `apply` gave it or as it would be.
     pub tally: Tally,
+    /// What its cuts have in common, if there are any.
+    pub cuts: Option<CutSummary>,
     /// What each source loses by the plan, the largest share first.
     pub losses: Vec<SourceTally>,
     /// What the corpus room noticed.
@@ -134,7 +139,8 @@ impl DedupBody {
             edit_similarity: plan.parameters().edit_similarity,
             substring: plan.parameters().substring.clone(),
             keep: plan.parameters().keep.to_string(),
-            clusters: Clusters::new(plan, label),
+            repeats: facts.cuts.as_ref().map(|cuts| Repeats::new(cuts, &label)),
+            clusters: Clusters::new(plan, &label),
             sources: SourceTable::new(&facts.losses),
             warnings,
         }
@@ -433,7 +439,7 @@ pub struct SizeBin {
 }
 
 impl Clusters {
-    fn new(plan: &Plan, label: impl Fn(u64) -> String) -> Clusters {
+    fn new(plan: &Plan, label: &impl Fn(u64) -> String) -> Clusters {
         let mut clusters: Vec<(u64, u64)> = plan
             .clusters()
             .into_iter()
@@ -540,8 +546,15 @@ mod tests {
         let warnings = vec!["seen".to_owned()];
         let provenance = crate::samples::provenance();
         let losses = vec![SourceTally { source: None, read: 9, removed: 4 }];
-        let facts =
-            DedupFacts { provenance, outcome: Outcome::Planned, plan: &plan, tally, losses, warnings };
+        let facts = DedupFacts {
+            provenance,
+            outcome: Outcome::Planned,
+            plan: &plan,
+            tally,
+            cuts: None,
+            losses,
+            warnings,
+        };
         let body = DedupBody::new(facts, |doc| format!("doc {doc}"));
 
         let search = body.search.unwrap();

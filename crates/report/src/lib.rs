@@ -15,6 +15,7 @@ mod lookup;
 mod printable;
 mod provenance;
 mod redact;
+mod repeats;
 mod report;
 mod run;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use printable::{Printable, PrintableLine};
 pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};
+pub use repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
 pub use sources::{SourceRow, SourceTable};

@@ -21,6 +21,7 @@ use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, R
 use crate::figure::{Amount, Rate};
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
+use crate::repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
 use crate::report::Report;
 use crate::run::Run;
 use crate::sources::{SourceRow, SourceTable};
@@ -155,6 +156,39 @@ pub(crate) fn demo(reveal: Reveal) -> Report<DemoBody> {
     Report::new(DemoBody::new(demo_facts(), &redactor(reveal)), run(2))
 }
 
+pub(crate) fn repeats() -> Repeats {
+    let bin = |(from, to, count)| RepeatBin { from, to, count };
+    let pair = |(cut, kept, n_bytes): (Option<&str>, &str, u64)| PairRow {
+        cut: cut.map(str::to_owned),
+        kept: Some(kept.to_owned()),
+        n_cuts: 3,
+        n_bytes,
+    };
+    let heavy = |(n_bytes, n_cuts, document): (u64, u64, &str)| HeavyRow {
+        n_bytes,
+        n_cuts,
+        document: document.into(),
+        start: 17,
+        kept: "corpus.jsonl:2".into(),
+    };
+    Repeats {
+        text_bytes: 12_000,
+        cut_bytes: 997,
+        share: 0.083083,
+        lengths: [(64, 127, 31), (128, 255, 0), (256, 511, 10)].map(bin).to_vec(),
+        copies: [(1, 1, 9), (2, 3, 4), (4, 7, 1)].map(bin).to_vec(),
+        heaviest: [(412, 5, "corpus.jsonl:31"), (120, 9, "corpus.jsonl:8")].map(heavy).to_vec(),
+        pairs: [
+            (Some("web"), "web", 900),
+            (None, "web", 50),
+            (Some("web"), "books", 40),
+            (Some("books"), "books", 7),
+        ]
+        .map(pair)
+        .to_vec(),
+    }
+}
+
 pub(crate) fn dedup() -> Report<DedupBody> {
     let curve = (1..=20).map(|i| f64::from(i) / 20.0);
     let point = |similarity| CurvePoint { similarity, probability: candidate_probability(similarity, 24, 8) };
@@ -204,6 +238,7 @@ pub(crate) fn dedup() -> Report<DedupBody> {
                 .map(|(kept, n_documents)| LargestCluster { kept: kept.into(), n_documents })
                 .to_vec(),
         },
+        repeats: Some(repeats()),
         sources: SourceTable {
             n_sources: 2,
             rows: [(Some("corpus.jsonl"), 900, 700, 0.777778), (None, 941, 108, 0.114772)]

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use crate::dedup::{Search, SizeBin};
 use crate::figure::{Rate, grouped, percent};
+use crate::repeats::RepeatBin;
 use crate::train::LossPoint;
 
 /// Bars of one panel: a label for each group, and the two rates that stand in it.
@@ -253,23 +254,42 @@ pub(crate) fn s_curve(search: &Search) -> String {
 
 /// How many clusters have how many documents.
 pub(crate) fn cluster_sizes(bins: &[SizeBin]) -> String {
-    let mut canvas = Canvas::new(252.0, "Number of clusters by their size in documents");
-    let most = bins.iter().map(|bin| bin.n_clusters).max().unwrap_or(0).max(1) as f64;
+    let bars: Vec<(String, u64)> = bins.iter().map(|bin| (bin.range(), bin.n_clusters)).collect();
+    histogram("Number of clusters by their size in documents", &bars, "documents in a cluster")
+}
+
+/// How many cuts have how many bytes.
+pub(crate) fn cut_lengths(bins: &[RepeatBin]) -> String {
+    histogram("Number of cuts by their length in bytes", &repeat_bars(bins), "bytes in a cut")
+}
+
+/// How many texts are cut how often.
+pub(crate) fn cut_copies(bins: &[RepeatBin]) -> String {
+    histogram("Number of texts by how often they are cut", &repeat_bars(bins), "times that a text is cut")
+}
+
+fn repeat_bars(bins: &[RepeatBin]) -> Vec<(String, u64)> {
+    bins.iter().map(|bin| (bin.range(), bin.count)).collect()
+}
+
+fn histogram(title: &str, bars: &[(String, u64)], unit: &str) -> String {
+    let mut canvas = Canvas::new(252.0, title);
+    let most = bars.iter().map(|bar| bar.1).max().unwrap_or(0).max(1) as f64;
     let frame =
         Frame { left: 10.0, right: WIDTH - 10.0, top: 26.0, base: 200.0, x: (0.0, 1.0), y: (0.0, most) };
     canvas.line("axis", (frame.left, frame.base), (frame.right, frame.base));
-    let slot = (frame.right - frame.left) / bins.len().max(1) as f64;
-    for (index, bin) in bins.iter().enumerate() {
+    let slot = (frame.right - frame.left) / bars.len().max(1) as f64;
+    for (index, (range, count)) in bars.iter().enumerate() {
         let middle = frame.left + (index as f64 + 0.5) * slot;
         let width = (slot * 0.7).min(90.0);
-        let (_, top) = frame.at(0.0, bin.n_clusters as f64);
-        if bin.n_clusters > 0 {
+        let (_, top) = frame.at(0.0, *count as f64);
+        if *count > 0 {
             canvas.bar("bar deduplicated", (middle - width / 2.0, width), (top, frame.base));
         }
-        canvas.text("value middle", (middle, top.min(frame.base - 1.5) - 6.0), &grouped(bin.n_clusters));
-        canvas.text("tick middle", (middle, frame.base + 20.0), &bin.range());
+        canvas.text("value middle", (middle, top.min(frame.base - 1.5) - 6.0), &grouped(*count));
+        canvas.text("tick middle", (middle, frame.base + 20.0), range);
     }
-    canvas.text("tick middle", (WIDTH / 2.0, 244.0), "documents in a cluster");
+    canvas.text("tick middle", (WIDTH / 2.0, 244.0), unit);
     canvas.finish()
 }
 

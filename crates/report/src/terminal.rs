@@ -8,6 +8,7 @@ use crate::demo::{DemoBody, Pair};
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
+use crate::repeats::HeavyRow;
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{PlantBody, TrainBody};
 
@@ -123,6 +124,12 @@ pub fn dedup_text(body: &DedupBody) -> String {
     }
     if let Some(passages) = body.passages_sentence() {
         wrap(&passages, &mut out);
+    }
+    if let Some(heaviest) = body.repeats.as_ref().and_then(|repeats| repeats.heaviest.first()) {
+        let HeavyRow { document, start, .. } = heaviest;
+        let text =
+            format!("The heaviest: {}, first from {document} at byte {}.", heaviest.words(), grouped(*start));
+        wrap(&text, &mut out);
     }
     let Flow { read, kept, rejected, .. } = &body.flow;
     wrap(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId, Origin};
 use verbatim_dedup::{
-    AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig, Measure,
-    MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, SubstringConfig,
+    AllPairsConfig, Clustering, CutSummary, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig,
+    Measure, MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, SubstringConfig,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
@@ -39,7 +39,7 @@ fn write_to_pipe(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()>
     let resources = resources(arguments, &std::env::temp_dir(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?;
     emitting::check(&plan, &emission)?;
-    let losses = arguments.guard.losses(&corpus, &plan)?;
+    let losses = arguments.guard.sources(&corpus)?.losses(&plan);
     if emission.weights.is_none() {
         arguments.guard.check(&losses)?;
     }
@@ -63,7 +63,8 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     });
     context.check()?;
     emitting::check(&plan, &emission)?;
-    let losses = arguments.guard.losses(&corpus, &plan)?;
+    let sources = arguments.guard.sources(&corpus)?;
+    let losses = sources.losses(&plan);
     let mut warnings = corpus.warnings().to_vec();
     let (outcome, tally) = if arguments.dry_run {
         warnings.extend(arguments.guard.alarms(&losses));
@@ -76,7 +77,8 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
         (emitting::outcome(&emission), tally)
     };
     let provenance = provenance(&corpus, &plan)?;
-    let facts = DedupFacts { provenance, outcome, plan: &plan, tally, losses, warnings };
+    let cuts = CutSummary::of(&corpus, &plan, &sources);
+    let facts = DedupFacts { provenance, outcome, plan: &plan, tally, cuts, losses, warnings };
     finish(facts, &corpus, staged, context)?;
     Ok(resources.scratch.discard()?)
 }

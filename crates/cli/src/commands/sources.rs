@@ -1,7 +1,7 @@
 //! What the sources of a corpus may lose, from the arguments.
 
 use verbatim_corpus::{Corpus, FieldPath};
-use verbatim_dedup::{Plan, SourceTally, Sources};
+use verbatim_dedup::{SourceTally, Sources};
 use verbatim_report::PrintableLine;
 
 use crate::args::SourceGuard;
@@ -13,13 +13,12 @@ const N_NAMED: usize = 10;
 const N_SHOWN: usize = 80;
 
 impl SourceGuard {
-    /// What each source loses by the plan.
-    pub(crate) fn losses(&self, corpus: &Corpus, plan: &Plan) -> anyhow::Result<Vec<SourceTally>> {
-        let sources = match self.field()? {
+    /// The source of each document.
+    pub(crate) fn sources(&self, corpus: &Corpus) -> anyhow::Result<Sources> {
+        Ok(match self.field()? {
             None => Sources::by_folder(corpus),
             Some(field) => Sources::by_field(corpus, &field)?,
-        };
-        Ok(sources.losses(plan))
+        })
     }
 
     /// The field that names a document's source, if one does.

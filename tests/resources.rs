@@ -6,11 +6,12 @@ use std::process::Stdio;
 
 use crate::harness::{Scene, tree_file};
 
-const STAGES: [&[&str]; 4] = [
+const STAGES: [&[&str]; 5] = [
     &[],
     &["--exact", "--all-pairs", "--unit", "char", "--ngram", "9"],
     &["--all-pairs", "--similarity", "containment", "--keep", "longest"],
     &["--exact", "--lines", "line", "--min-line-bytes", "10"],
+    &["--substring", "24b"],
 ];
 
 #[test]

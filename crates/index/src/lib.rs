@@ -18,6 +18,8 @@ mod scan;
 mod shingle;
 mod substring_index;
 mod suffix;
+#[cfg(test)]
+mod testing;
 mod words;
 
 pub use buffers::Buffers;

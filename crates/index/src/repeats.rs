@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use verbatim_store::{Progress, Room, Sorted, Sorter};
+use verbatim_store::{Note, Progress, Room, Sorted, Sorter};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::anchors::Sampling;
@@ -24,11 +24,17 @@ pub const MIN_REPEAT_LEN: usize = 16;
 /// Symbols of a text that a thread samples at once.
 const CHUNK_LEN: usize = if cfg!(test) { 64 } else { 4 << 20 };
 /// Chunks that are sampled before the next look at the memory they take.
-const CHUNKS_AT_ONCE: usize = 16;
+const CHUNKS_AT_ONCE: usize = if cfg!(test) { 2 } else { 16 };
 /// Anchors whose groups are compared before the next look.
 const ANCHORS_AT_ONCE: usize = 1 << 18;
 /// Anchors with different surroundings up to which a group is compared pair by pair.
 const MAX_DIFFERENT: usize = if cfg!(test) { 3 } else { 32 };
+
+/// Bytes of texts, and of anchors, after which a run that can be taken up again notes how far it is.
+const PART_BYTES: usize = if cfg!(test) { 200 } else { 1 << 30 };
+/// What it notes that of.
+const SAMPLING: &str = "sampling passages";
+const COMPARING: &str = "comparing passages";
 
 /// Texts that stand one after the other, the most preferred first, in symbols of `N` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +111,11 @@ pub fn repeats<const N: usize>(
     Ok(apart)
 }
 
+/// Whether so many bytes were looked at since a run that can be taken up again noted how far it is.
+fn is_part(room: Room<'_>, n_bytes: usize) -> bool {
+    room.scratch.is_kept() && n_bytes >= PART_BYTES
+}
+
 struct Search<'a, const N: usize> {
     texts: Texts<'a, N>,
     sampling: Sampling,
@@ -133,7 +144,20 @@ impl<const N: usize> Search<'_, N> {
         progress.stage("sampling", Some(self.texts.symbols.len() as u64), "symbols");
         let mut anchors: Sorter<2> = room.sorter("anchors");
         let chunks: Vec<Range<usize>> = self.chunks().collect();
-        for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
+        let mut n_done = 0;
+        for note in room.scratch.notes().iter().filter(|note| note.step == SAMPLING) {
+            for file in &note.files {
+                match anchors.owns(file) {
+                    true => anchors.take_up(room.scratch, file)?,
+                    false => found.take_up(room.scratch, file)?,
+                }
+            }
+            n_done = note.end as usize;
+        }
+        let n_known: usize = chunks.iter().take(n_done).map(Range::len).sum();
+        progress.advance(n_known as u64);
+        let mut n_since = 0;
+        for chunks in chunks.get(n_done..).unwrap_or_default().chunks(CHUNKS_AT_ONCE) {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
@@ -148,8 +172,14 @@ impl<const N: usize> Search<'_, N> {
                 anchors.extend(of_chunk);
                 found.extend(repeats);
             }
-            anchors.spill_if_full(room.scratch)?;
-            found.spill_if_full(room.scratch)?;
+            n_done += chunks.len();
+            n_since += chunks.iter().map(|chunk| N * chunk.len()).sum::<usize>();
+            if anchors.is_full() || found.is_full() || is_part(room, n_since) {
+                let files = [anchors.spill(room.scratch)?, found.spill(room.scratch)?];
+                let files = files.into_iter().flatten().collect();
+                room.scratch.note(&Note { step: SAMPLING.to_owned(), end: n_done as u64, files })?;
+                n_since = 0;
+            }
         }
         Ok(anchors.finish())
     }
@@ -204,7 +234,14 @@ impl<const N: usize> Search<'_, N> {
         progress: &dyn Progress,
     ) -> Result<()> {
         progress.stage("comparing", Some(anchors.len() as u64), "anchors");
-        let mut records = anchors.iter().peekable();
+        let mut n_done = 0;
+        for note in room.scratch.notes().iter().filter(|note| note.step == COMPARING) {
+            note.files.iter().try_for_each(|file| found.take_up(room.scratch, file))?;
+            n_done = note.end;
+        }
+        progress.advance(n_done);
+        let mut n_since = 0;
+        let mut records = anchors.iter().skip(n_done as usize).peekable();
         let mut places: Vec<usize> = Vec::new();
         let mut ends: Vec<usize> = Vec::new();
         while let Some([hash, place]) = records.next() {
@@ -219,12 +256,15 @@ impl<const N: usize> Search<'_, N> {
                 }
             }
             progress.advance(n_records);
+            n_done += n_records;
+            n_since += 16 * n_records as usize;
             if places.len() == start + 1 {
                 places.pop();
             } else {
                 ends.push(places.len());
             }
-            if places.len() < ANCHORS_AT_ONCE && records.peek().is_some() {
+            let is_enough = places.len() >= ANCHORS_AT_ONCE || is_part(room, n_since);
+            if !is_enough && records.peek().is_some() {
                 continue;
             }
             if progress.interrupted() {
@@ -235,7 +275,11 @@ impl<const N: usize> Search<'_, N> {
             let repeats: Vec<Vec<[u64; 3]>> =
                 groups.into_par_iter().map(|group| self.repeats_of(group)).collect();
             found.extend(repeats.into_iter().flatten());
-            found.spill_if_full(room.scratch)?;
+            if found.is_full() || is_part(room, n_since) {
+                let files = found.spill(room.scratch)?.into_iter().collect();
+                room.scratch.note(&Note { step: COMPARING.to_owned(), end: n_done, files })?;
+                n_since = 0;
+            }
             places.clear();
             ends.clear();
         }

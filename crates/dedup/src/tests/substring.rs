@@ -182,7 +182,7 @@ fn one_copy_stays_and_the_text_around_it_is_joined() {
 }
 
 #[test]
-fn cuts_end_between_characters_even_where_tokens_do_not() {
+fn fault_43_cuts_end_between_characters_even_where_tokens_do_not() {
     // The last bytes of the two characters are equal, and so are the first ones of the other two.
     let texts = ["é0123456789012345678é", "ĩ0123456789012345678è"];
     assert_eq!(left_of(&texts, runs(16)), some(&[texts[0], "ĩè"]));
@@ -234,6 +234,24 @@ fn references_stay_and_only_they_may_count() {
     assert_ne!(left(&config)[2], left(&only(runs(30)))[2]);
     config.only_references = true;
     assert_eq!(left(&config), some(&["1 ", "2  and on", "in itself in itself in itself in itself"]));
+}
+
+#[test]
+fn fault_44_passages_that_overlap_are_cut_once_and_a_document_of_nothing_else_goes() {
+    let [a, b, c] = ["abcdefghijklmno", "0123456789", "ABCDEFGHIJKLMNO"];
+    let texts = [
+        &format!("{a}{b}"),
+        &format!("{b}{c}"),
+        &format!("- {a}{b}{c} -"),
+        &format!("{a}{b}{c}"),
+        &format!("{b}{c}"),
+    ];
+    let corpus = corpus_of(&texts);
+    let plan = planned(&corpus, runs(16));
+    let left = remaining(&corpus, &plan);
+    assert_eq!(left[..3], [Some(texts[0].to_owned()), Some(texts[1].to_owned()), Some("-  -".to_owned())]);
+    assert_eq!(left[3..], [None, None]);
+    assert_eq!(plan.removals().iter().map(|removal| removal.doc.0).collect::<Vec<_>>(), [3, 4]);
 }
 
 #[test]

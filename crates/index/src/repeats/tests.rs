@@ -1,11 +1,15 @@
 //! Repeats are those that comparing every run of bytes with every other finds.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use libsais::SuffixArrayConstruction;
 use proptest::prelude::*;
+use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_store::{Scratch, Silent};
 
 use super::*;
+use crate::testing::Impatient;
 
 fn joined(texts: &[Vec<u8>]) -> (Vec<u8>, Vec<u64>) {
     let mut starts = vec![0];
@@ -148,6 +152,37 @@ fn fault_42_texts_of_one_byte_and_of_short_periods_are_sampled_sparsely() {
 }
 
 #[test]
+fn fault_47_a_search_that_was_killed_is_gone_on_with() {
+    let texts: Vec<Vec<u8>> = (0..60_u32)
+        .map(|i| format!("{i} what all texts have in common {} and {}", i % 7, i % 3).into_bytes())
+        .collect();
+    let (bytes, starts) = joined(&texts);
+    let texts: Texts<'_, 1> = Texts { symbols: bytes.as_chunks().0, starts: &starts };
+    let wanted = Wanted { min_len: 20, min_count: 2, copies: Copies::ButTheFirst(u64::MAX) };
+    let folder = tempfile::tempdir().unwrap();
+    let unnamed = Scratch::unnamed(folder.path());
+    for memory in [1 << 20, 64] {
+        let expected = repeats(texts, wanted, Room { n_bytes: memory, scratch: &unnamed }, &Silent).unwrap();
+        let mut n_starts = 0;
+        let found = loop {
+            n_starts += 1;
+            let scratch = Scratch::of_run(&folder.path().join("run"), &serde_json::json!({})).unwrap();
+            let room = Room { n_bytes: memory, scratch: &scratch };
+            match repeats(texts, wanted, room, &Impatient::after(4)) {
+                Err(error) => assert_eq!(error.exit_code(), 130),
+                Ok(found) => {
+                    assert!(scratch.notes().iter().any(|note| note.step == COMPARING));
+                    scratch.discard().unwrap();
+                    break found;
+                }
+            }
+        };
+        assert_eq!(found, expected);
+        assert!(n_starts > 5, "{n_starts}");
+    }
+}
+
+#[test]
 fn shorter_repeats_than_can_be_sampled_are_refused() {
     let scratch = Scratch::unnamed(&std::env::temp_dir());
     let texts: Texts<'_, 1> = Texts { symbols: &[], starts: &[0] };
@@ -158,4 +193,85 @@ fn shorter_repeats_than_can_be_sampled_are_refused() {
         (error.exit_code(), error.to_string()),
         (2, "repeats of length 15; choose 16 or more".to_owned())
     );
+}
+
+/// For each byte whether it is in a run that stands more than once, by a suffix array and the lengths that neighbours in
+/// it have in common.
+fn by_suffix_array((bytes, starts): (&[u8], &[u64]), min_len: usize) -> Vec<bool> {
+    let array = SuffixArrayConstruction::for_text(bytes).in_owned_buffer32().single_threaded().run().unwrap();
+    let array = array.plcp_construction().single_threaded().run().unwrap();
+    let array = array.lcp_construction().single_threaded().run().unwrap();
+    let (places, common) = (array.suffix_array(), array.lcp());
+    let mut covered = vec![false; bytes.len()];
+    let mut start = 0;
+    while start < places.len() {
+        let mut end = start + 1;
+        while end < places.len() && common[end] as usize >= min_len {
+            end += 1;
+        }
+        // All of these begin alike; those count whose text is long enough.
+        let within = |&&place: &&i32| {
+            let text = starts.partition_point(|&start| start <= place as u64);
+            place as usize + min_len <= starts[text] as usize
+        };
+        let same: Vec<usize> =
+            places[start..end].iter().filter(within).map(|&place| place as usize).collect();
+        for place in same.iter().filter(|_| same.len() > 1) {
+            covered[*place..place + min_len].fill(true);
+        }
+        start = end;
+    }
+    covered
+}
+
+fn assert_suffix_array((bytes, starts): (&[u8], &[u64]), min_len: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::unnamed(folder.path());
+    let room = Room { n_bytes: 1 << 26, scratch: &scratch };
+    let wanted = Wanted { min_len, min_count: 2, copies: Copies::All };
+    let texts: Texts<'_, 1> = Texts { symbols: bytes.as_chunks().0, starts };
+    let mut covered = vec![false; bytes.len()];
+    for Repeat { start, end, .. } in repeats(texts, wanted, room, &Silent).unwrap() {
+        covered[start as usize..end as usize].fill(true);
+    }
+    let expected = by_suffix_array((bytes, starts), min_len);
+    let n_different = covered.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    assert_eq!(
+        n_different,
+        0,
+        "of {} bytes, {} of them covered",
+        bytes.len(),
+        expected.iter().filter(|&&is| is).count()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn repeats_are_those_of_a_suffix_array(texts in texts(), min_len in 16_usize..40) {
+        let (bytes, starts) = joined(&texts);
+        // The two oracles agree, so that the real texts below can do without the slow one.
+        let wanted = Wanted { min_len, min_count: 2, copies: Copies::All };
+        prop_assert_eq!(by_suffix_array((&bytes, &starts), min_len), naive(&texts, wanted));
+        assert_suffix_array((&bytes, &starts), min_len);
+    }
+}
+
+#[test]
+fn repeats_of_real_texts_are_those_of_a_suffix_array() {
+    let Some(data) = std::env::var_os("VERBATIM_DATA").map(PathBuf::from) else {
+        eprintln!("SKIPPED: VERBATIM_DATA does not name the data folder");
+        return;
+    };
+    let files = [
+        "dedup/pep_revisions.jsonl.zst",
+        "dedup/civil_procedure_codes.jsonl.zst",
+        "dedup/book_editions.jsonl.zst",
+    ];
+    let inputs = files.map(|file| data.join(file));
+    let corpus = Corpus::open(&inputs, &OpenConfig::standard(), &Silent).unwrap();
+    let texts: Vec<Vec<u8>> = corpus.ids().map(|id| corpus.text(id).into_owned()).collect();
+    let (bytes, starts) = joined(&texts);
+    assert!(bytes.len() > 50_000_000, "{} bytes", bytes.len());
+    assert_suffix_array((&bytes, &starts), 100);
 }

@@ -87,7 +87,7 @@ impl SubstringIndex {
         if !is_sum {
             return Err(Error::NotTheSum);
         }
-        check_size(corpus)?;
+        check_size(corpus.text_bytes())?;
         for part in parts {
             part.index.verify(progress)?;
         }
@@ -121,10 +121,11 @@ fn stop_if(progress: &dyn Progress) -> Result<()> {
     if progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
-fn check_size(corpus: &Corpus) -> Result<()> {
-    match corpus.text_bytes() >> PLACE_BITS {
+/// Refuses texts that have more bytes than an entry has numbers for.
+pub(super) fn check_size(n_bytes: u64) -> Result<()> {
+    match n_bytes >> PLACE_BITS {
         0 => Ok(()),
-        _ => Err(Error::TooLarge { n_bytes: corpus.text_bytes(), most: 1 << PLACE_BITS }),
+        _ => Err(Error::TooLarge { n_bytes, most: 1 << PLACE_BITS }),
     }
 }
 
@@ -132,7 +133,7 @@ fn sample(corpus: &Corpus, config: &IndexConfig, room: Room<'_>, progress: &dyn 
     if config.min_len < MIN_REPEAT_LEN {
         return Err(Error::RepeatLen(config.min_len));
     }
-    check_size(corpus)?;
+    check_size(corpus.text_bytes())?;
     progress.stage(STEP, Some(corpus.n_documents()), "documents");
     let sampling = Sampling::new(config.min_len);
     let mut sampled = Sampled { anchors: room.sorter("anchors"), lengths: room.sorter("lengths") };

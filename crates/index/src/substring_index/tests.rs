@@ -10,6 +10,7 @@ use super::*;
 use crate::locate::{Engine, Locator};
 use crate::occurrences::Occurrences;
 use crate::scan::tests::corpus_of;
+use crate::testing::Impatient;
 
 fn config(min_len: usize) -> IndexConfig {
     let origin = Origin { inputs: vec!["in".into()], against: Vec::new(), reading: OpenConfig::standard() };
@@ -132,15 +133,13 @@ fn fault_47_a_run_that_was_killed_is_gone_on_with() {
     let [whole, scratch_folder] = [0; 2].map(|_| tempfile::tempdir().unwrap());
     build(&corpus, 20, 1 << 20, whole.path());
     let task = serde_json::json!({});
-    let stopped = Counter::default();
     let mut n_starts = 0;
     loop {
         let scratch = Scratch::of_run(&scratch_folder.path().join("run"), &task).unwrap();
         let room = Room { n_bytes: 1 << 20, scratch: &scratch };
-        stopped.0.store(3, std::sync::atomic::Ordering::Relaxed);
         n_starts += 1;
         let staged = tempfile::tempdir().unwrap();
-        match SubstringIndex::build(&corpus, &config(20), (staged.path(), room), &stopped) {
+        match SubstringIndex::build(&corpus, &config(20), (staged.path(), room), &Impatient::after(3)) {
             Err(error) => assert_eq!(error.exit_code(), 130),
             Ok(()) => {
                 for name in [MANIFEST, "starts", "directory", "entries"] {
@@ -153,19 +152,6 @@ fn fault_47_a_run_that_was_killed_is_gone_on_with() {
         }
     }
     assert!(n_starts > 3, "{n_starts}");
-}
-
-/// Interrupts after so many looks.
-#[derive(Default)]
-struct Counter(std::sync::atomic::AtomicUsize);
-
-impl Progress for Counter {
-    fn stage(&self, _: &str, _: Option<u64>, _: &'static str) {}
-    fn advance(&self, _: u64) {}
-    fn interrupted(&self) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.0.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(1))) == Ok(0)
-    }
 }
 
 #[test]
@@ -183,6 +169,15 @@ fn fault_42_texts_of_one_byte_are_found_in_linear_time() {
     let strings: Vec<Vec<u8>> = strings.iter().map(|string| string.clone().into_bytes()).collect();
     let by_scan = crate::scan::longest_matches(&corpus, &strings, 20, &Silent);
     assert_eq!(indexed.longest_matches(&slices, &Silent).unwrap(), by_scan);
+}
+
+#[test]
+fn fault_45_texts_of_more_bytes_than_places_are_refused() {
+    build::check_size((1 << 40) - 1).unwrap();
+    for n_bytes in [1 << 40, u64::MAX] {
+        let error = build::check_size(n_bytes).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("make several"), "{error}");
+    }
 }
 
 #[test]

@@ -66,6 +66,9 @@ pub struct SourcePair {
     pub n_bytes: u64,
 }
 
+/// The names of the source where something goes and of the one where it stays.
+type Pair<'a> = (Option<&'a str>, Option<&'a str>);
+
 impl CutSummary {
     /// Looks at the cuts of a plan; `None` where there are none.
     pub fn of(corpus: &Corpus, plan: &Plan, sources: &Sources) -> Option<CutSummary> {
@@ -74,14 +77,15 @@ impl CutSummary {
             return None;
         }
         let texts = different_texts(corpus, cuts);
-        let mut pairs: BTreeMap<(Option<&str>, Option<&str>), (u64, u64)> = BTreeMap::new();
+        let mut pairs: BTreeMap<Pair<'_>, [u64; 2]> = BTreeMap::new();
         for cut in cuts {
-            let (n_cuts, n_bytes) = pairs.entry((sources.name(cut.doc), sources.name(cut.kept))).or_default();
+            let [n_cuts, n_bytes] = pairs.entry((sources.name(cut.doc), sources.name(cut.kept))).or_default();
             *n_cuts += 1;
             *n_bytes += len(cut);
         }
-        let pair = |((cut, kept), (n_cuts, n_bytes)): ((Option<&str>, Option<&str>), (u64, u64))| {
-            SourcePair { cut: cut.map(str::to_owned), kept: kept.map(str::to_owned), n_cuts, n_bytes }
+        let pair = |((cut, kept), [n_cuts, n_bytes]): (Pair<'_>, [u64; 2])| {
+            let [cut, kept] = [cut, kept].map(|source| source.map(str::to_owned));
+            SourcePair { cut, kept, n_cuts, n_bytes }
         };
         let mut pairs: Vec<SourcePair> = pairs.into_iter().map(pair).collect();
         pairs.sort_by_key(|pair| Reverse(pair.n_bytes));

@@ -131,6 +131,13 @@ struct Anchor {
     after: usize,
 }
 
+/// How many symbols around an anchor also stand around another one.
+#[derive(Clone, Copy)]
+struct Shared {
+    before: usize,
+    after: usize,
+}
+
 /// What a chunk holds: its anchors, and what repeats within a stretch of one short period.
 #[derive(Default)]
 struct Sampled {
@@ -333,15 +340,19 @@ impl<const N: usize> Search<'_, N> {
     /// The same, by sorting the hashes of the runs around the anchors.
     fn repeats_by_run(&self, anchors: &[Anchor]) -> Vec<[u64; 3]> {
         let len = self.sampling.min_len;
-        let run = |anchor: Anchor, before: usize| &self.texts.symbols[anchor.place - before..][..len];
         let mut found = Vec::new();
+        let anchors = &self.different(anchors, &mut found)[..];
+        let shared = self.most_shared(anchors);
+        let run = |i: usize, before: usize| &self.texts.symbols[anchors[i].place - before..][..len];
         // The stretch of each anchor that grows as runs begin earlier.
         let mut growing: Vec<Option<[u64; 3]>> = vec![None; anchors.len()];
         for before in 0..=self.sampling.before() {
-            let has_run = |anchor: &Anchor| anchor.before >= before && before + anchor.after >= len;
-            let hashed = anchors.par_iter().enumerate().filter(|(_, anchor)| has_run(anchor));
-            let mut runs: Vec<(u64, usize)> =
-                hashed.map(|(i, &anchor)| (xxh3_64(run(anchor, before).as_flattened()), i)).collect();
+            let may_repeat = |&i: &usize| shared[i].before >= before && before + shared[i].after >= len;
+            let mut runs: Vec<(u64, usize)> = (0..anchors.len())
+                .into_par_iter()
+                .filter(may_repeat)
+                .map(|i| (xxh3_64(run(i, before).as_flattened()), i))
+                .collect();
             runs.par_sort_unstable();
             let mut take = |i: usize, source: usize| {
                 let [start, source] =
@@ -356,7 +367,7 @@ impl<const N: usize> Search<'_, N> {
             for same in runs.chunk_by(|a, b| a.0 == b.0) {
                 let mut left: Vec<usize> = same.iter().map(|&(_, i)| i).collect();
                 while let [first, ..] = left[..] {
-                    let is_equal = |&i: &usize| run(anchors[i], before) == run(anchors[first], before);
+                    let is_equal = |&i: &usize| run(i, before) == run(first, before);
                     let (equal, others): (Vec<usize>, Vec<usize>) = left.into_iter().partition(is_equal);
                     for &i in equal[1..].iter().filter(|_| equal.len() >= self.min_count) {
                         if self.may_count(anchors[i].place, anchors[first].place) {
@@ -372,6 +383,67 @@ impl<const N: usize> Search<'_, N> {
         }
         found.extend(growing.into_iter().flatten());
         found
+    }
+
+    /// Those of some anchors whose surroundings are not all those of one before; what the others repeat is found.
+    ///
+    /// Where runs are counted, all of them.
+    fn different(&self, anchors: &[Anchor], found: &mut Vec<[u64; 3]>) -> Vec<Anchor> {
+        if self.min_count > 2 {
+            return anchors.to_vec();
+        }
+        let around =
+            |anchor: Anchor| &self.texts.symbols[anchor.place - anchor.before..anchor.place + anchor.after];
+        let hash = |(i, &anchor): (usize, &Anchor)| (xxh3_64(around(anchor).as_flattened()), i);
+        let mut hashes: Vec<(u64, usize)> = anchors.par_iter().enumerate().map(hash).collect();
+        hashes.par_sort_unstable();
+        let mut kept: Vec<usize> = Vec::new();
+        for same in hashes.chunk_by(|a, b| a.0 == b.0) {
+            let first = anchors[same[0].1];
+            kept.push(same[0].1);
+            for &(_, i) in &same[1..] {
+                let Anchor { place, before, after } = anchors[i];
+                if !self.is_equal(anchors[i], first) || !self.may_count(place, first.place) {
+                    kept.push(i);
+                    continue;
+                }
+                if before + after < self.sampling.min_len {
+                    continue;
+                }
+                let stretch = |place: usize, source: usize| {
+                    [place - before, place + after, source - before].map(|at| at as u64)
+                };
+                found.push(stretch(place, first.place));
+                if self.copies == Copies::All {
+                    found.push(stretch(first.place, place));
+                }
+            }
+        }
+        kept.sort_unstable();
+        kept.into_iter().map(|i| anchors[i]).collect()
+    }
+
+    /// How far the surroundings of each anchor are equal to those of any other, before it and after it: what lies next to
+    /// them in order shares the most with them.
+    fn most_shared(&self, anchors: &[Anchor]) -> Vec<Shared> {
+        let symbols = self.texts.symbols;
+        let mut shared = vec![Shared { before: 0, after: self.sampling.gram }; anchors.len()];
+        let before = |anchor: &Anchor| {
+            let reversed: Vec<[u8; N]> =
+                symbols[anchor.place - anchor.before..anchor.place].iter().rev().copied().collect();
+            reversed
+        };
+        let after = |anchor: &Anchor| {
+            let gram = self.sampling.gram.min(anchor.after);
+            symbols[anchor.place + gram..anchor.place + anchor.after].to_vec()
+        };
+        for (i, n) in most_common(anchors, before) {
+            shared[i].before = n;
+        }
+        for (i, n) in most_common(anchors, after) {
+            shared[i].after += n;
+        }
+        shared
     }
 
     /// The text that holds a symbol.
@@ -433,6 +505,25 @@ impl<const N: usize> Search<'_, N> {
             }
         }
     }
+}
+
+/// For each anchor, by its number, how many symbols of its context any other begins with alike.
+fn most_common<const N: usize>(
+    anchors: &[Anchor],
+    context: impl Fn(&Anchor) -> Vec<[u8; N]> + Sync,
+) -> impl Iterator<Item = (usize, usize)> {
+    let mut contexts: Vec<(Vec<[u8; N]>, usize)> =
+        anchors.par_iter().enumerate().map(|(i, anchor)| (context(anchor), i)).collect();
+    contexts.par_sort_unstable();
+    let common = |i: usize| match contexts.get(i..i + 2) {
+        Some([a, b]) => common_prefix(&a.0, &b.0),
+        _ => 0,
+    };
+    let neighbours: Vec<usize> = (0..contexts.len()).into_par_iter().map(common).collect();
+    contexts.into_iter().enumerate().map(move |(at, (_, i))| {
+        let with_last = at.checked_sub(1).map_or(0, |last| neighbours[last]);
+        (i, neighbours[at].max(with_last))
+    })
 }
 
 /// How many symbols two texts begin with alike.

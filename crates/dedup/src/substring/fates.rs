@@ -99,7 +99,10 @@ impl<'a> Fates<'a> {
                 let symbols = |range: &Range<usize>| {
                     self.spooled.symbol_at(rank, range.start)..self.spooled.symbol_at(rank, range.end)
                 };
-                self.keep(&copied, &cuts.iter().map(symbols).collect::<Vec<_>>());
+                // Where every copy goes, nobody asks where one stays.
+                if !is_struck {
+                    self.keep(&copied, &cuts.iter().map(symbols).collect::<Vec<_>>());
+                }
             }
         }
     }
@@ -115,7 +118,7 @@ impl<'a> Fates<'a> {
             if source < text {
                 let mut at = start;
                 self.for_each_home(source..source + (end - start), &mut |home, len| {
-                    copied.push(Copied { start: at, end: at + len, home });
+                    push(&mut copied, Copied { start: at, end: at + len, home });
                     at += len;
                 });
                 continue;
@@ -131,7 +134,7 @@ impl<'a> Fates<'a> {
                     None => (from, at - from),
                 };
                 let to = end.min(at + len);
-                copied.push(Copied { start: at, end: to, home: Home::At(home) });
+                push(&mut copied, Copied { start: at, end: to, home: Home::At(home) });
                 at = to;
             }
         }
@@ -241,6 +244,24 @@ impl<'a> Fates<'a> {
         let rank = self.spooled.rank_of(symbol);
         (self.search.ranking[rank], self.spooled.place(rank, symbol) as u64)
     }
+}
+
+/// Adds a piece to those before it, in one with the last where its home goes on from that.
+fn push(copied: &mut Vec<Copied>, piece: Copied) {
+    if let Some(last) = copied.last_mut().filter(|last| last.end == piece.start) {
+        let len = last.end - last.start;
+        let goes_on = match (last.home, piece.home) {
+            (Home::At(home), Home::At(next)) | (Home::Nowhere(home), Home::Nowhere(next)) => {
+                home + len == next
+            }
+            _ => false,
+        };
+        if goes_on {
+            last.end = piece.end;
+            return;
+        }
+    }
+    copied.push(piece);
 }
 
 /// Where a symbol that is cut stays.

@@ -146,6 +146,46 @@ fn every_engine_says_the_same_in_any_number_of_threads_and_any_memory() {
 }
 
 #[test]
+fn an_index_of_tokens_finds_runs_of_tokens_and_tells_their_bytes() {
+    let scene = scene();
+    let tokenizer = tree_file("models/demo-raw/tokenizer.json");
+    let flags = ["--unit", "tokens", "--tokenizer", &tokenizer, "--min-length", "16"];
+    let told = scene.run(["index", "build", "in", "-o", "index"].iter().chain(&flags)).ok();
+    assert!(told.stdout.contains("strings of 16 tokens and more"), "{}", told.stdout);
+    scene.run(["index", "verify", "index"]).ok();
+    // Within a sentence the tokens are those of the sentence alone.
+    let part = &SECRET[SECRET.find(" opens").unwrap()..SECRET.find(", said").unwrap()];
+    let run = scene.run(["index", "locate", "index", part, " four nine", "--json"]).ok();
+    let [long, short] = &lines(&run)[..] else { panic!("two lines") };
+    assert_eq!(
+        (&long["engine"], &long["n_documents"], &long["n_occurrences"]),
+        (&json!("index"), &json!(2), &json!(3))
+    );
+    assert_eq!((&short["engine"], &short["n_documents"]), (&json!("scan"), &json!(3)));
+    let texts: Vec<String> = scene
+        .json_lines("in/corpus.jsonl")
+        .iter()
+        .map(|line| line["text"].as_str().unwrap().to_owned())
+        .collect();
+    for (line, string) in [(long, part), (short, " four nine")] {
+        for place in line["places"].as_array().unwrap() {
+            let at = |name: &str, i: usize| place[name][i].as_u64().unwrap() as usize;
+            let text = texts.iter().find(|text| text.get(at("bytes", 0)..at("bytes", 1)) == Some(string));
+            let text = text.unwrap_or_else(|| panic!("{place}"));
+            let chars: String =
+                text.chars().skip(at("chars", 0)).take(at("chars", 1) - at("chars", 0)).collect();
+            assert!(chars == string && at("tokens", 1) > at("tokens", 0));
+        }
+    }
+    let more = ["index", "build", "in", "-o", "more", "--min-length", "16", "--add-to", "index"];
+    scene.run(more).failed(2, "another unit");
+    scene.run(["index", "build", "in", "-o", "more", "--tokenizer", &tokenizer]).failed(2, "--unit tokens");
+    scene.run(["index", "build", "in", "-o", "more", "--unit", "tokens"]).failed(2, "--tokenizer");
+    scene.write("index/tokenizer.json", "{}");
+    scene.run(["index", "count", "index", part]).failed(65, "tokenizer.json");
+}
+
+#[test]
 fn an_index_that_is_added_to_or_merged_is_that_of_the_whole() {
     let scene = scene();
     scene.write("more/later.jsonl", records(&[("f", format!("{SECRET}?")), ("g", "nothing".to_owned())]));
@@ -202,7 +242,7 @@ fn fault_86_flags_that_cannot_be_are_usage() {
     scene.run(["index", "build", "in", "-o", "index"]).failed(73, "index");
     scene.run(["index", "count", "index"]).failed(2, "TEXT");
     scene.run(["index", "count", "in", "sea"]).failed(2, "no folder that `index build` wrote");
-    scene.run(["index", "count", "index", "sea", "--engine", "index"]).failed(2, "a string of 3 bytes");
+    scene.run(["index", "count", "index", "sea", "--engine", "index"]).failed(2, "a string of length 3");
     scene
         .run(["index", "count", "index", "sea", "--engine", "suffix", "--memory", "10"])
         .failed(2, "suffix array");

@@ -20,7 +20,7 @@ pub(crate) use dedup::{
 pub(crate) use extract::{BATCH, Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
-    IndexSignatures, IndexVerify,
+    IndexSignatures, IndexVerify, StringUnit,
 };
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};

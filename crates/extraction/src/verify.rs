@@ -342,7 +342,7 @@ mod tests {
             let scratch = Scratch::unnamed(folder.path());
             let room = Room { n_bytes: 1 << 20, scratch: &scratch };
             let origin = Origin { inputs: Vec::new(), against: Vec::new(), reading: OpenConfig::standard() };
-            let config = IndexConfig { min_len, origin };
+            let config = IndexConfig { min_len, tokenizer: None, origin };
             SubstringIndex::build(corpus, &config, (folder.path(), room), &Silent).unwrap();
             let index = SubstringIndex::open(folder.path()).unwrap().unwrap();
             let proof = Proof { corpus, index: Some(index.of(corpus).unwrap()) };

@@ -9,6 +9,7 @@ use verbatim_store::Progress;
 
 use crate::error::Result;
 use crate::occurrences::Occurrences;
+use crate::symbols::Symbols;
 
 /// Documents that are scanned in parallel before their counts are added up: bounds the memory for counts.
 /// Small in tests, as the next, so that they cross the borders.
@@ -23,8 +24,8 @@ pub(crate) const BATCH_BYTES: usize = if cfg!(test) { 20 } else { 4 << 20 };
 /// `progress.interrupted()`.
 pub fn count_strings(corpus: &Corpus, strings: &[Vec<u8>], progress: &dyn Progress) -> Vec<Occurrences> {
     let slices: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
-    let counted = distinct(&slices, |strings| Ok(scan_for(corpus, strings, 1, progress)));
-    counted.expect("a scan has no errors")
+    let counted = distinct(&slices, |strings| scan_for(Symbols::Bytes(corpus), strings, 1, progress));
+    counted.expect("a scan of bytes has no errors")
 }
 
 /// Looks for strings that are not empty, each once, and gives the answers to all.
@@ -43,45 +44,46 @@ pub(crate) fn distinct(
     Ok(all)
 }
 
-/// Reads the corpus for strings, none empty, with the first `most_places` of their places.
+/// Reads all texts for strings, none empty, with the first `most_places` of their places.
 pub(crate) fn scan_for(
-    corpus: &Corpus,
+    symbols: Symbols<'_>,
     strings: &[&[u8]],
     most_places: usize,
     progress: &dyn Progress,
-) -> Vec<Occurrences> {
+) -> Result<Vec<Occurrences>> {
     let mut found = Vec::with_capacity(strings.len());
     for batch in batches(strings, |string| string.len()) {
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .build(&strings[batch])
             .expect("a batch of strings is far smaller than an automaton may be");
-        found.extend(count_batch(corpus, &automaton, most_places, progress));
+        found.extend(count_batch(symbols, &automaton, most_places, progress)?);
     }
-    found
+    Ok(found)
 }
 
 fn count_batch(
-    corpus: &Corpus,
+    symbols: Symbols<'_>,
     automaton: &AhoCorasick,
     most_places: usize,
     progress: &dyn Progress,
-) -> Vec<Occurrences> {
-    progress.stage("counting strings", Some(corpus.n_documents()), "documents");
+) -> Result<Vec<Occurrences>> {
+    let n_documents = symbols.n_documents();
+    progress.stage("counting strings", Some(n_documents), "documents");
     let mut totals = vec![Occurrences::default(); automaton.patterns_len()];
-    for start in (0..corpus.n_documents()).step_by(WAVE as usize) {
+    for start in (0..n_documents).step_by(WAVE as usize) {
         if progress.interrupted() {
             break;
         }
-        let end = corpus.n_documents().min(start + WAVE);
-        let counts: Vec<Vec<InDocument>> = (start..end)
+        let end = n_documents.min(start + WAVE);
+        let counts: Result<Vec<Vec<InDocument>>> = (start..end)
             .into_par_iter()
             .map(|doc| {
                 progress.advance(1);
-                count_document(&corpus.text(DocId(doc)), automaton, most_places)
+                Ok(count_document((&symbols.text(doc)?, symbols.width()), automaton, most_places))
             })
             .collect();
-        for (doc, counts) in (start..).map(DocId).zip(counts) {
+        for (doc, counts) in (start..).map(DocId).zip(counts?) {
             for InDocument { string, places, n_occurrences } in counts {
                 let total = &mut totals[string];
                 total.n_documents += 1;
@@ -91,7 +93,7 @@ fn count_batch(
             }
         }
     }
-    totals
+    Ok(totals)
 }
 
 /// One string's occurrences in one document.
@@ -101,10 +103,15 @@ struct InDocument {
     n_occurrences: u64,
 }
 
-fn count_document(text: &[u8], automaton: &AhoCorasick, most_places: usize) -> Vec<InDocument> {
+/// What stands in a text of symbols of so many bytes.
+fn count_document(
+    (text, width): (&[u8], usize),
+    automaton: &AhoCorasick,
+    most_places: usize,
+) -> Vec<InDocument> {
     let mut found: Vec<InDocument> = Vec::new();
     let mut slots = rustc_hash::FxHashMap::default();
-    for hit in automaton.find_overlapping_iter(text) {
+    for hit in automaton.find_overlapping_iter(text).filter(|hit| hit.start().is_multiple_of(width)) {
         let string = hit.pattern().as_usize();
         let slot = *slots.entry(string).or_insert_with(|| {
             found.push(InDocument { string, places: Vec::new(), n_occurrences: 0 });
@@ -113,7 +120,7 @@ fn count_document(text: &[u8], automaton: &AhoCorasick, most_places: usize) -> V
         let InDocument { places, n_occurrences, .. } = &mut found[slot];
         *n_occurrences += 1;
         if places.len() < most_places {
-            places.push(hit.start() as u64);
+            places.push((hit.start() / width) as u64);
         }
     }
     found

@@ -29,11 +29,11 @@ pub enum Error {
     /// Sampling is of no use for runs as short as this.
     #[error("repeats of length {0}; choose {min} or more", min = crate::repeats::MIN_REPEAT_LEN)]
     RepeatLen(usize),
-    /// An index has places for so many bytes and no more.
-    #[error("texts of {n_bytes} bytes; an index holds {most}, so make several")]
+    /// An index has places for so many bytes or tokens and no more.
+    #[error("texts of {n_symbols} bytes or tokens; an index holds {most}, so make several")]
     TooLarge {
-        /// Bytes of the texts.
-        n_bytes: u64,
+        /// Bytes or tokens of the texts.
+        n_symbols: u64,
         /// What fits.
         most: u64,
     },
@@ -49,15 +49,18 @@ pub enum Error {
         /// What may be taken.
         most: u64,
     },
+    /// Matches are of bytes.
+    #[error("an index of tokens; matches are of bytes, so build one of bytes")]
+    NotOfBytes,
     /// There is no index to look in.
     #[error("there is no index to look in")]
     NoIndex,
     /// The index finds no strings as short as this.
-    #[error("a string of {len} bytes; the index finds those of {min_len} or more, a scan finds all")]
+    #[error("a string of length {len}; the index finds those of {min_len} or more, a scan finds all")]
     TooShort {
-        /// Bytes of the string.
+        /// Bytes or tokens of the string.
         len: usize,
-        /// Bytes of the shortest that it finds.
+        /// Those of the shortest that it finds.
         min_len: usize,
     },
     /// Indexes cannot be joined: their corpora read one after the other are not the corpus of the result.

@@ -18,6 +18,7 @@ mod scan;
 mod shingle;
 mod substring_index;
 mod suffix;
+mod symbols;
 #[cfg(test)]
 mod testing;
 mod words;
@@ -32,4 +33,5 @@ pub use repeats::{Copies, MIN_REPEAT_LEN, Repeat, Texts, Wanted, repeats};
 pub use scan::{Match, longest_matches};
 pub use shingle::{Shingler, Shingles, TokenFn, Unit};
 pub use substring_index::{IndexConfig, Indexed, SubstringIndex};
+pub use symbols::{TOKEN_BYTES, token_bytes};
 pub use words::{Words, words};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::occurrences::Occurrences;
 use crate::substring_index::Indexed;
 use crate::suffix::SuffixArray;
+use crate::symbols::Symbols;
 
 /// What finds a string. All are exact, and give the same answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,15 +49,15 @@ pub struct Located {
 }
 
 impl Locator<'_> {
-    /// Finds strings; an empty one stands nowhere.
+    /// Finds strings, in an index of tokens as [`crate::token_bytes`]; an empty one stands nowhere.
     ///
     /// # Errors
     /// [`Error::TooShort`] and [`Error::NoRoom`] for an engine that was asked for and cannot find them, what is wrong with
     /// the index, interruption.
     pub fn locate(&self, strings: &[&[u8]], progress: &dyn Progress) -> Result<Vec<Located>> {
         let engine = |string: &&[u8]| {
-            let min_len = self.index.map(|index| index.min_len());
-            self.engine.unwrap_or(match min_len.is_some_and(|min_len| string.len() >= min_len) {
+            let min_bytes = self.index.map(|index| index.min_len() * index.symbols().width());
+            self.engine.unwrap_or(match min_bytes.is_some_and(|min_bytes| string.len() >= min_bytes) {
                 true => Engine::Index,
                 false => Engine::Scan,
             })
@@ -80,12 +81,13 @@ impl Locator<'_> {
     }
 
     fn find(&self, engine: Engine, strings: &[&[u8]], progress: &dyn Progress) -> Result<Vec<Occurrences>> {
+        let symbols = self.index.as_ref().map_or(Symbols::Bytes(self.corpus), Indexed::symbols);
         match (engine, self.index) {
             (Engine::Index, Some(index)) => index.find(strings, self.most_places, progress),
             (Engine::Index, None) => Err(Error::NoIndex),
-            (Engine::Scan, _) => Ok(scan_for(self.corpus, strings, self.most_places, progress)),
+            (Engine::Scan, _) => scan_for(symbols, strings, self.most_places, progress),
             (Engine::Suffix, _) => {
-                let array = SuffixArray::build(self.corpus, self.memory, progress)?;
+                let array = SuffixArray::build(symbols, self.memory, progress)?;
                 Ok(strings.par_iter().map(|string| array.find(string, self.most_places)).collect())
             }
         }

@@ -5,7 +5,9 @@
 //! them, and the index is the places of all anchors by hash. What the hashes propose is compared with the texts, which
 //! stay in the corpus: the answers are exact, and the index is a fraction of the corpus.
 //!
-//! Anchors are entries of eight bytes: the place, in bytes over all texts, in the low 40 bits, and above it the low bits of
+//! The same for texts as tokens, which are kept in the index, since making them takes long.
+//!
+//! Anchors are entries of eight bytes: the place, in symbols over all texts, in the low 40 bits, and above it the low bits of
 //! a hash of 40 bits. The other bits of the hash choose the bucket that holds the entry; a directory has the first entry
 //! of each bucket, and at last their number. Entries are in order of hash and place.
 
@@ -13,16 +15,18 @@ mod build;
 mod longest;
 mod lookup;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use verbatim_corpus::{Corpus, DocId, Origin};
+use verbatim_corpus::{Corpus, Origin};
 use verbatim_store::{Bytes, Progress, Seal, Sealed, json_fault};
 
 use crate::anchors::Sampling;
 use crate::error::{Error, Result};
+use crate::symbols::{Symbols, Tokens};
 
 pub use crate::substring_index::build::IndexConfig;
 
@@ -44,14 +48,18 @@ struct Manifest {
     /// Fingerprint of the corpus.
     corpus: String,
     n_documents: u64,
-    /// Bytes of all texts.
-    n_bytes: u64,
+    /// Bytes or tokens of all texts.
+    n_symbols: u64,
     min_len: u64,
+    /// Where symbols are tokens: the SHA-256 of the tokenizer's file.
+    tokenizer: Option<String>,
     /// Bits of a hash that choose the bucket.
     bucket_bits: u32,
     origin: Origin,
     /// Where each text begins among all of them, and the end.
     starts: Seal,
+    /// Where symbols are tokens: those of all texts.
+    tokens: Option<Seal>,
     directory: Seal,
     entries: Seal,
 }
@@ -63,6 +71,7 @@ pub struct SubstringIndex {
     manifest: Manifest,
     sampling: Sampling,
     starts: Sealed,
+    tokens: Option<Tokens>,
     directory: Sealed,
     entries: Sealed,
 }
@@ -113,15 +122,14 @@ impl SubstringIndex {
         if !has(&starts, Some(manifest.n_documents)) || !has(&directory, n_buckets) {
             return Err(bad("its numbers do not agree".to_owned()));
         }
+        let tokens = match (&manifest.tokens, &manifest.tokenizer) {
+            (None, None) => None,
+            (Some(tokens), Some(_)) => Some(Tokens { ids: open(tokens)?, starts: open(&manifest.starts)? }),
+            _ => return Err(bad("it is of bytes and of tokens".to_owned())),
+        };
         let sampling = Sampling::new(min_len);
-        Ok(Some(SubstringIndex {
-            folder: folder.to_path_buf(),
-            manifest,
-            sampling,
-            starts,
-            directory,
-            entries,
-        }))
+        let folder = folder.to_path_buf();
+        Ok(Some(SubstringIndex { folder, manifest, sampling, starts, tokens, directory, entries }))
     }
 
     /// Where its corpus was read from, and how.
@@ -129,14 +137,32 @@ impl SubstringIndex {
         &self.manifest.origin
     }
 
-    /// Bytes of the shortest strings that it finds.
+    /// Bytes or tokens of the shortest strings that it finds.
     pub fn min_len(&self) -> usize {
         self.sampling.min_len
     }
 
+    /// Where symbols are tokens: the SHA-256 of the file of the tokenizer that they are of.
+    pub fn tokenizer(&self) -> Option<&str> {
+        self.manifest.tokenizer.as_deref()
+    }
+
+    /// The error of a file that is not the one that it was made with.
+    pub fn not_its(&self, path: &Path) -> Error {
+        Error::BadIndex {
+            path: path.to_path_buf(),
+            cause: "it is not the file that the index was made with".to_owned(),
+        }
+    }
+
     /// Bytes of its files.
     pub fn n_bytes(&self) -> u64 {
-        [&self.starts, &self.directory, &self.entries].map(|file| file.n_bytes() as u64).iter().sum()
+        self.files().map(|file| file.n_bytes() as u64).sum()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Sealed> {
+        let tokens = self.tokens.as_ref().map(|tokens| &tokens.ids);
+        [&self.starts, &self.directory, &self.entries].into_iter().chain(tokens)
     }
 
     /// Documents of its corpus.
@@ -144,9 +170,9 @@ impl SubstringIndex {
         self.manifest.n_documents
     }
 
-    /// Bytes of their texts.
-    pub fn text_bytes(&self) -> u64 {
-        self.manifest.n_bytes
+    /// Bytes or tokens of their texts.
+    pub fn n_symbols(&self) -> u64 {
+        self.manifest.n_symbols
     }
 
     /// Anchors that it holds.
@@ -172,15 +198,13 @@ impl SubstringIndex {
     /// [`Error::BadIndex`] and those of the store for what is damaged.
     pub fn verify(&self, progress: &dyn Progress) -> Result<()> {
         progress.stage("verifying", Some(self.n_bytes()), "bytes");
-        for file in [&self.starts, &self.directory, &self.entries] {
-            file.verify(progress)?;
-        }
+        self.files().try_for_each(|file| file.verify(progress))?;
         let n_entries = self.entries.n_numbers();
         let is_rising = |file: &Sealed, from: u64, to: u64| -> Result<bool> {
             let numbers = || file.numbers(0..file.n_numbers());
             Ok(numbers()?.is_sorted() && numbers()?.next() == Some(from) && numbers()?.last() == Some(to))
         };
-        if !is_rising(&self.starts, 0, self.manifest.n_bytes)?
+        if !is_rising(&self.starts, 0, self.manifest.n_symbols)?
             || !is_rising(&self.directory, 0, n_entries as u64)?
         {
             return Err(self.bad("its tables are not in order"));
@@ -190,7 +214,7 @@ impl SubstringIndex {
             let entries = self.bucket(bucket)?;
             let numbers = || self.entries.numbers(entries.clone());
             let rest = |entry: u64| entry >> PLACE_BITS >> self.rest_bits() == 0;
-            let is_within = |entry: u64| place(entry) < self.manifest.n_bytes && rest(entry);
+            let is_within = |entry: u64| place(entry) < self.manifest.n_symbols && rest(entry);
             Ok(!numbers()?.is_sorted_by(|a, b| a < b) || !numbers()?.all(is_within))
         };
         let found = (0..n_buckets).into_par_iter().find_map_first(|bucket| match is_bad(bucket) {
@@ -266,15 +290,19 @@ impl SubstringIndex {
 }
 
 impl Indexed<'_> {
-    /// Bytes of the shortest strings that are found.
+    /// Bytes or tokens of the shortest strings that are found.
     pub fn min_len(&self) -> usize {
         self.index.min_len()
     }
 
-    /// The text of a document, if it has as many bytes as the index says.
-    fn text(&self, doc: u64, places: &Range<u64>) -> Result<std::borrow::Cow<'_, [u8]>> {
-        let text = self.corpus.text(DocId(doc));
-        match places.end.checked_sub(places.start) == Some(text.len() as u64) {
+    pub(crate) fn symbols(&self) -> Symbols<'_> {
+        self.index.tokens.as_ref().map_or(Symbols::Bytes(self.corpus), Symbols::Tokens)
+    }
+
+    /// The symbols of a document, if there are as many as the index says.
+    fn text<'t>(&self, symbols: &'t Symbols<'_>, doc: u64, places: &Range<u64>) -> Result<Cow<'t, [u8]>> {
+        let text = symbols.text(doc)?;
+        match places.end.checked_sub(places.start) == Some((text.len() / symbols.width()) as u64) {
             true => Ok(text),
             false => Err(self.index.bad("its corpus is no longer what it was; build the index anew")),
         }

@@ -3,16 +3,19 @@
 use std::ops::Range;
 
 use libsais::SuffixArrayConstruction;
-use verbatim_corpus::{Corpus, DocId};
+use verbatim_corpus::DocId;
 use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
 use crate::occurrences::Occurrences;
+use crate::symbols::Symbols;
 
 /// The texts, one after the other, and the order of their suffixes.
 pub(crate) struct SuffixArray {
     text: Vec<u8>,
-    /// Where each text begins, and the end.
+    /// Bytes of a symbol.
+    width: usize,
+    /// Where each text begins, in bytes, and the end.
     starts: Vec<u64>,
     order: Order,
 }
@@ -28,8 +31,8 @@ impl SuffixArray {
     ///
     /// # Errors
     /// [`Error::NoRoom`] where that is more than `most_bytes`.
-    pub(crate) fn build(corpus: &Corpus, most_bytes: usize, progress: &dyn Progress) -> Result<Self> {
-        let n_bytes = corpus.text_bytes();
+    pub(crate) fn build(symbols: Symbols<'_>, most_bytes: usize, progress: &dyn Progress) -> Result<Self> {
+        let n_bytes = symbols.n_bytes();
         let is_short = i32::try_from(n_bytes).is_ok();
         let needed = n_bytes.saturating_mul(if is_short { 5 } else { 9 });
         if needed > most_bytes as u64 {
@@ -37,8 +40,8 @@ impl SuffixArray {
         }
         progress.stage("sorting suffixes", None, "bytes");
         let (mut text, mut starts) = (Vec::with_capacity(n_bytes as usize), vec![0]);
-        for doc in corpus.ids() {
-            text.extend_from_slice(&corpus.text(doc));
+        for doc in 0..symbols.n_documents() {
+            text.extend_from_slice(&symbols.text(doc)?);
             starts.push(text.len() as u64);
         }
         const SIZED: &str = "the length was compared with what the array can number";
@@ -51,7 +54,7 @@ impl SuffixArray {
                 Order::Long(construction.in_owned_buffer64().single_threaded().run().expect(SIZED).into_vec())
             }
         };
-        Ok(SuffixArray { text, starts, order })
+        Ok(SuffixArray { text, width: symbols.width(), starts, order })
     }
 
     /// Finds a string that is not empty, with the first `most_places` of its places.
@@ -62,14 +65,15 @@ impl SuffixArray {
         let mut last = None;
         for place in places {
             let doc = self.starts.partition_point(|&start| start <= place) - 1;
-            if place + string.len() as u64 > self.starts[doc + 1] {
-                // It reaches into the next text.
+            let is_symbol = (place - self.starts[doc]).is_multiple_of(self.width as u64);
+            if !is_symbol || place + string.len() as u64 > self.starts[doc + 1] {
+                // It begins inside a symbol, or reaches into the next text.
                 continue;
             }
             found.n_documents += u64::from(last.replace(doc) != Some(doc));
             found.n_occurrences += 1;
             if found.places.len() < most_places {
-                found.places.push((DocId(doc as u64), place - self.starts[doc]));
+                found.places.push((DocId(doc as u64), (place - self.starts[doc]) / self.width as u64));
             }
         }
         found

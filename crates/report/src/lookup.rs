@@ -33,7 +33,10 @@ pub struct LookupPlace {
     pub document: String,
     /// Where its record begins: file, line and byte.
     pub location: String,
-    /// Bytes of its text, from the first to after the last.
+    /// In an index of tokens: those of its text, from the first to after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<[u64; 2]>,
+    /// Bytes of its text, likewise.
     pub bytes: [u64; 2],
     /// Characters of its text, likewise.
     pub chars: [u64; 2],
@@ -66,7 +69,7 @@ impl fmt::Display for LookupLine<'_> {
             engine => write!(formatter, " (by {engine})")?,
         }
         let places = self.places.as_deref().unwrap_or_default();
-        for LookupPlace { document, location, bytes, chars, context } in places {
+        for LookupPlace { document, location, bytes, chars, context, .. } in places {
             let [document, location] = [document, location].map(|text| PrintableLine(text));
             write!(formatter, "\n  {document} ({location}): bytes {}-{}", bytes[0], bytes[1])?;
             write!(formatter, ", characters {}-{}", chars[0], chars[1])?;
@@ -103,6 +106,7 @@ impl LookupPlace {
         LookupPlace {
             document,
             location,
+            tokens: None,
             bytes,
             chars: [n_before as u64, (n_before + n_found) as u64],
             context,
@@ -113,12 +117,14 @@ impl LookupPlace {
 /// What an index of substrings is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct IndexFacts {
-    /// Bytes of the shortest strings that it finds.
+    /// What strings are made of: `bytes` or `tokens`.
+    pub unit: &'static str,
+    /// How many of them the shortest strings have that it finds.
     pub min_length: u64,
     /// Documents of its corpus.
     pub n_documents: u64,
-    /// Bytes of their texts.
-    pub text_bytes: u64,
+    /// Bytes or tokens of their texts.
+    pub n_symbols: u64,
     /// Places that it holds.
     pub n_anchors: u64,
     /// Bytes of its files.
@@ -136,12 +142,14 @@ impl fmt::Display for IndexFacts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "An index of {} of text in {}: {}, {} places. It finds strings of {} bytes and more.",
-            bytes_text(self.text_bytes),
+            "An index of {} {} in {}: {}, {} places. It finds strings of {} {} and more.",
+            grouped(self.n_symbols),
+            self.unit,
             counted(self.n_documents, "document", "documents"),
             bytes_text(self.index_bytes),
             grouped(self.n_anchors),
             self.min_length,
+            self.unit,
         )
     }
 }

@@ -113,24 +113,29 @@ pub fn demo_text(body: &DemoBody) -> String {
     out
 }
 
+/// What is cut out of documents that stay.
+fn passages(body: &DedupBody, out: &mut String) {
+    if let Some(cut) = body.cut_sentence().filter(|_| body.flow.removed.documents > 0) {
+        wrap(&cut, out);
+    }
+    if let Some(passages) = body.passages_sentence() {
+        wrap(&passages, out);
+    }
+    if let Some(heaviest) = body.repeats.as_ref().and_then(|repeats| repeats.heaviest.first()) {
+        let HeavyRow { document, start, .. } = heaviest;
+        let text =
+            format!("The heaviest: {}, first from {document} at byte {}.", heaviest.words(), grouped(*start));
+        wrap(&text, out);
+    }
+}
+
 /// A deduplication on one screen.
 pub fn dedup_text(body: &DedupBody) -> String {
     let mut out = String::new();
     wrap(&body.headline(), &mut out);
     out.push('\n');
     stage_table(&body.stages, &body.flow, &mut out);
-    if let Some(cut) = body.cut_sentence().filter(|_| body.flow.removed.documents > 0) {
-        wrap(&cut, &mut out);
-    }
-    if let Some(passages) = body.passages_sentence() {
-        wrap(&passages, &mut out);
-    }
-    if let Some(heaviest) = body.repeats.as_ref().and_then(|repeats| repeats.heaviest.first()) {
-        let HeavyRow { document, start, .. } = heaviest;
-        let text =
-            format!("The heaviest: {}, first from {document} at byte {}.", heaviest.words(), grouped(*start));
-        wrap(&text, &mut out);
-    }
+    passages(body, &mut out);
     let Flow { read, kept, rejected, .. } = &body.flow;
     wrap(
         &format!(

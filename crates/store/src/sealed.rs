@@ -3,7 +3,7 @@
 //!
 //! After the content stand the xxh3-128 hashes of its blocks, 16 bytes each, the least significant first.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,8 +58,24 @@ impl SealedWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn number(&mut self, number: u64) -> Result<()> {
-        let written = self.write_all(&number.to_le_bytes());
-        written.map_err(|e| Error::io(self.out.path(), "write", e))
+        self.bytes(&number.to_le_bytes())
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn bytes(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.block.len()));
+            self.block.extend_from_slice(now);
+            self.n_bytes += now.len() as u64;
+            bytes = later;
+            if self.block.len() == BLOCK_BYTES {
+                self.seal_block()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what is left, flushes to disk, and tells what a reader must know.
@@ -67,35 +83,20 @@ impl SealedWriter {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(mut self) -> Result<Seal> {
-        let failed = |out: &Output, e| Error::io(out.path(), "write", e);
-        self.seal_block().map_err(|e| failed(&self.out, e))?;
-        self.out.write_all(&self.sums).map_err(|e| failed(&self.out, e))?;
+        self.seal_block()?;
+        let written = self.out.write_all(&self.sums);
+        written.map_err(|e| Error::io(self.out.path(), "write", e))?;
         self.out.finish()?;
         Ok(Seal { name: self.name.to_owned(), n_bytes: self.n_bytes, checksum: xxh3_128(&self.sums) })
     }
 
-    fn seal_block(&mut self) -> io::Result<()> {
+    fn seal_block(&mut self) -> Result<()> {
         if !self.block.is_empty() {
             self.sums.extend_from_slice(&xxh3_128(&self.block).to_le_bytes());
-            self.out.write_all(&self.block)?;
+            let written = self.out.write_all(&self.block);
+            written.map_err(|e| Error::io(self.out.path(), "write", e))?;
             self.block.clear();
         }
-        Ok(())
-    }
-}
-
-impl Write for SealedWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = bytes.len().min(BLOCK_BYTES - self.block.len());
-        self.block.extend_from_slice(&bytes[..n]);
-        self.n_bytes += n as u64;
-        if self.block.len() == BLOCK_BYTES {
-            self.seal_block()?;
-        }
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

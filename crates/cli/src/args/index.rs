@@ -17,9 +17,9 @@ pub(crate) struct Index {
 /// What can be done with an index.
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexCommand {
-    /// Index the substrings of a corpus: where any string of at least `--min-length` bytes stands
+    /// Index the substrings of a corpus: where any string of at least `--min-length` bytes or tokens stands
     ///
-    /// The index holds a sample of the places of the corpus, chosen so that every run of `--min-length` bytes has one
+    /// The index holds a sample of the places of the corpus, chosen so that every run of that length has one
     /// (minimizers). What it proposes is compared with the texts, so that answers are exact. Texts are not copied: the
     /// corpus must stay where it is and as it is, and another one is refused. An index takes a third of the
     /// corpus at 100 bytes, a sixth at 200, half of that at twice the length, and 8 bytes for each document.
@@ -58,9 +58,19 @@ pub(crate) struct IndexBuild {
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) output: Output,
-    /// Bytes of the shortest strings that the index finds. Fifty tokens of English are some 200 bytes
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
-    pub(crate) min_length: u64,
+    /// What strings are made of. An index of tokens finds runs of the tokens that a text has as a whole, and holds the
+    /// tokens of all texts, four bytes each; its strings are tokenized alone, so their ends may be cut otherwise than
+    /// inside a text
+    #[arg(long, value_enum, default_value_t = StringUnit::Bytes)]
+    pub(crate) unit: StringUnit,
+    /// The tokenizer.json of `--unit tokens`; the index keeps a copy
+    #[arg(long, value_name = "FILE", required_if_eq("unit", "tokens"))]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Bytes or tokens of the shortest strings that the index finds. Fifty tokens of English are some 200 bytes
+    ///
+    /// [default: 100 bytes, 50 tokens]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 20))]
+    pub(crate) min_length: Option<u64>,
     /// An index of other documents that the new one is to hold as well, before those of the inputs
     #[arg(long, value_name = "INDEX")]
     pub(crate) add_to: Option<PathBuf>,
@@ -68,6 +78,15 @@ pub(crate) struct IndexBuild {
     pub(crate) room: IndexRoom,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// What the strings of an index are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StringUnit {
+    /// Bytes.
+    Bytes,
+    /// Tokens of `--tokenizer`.
+    Tokens,
 }
 
 /// What making an index may take.

@@ -70,8 +70,11 @@ fn open_corpus(
     context: &Context<'_>,
 ) -> anyhow::Result<(Option<SubstringIndex>, Option<Corpus>)> {
     for input in &arguments.corpus {
-        if SubstringIndex::open(input)?.is_none() {
-            continue;
+        let Some(found) = SubstringIndex::open(input)? else { continue };
+        if found.tokenizer().is_some() {
+            return Err(failure::usage(
+                "--corpus names an index of tokens; findings are proven by one of bytes",
+            ));
         }
         if arguments.corpus.len() > 1 {
             return Err(failure::usage("an index must be the only --corpus"));

@@ -6,10 +6,12 @@ mod signatures;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, Origin, is_object_url};
-use verbatim_index::SubstringIndex;
+use verbatim_index::{SubstringIndex, TokenFn};
+use verbatim_lm::Tokenizer;
 use verbatim_report::IndexFacts;
 
 use crate::args::{Index, IndexCommand, Reading};
@@ -37,6 +39,26 @@ fn origin(inputs: &[PathBuf], reading: &Reading) -> anyhow::Result<Origin> {
     Ok(Origin { inputs: inputs?, against: Vec::new(), reading: reading.config()? })
 }
 
+/// The file of an index of tokens that makes them.
+const TOKENIZER_FILE: &str = "tokenizer.json";
+
+/// The tokenizer of an index of tokens.
+fn tokenizer_of(folder: &Path, index: &SubstringIndex) -> anyhow::Result<Option<Tokenizer>> {
+    let Some(hash) = index.tokenizer() else { return Ok(None) };
+    let path = folder.join(TOKENIZER_FILE);
+    let tokenizer = Tokenizer::open(&path)?;
+    match tokenizer.sha256() == hash {
+        true => Ok(Some(tokenizer)),
+        false => Err(index.not_its(&path).into()),
+    }
+}
+
+/// What makes tokens for an index.
+fn token_fn(tokenizer: Tokenizer) -> (TokenFn, String) {
+    let hash = tokenizer.sha256().to_owned();
+    (Arc::new(move |text: &str| tokenizer.encode(text)), hash)
+}
+
 /// Opens an index and its corpus.
 pub(crate) fn open(folder: &Path, context: &Context<'_>) -> anyhow::Result<(SubstringIndex, Corpus)> {
     let index = SubstringIndex::open(folder)?.ok_or_else(|| no_index(folder))?;
@@ -59,9 +81,10 @@ fn corpus_of(origin: &Origin, context: &Context<'_>) -> anyhow::Result<Corpus> {
 fn tell(index: &SubstringIndex, context: &Context<'_>) -> anyhow::Result<()> {
     context.teller.finish();
     let facts = IndexFacts {
+        unit: if index.tokenizer().is_some() { "tokens" } else { "bytes" },
         min_length: index.min_len() as u64,
         n_documents: index.n_documents(),
-        text_bytes: index.text_bytes(),
+        n_symbols: index.n_symbols(),
         n_anchors: index.n_anchors(),
         index_bytes: index.n_bytes(),
     };

@@ -1,12 +1,13 @@
 //! Makes an index: samples the texts, sorts the anchors by hash, writes them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, Origin};
-use verbatim_store::{Note, Progress, Room, SealedWriter, Sorted, Sorter, write_private};
+use verbatim_store::{Note, Progress, Room, Seal, Sealed, SealedWriter, Sorted, Sorter, write_private};
 
 use super::{
     HASH_BITS, Indexed, MAGIC, MANIFEST, Manifest, PLACE_BITS, REST_BITS, SubstringIndex, VERSION, kept_hash,
@@ -15,6 +16,8 @@ use super::{
 use crate::anchors::Sampling;
 use crate::error::{Error, Result};
 use crate::repeats::MIN_REPEAT_LEN;
+use crate::shingle::TokenFn;
+use crate::symbols::{Symbols, Tokens, TokensWriter, tokenize};
 
 /// Documents and bytes of records that are sampled before the next look at the memory that is taken.
 const WAVE_DOCS: u64 = if cfg!(test) { 3 } else { 1 << 14 };
@@ -28,10 +31,11 @@ const BUCKET_LEN: u64 = 16;
 const STEP: &str = "sampling";
 
 /// What to make an index of.
-#[derive(Debug)]
 pub struct IndexConfig {
-    /// Bytes of the shortest strings that it is to find.
+    /// Bytes or tokens of the shortest strings that it is to find.
     pub min_len: usize,
+    /// What makes tokens of texts, with the SHA-256 of its file; `None` for an index of bytes.
+    pub tokenizer: Option<(TokenFn, String)>,
     /// Where the corpus was read from, and how.
     pub origin: Origin,
 }
@@ -40,7 +44,7 @@ pub struct IndexConfig {
 struct Sampled {
     /// Hash and place of each anchor.
     anchors: Sorter<2>,
-    /// Each document and the bytes of its text.
+    /// Each document and the symbols of its text.
     lengths: Sorter<2>,
 }
 
@@ -55,15 +59,18 @@ impl SubstringIndex {
         (folder, room): (&Path, Room<'_>),
         progress: &dyn Progress,
     ) -> Result<()> {
-        let sampled = sample(corpus, config, room, progress)?;
-        let lengths = sampled.lengths.finish();
-        write(
-            config,
-            corpus,
-            folder,
-            (lengths.iter().map(|[_, len]| len), &sampled.anchors.finish()),
-            progress,
-        )
+        if config.min_len < MIN_REPEAT_LEN {
+            return Err(Error::RepeatLen(config.min_len));
+        }
+        let Some((tokens, _)) = &config.tokenizer else {
+            let sampled = sample(Symbols::Bytes(corpus), config, room, progress)?;
+            let starts = write_starts(folder, sampled.lengths.finish().iter().map(|[_, len]| len))?;
+            return write(config, corpus, folder, (starts, None, &sampled.anchors.finish()), progress);
+        };
+        let [ids, starts] = tokenize(corpus, tokens, folder, progress)?;
+        let tokens = Tokens { ids: Sealed::open(folder, &ids)?, starts: Sealed::open(folder, &starts)? };
+        let sampled = sample(Symbols::Tokens(&tokens), config, room, progress)?;
+        write(config, corpus, folder, (starts, Some(ids), &sampled.anchors.finish()), progress)
     }
 
     /// Joins indexes of corpora that are read one after the other: `corpus` holds the documents of all of them, in their
@@ -82,21 +89,24 @@ impl SubstringIndex {
         let sum = |count: fn(&Manifest) -> u64| {
             parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(count(&part.index.manifest)))
         };
-        let is_sum = sum(|part| part.n_documents) == Some(corpus.n_documents())
-            && sum(|part| part.n_bytes) == Some(corpus.text_bytes());
-        if !is_sum {
+        let Some(n_symbols) = sum(|part| part.n_symbols).filter(|&n| {
+            let is_known = config.tokenizer.is_some() || n == corpus.text_bytes();
+            is_known && sum(|part| part.n_documents) == Some(corpus.n_documents())
+        }) else {
             return Err(Error::NotTheSum);
-        }
-        check_size(corpus.text_bytes())?;
+        };
+        check_size(n_symbols)?;
         for part in parts {
             part.index.verify(progress)?;
         }
+        let tokenizer = config.tokenizer.as_ref().map(|(_, hash)| &hash[..]);
         let (mut lengths, mut offset) = (Vec::new(), 0);
+        let mut tokens = tokenizer.map(|_| TokensWriter::create(folder)).transpose()?;
         let mut anchors: Sorter<2> = room.sorter("anchors");
         progress.stage("merging", Some(parts.iter().map(|part| part.index.n_anchors()).sum()), "anchors");
         for part in parts.iter().map(|part| part.index) {
-            if part.sampling != Sampling::new(config.min_len) {
-                return Err(part.bad("it is of another length than the others"));
+            if part.sampling != Sampling::new(config.min_len) || part.tokenizer() != tokenizer {
+                return Err(part.bad("it is of another length or tokenizer than the others"));
             }
             for bucket in 0..part.directory.n_numbers() - 1 {
                 let entries = part.bucket(bucket)?;
@@ -109,11 +119,26 @@ impl SubstringIndex {
                     stop_if(progress)?;
                 }
             }
-            let starts: Vec<u64> = part.starts.numbers(0..part.starts.n_numbers())?.collect();
-            lengths.extend(starts.windows(2).map(|text| text[1] - text[0]));
-            offset += part.manifest.n_bytes;
+            match (&mut tokens, &part.tokens) {
+                (Some(writer), Some(of_part)) => {
+                    let symbols = Symbols::Tokens(of_part);
+                    (0..symbols.n_documents()).try_for_each(|doc| writer.push(&symbols.text(doc)?))?;
+                }
+                _ => {
+                    let starts: Vec<u64> = part.starts.numbers(0..part.starts.n_numbers())?.collect();
+                    lengths.extend(starts.windows(2).map(|text| text[1] - text[0]));
+                }
+            }
+            offset += part.manifest.n_symbols;
         }
-        write(config, corpus, folder, (lengths.into_iter(), &anchors.finish()), progress)
+        let (starts, tokens) = match tokens {
+            None => (write_starts(folder, lengths.into_iter())?, None),
+            Some(tokens) => {
+                let [tokens, starts] = tokens.finish()?;
+                (starts, Some(tokens))
+            }
+        };
+        write(config, corpus, folder, (starts, tokens, &anchors.finish()), progress)
     }
 }
 
@@ -121,38 +146,44 @@ fn stop_if(progress: &dyn Progress) -> Result<()> {
     if progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
-/// Refuses texts that have more bytes than an entry has numbers for.
-pub(super) fn check_size(n_bytes: u64) -> Result<()> {
-    match n_bytes >> PLACE_BITS {
+/// Refuses texts that have more symbols than an entry has numbers for.
+pub(super) fn check_size(n_symbols: u64) -> Result<()> {
+    match n_symbols >> PLACE_BITS {
         0 => Ok(()),
-        _ => Err(Error::TooLarge { n_bytes, most: 1 << PLACE_BITS }),
+        _ => Err(Error::TooLarge { n_symbols, most: 1 << PLACE_BITS }),
     }
 }
 
-fn sample(corpus: &Corpus, config: &IndexConfig, room: Room<'_>, progress: &dyn Progress) -> Result<Sampled> {
-    if config.min_len < MIN_REPEAT_LEN {
-        return Err(Error::RepeatLen(config.min_len));
-    }
-    check_size(corpus.text_bytes())?;
-    progress.stage(STEP, Some(corpus.n_documents()), "documents");
+fn sample(
+    symbols: Symbols<'_>,
+    config: &IndexConfig,
+    room: Room<'_>,
+    progress: &dyn Progress,
+) -> Result<Sampled> {
+    let (n_documents, width) = (symbols.n_documents(), symbols.width());
+    check_size(symbols.n_bytes() / width as u64)?;
+    progress.stage(STEP, Some(n_documents), "documents");
     let sampling = Sampling::new(config.min_len);
     let mut sampled = Sampled { anchors: room.sorter("anchors"), lengths: room.sorter("lengths") };
-    let (mut next, mut n_bytes) = sampled.take_up(room)?;
+    let (mut next, mut n_symbols) = sampled.take_up(room)?;
     progress.advance(next);
     let mut n_since = 0;
-    while next < corpus.n_documents() {
+    while next < n_documents {
         stop_if(progress)?;
-        let wave = wave(corpus, next, room);
-        n_since += wave.clone().map(|doc| corpus.record(DocId(doc)).len()).sum::<usize>();
-        let texts: Vec<Cow<'_, [u8]>> =
-            wave.clone().into_par_iter().map(|doc| corpus.text(DocId(doc))).collect();
-        let starts: Vec<u64> = texts
-            .iter()
-            .scan(n_bytes, |at, text| Some(std::mem::replace(at, *at + text.len() as u64)))
-            .collect();
-        sampled.anchors.extend(anchors(&texts, &starts, sampling));
-        sampled.lengths.extend(wave.clone().zip(&texts).map(|(doc, text)| [doc, text.len() as u64]));
-        n_bytes += texts.iter().map(|text| text.len() as u64).sum::<u64>();
+        let wave = wave(symbols, next, room);
+        let texts: Result<Vec<Cow<'_, [u8]>>> =
+            wave.clone().into_par_iter().map(|doc| symbols.text(doc)).collect();
+        let texts = texts?;
+        n_since += texts.iter().map(|text| text.len()).sum::<usize>();
+        let len = |text: &Cow<'_, [u8]>| (text.len() / width) as u64;
+        let starts: Vec<u64> =
+            texts.iter().scan(n_symbols, |at, text| Some(std::mem::replace(at, *at + len(text)))).collect();
+        sampled.anchors.extend(match width {
+            1 => anchors::<1>(&texts, &starts, sampling),
+            _ => anchors::<4>(&texts, &starts, sampling),
+        });
+        sampled.lengths.extend(wave.clone().zip(&texts).map(|(doc, text)| [doc, len(text)]));
+        n_symbols += texts.iter().map(len).sum::<u64>();
         progress.advance(wave.end - wave.start);
         next = wave.end;
         let is_part = room.scratch.is_kept() && n_since >= PART_BYTES;
@@ -188,23 +219,28 @@ impl Sampled {
 }
 
 /// The documents that are sampled next, one at least.
-fn wave(corpus: &Corpus, next: u64, room: Room<'_>) -> Range<u64> {
+fn wave(symbols: Symbols<'_>, next: u64, room: Room<'_>) -> Range<u64> {
     let most_bytes = WAVE_BYTES.min(room.n_bytes / 4);
     let mut n_bytes = 0;
-    let docs = next..corpus.n_documents().min(next + WAVE_DOCS);
+    let docs = next..symbols.n_documents().min(next + WAVE_DOCS);
     let fitting = docs.take_while(|&doc| {
-        n_bytes += corpus.record(DocId(doc)).len();
+        n_bytes += match symbols {
+            Symbols::Bytes(corpus) => corpus.record(DocId(doc)).len(),
+            // They are mapped, and take no memory.
+            Symbols::Tokens(_) => 0,
+        };
         n_bytes <= most_bytes
     });
     next..next + (fitting.count() as u64).max(1)
 }
 
-/// Hash and place of the anchors of some texts.
-fn anchors(texts: &[Cow<'_, [u8]>], starts: &[u64], sampling: Sampling) -> impl Iterator<Item = [u64; 2]> {
-    let chunks: Vec<(u64, &[u8])> = texts
+/// Hash and place of the anchors of some texts, of symbols of `N` bytes.
+fn anchors<const N: usize>(texts: &[Cow<'_, [u8]>], starts: &[u64], sampling: Sampling) -> Vec<[u64; 2]> {
+    let chunks: Vec<(u64, &[[u8; N]])> = texts
         .iter()
         .zip(starts)
         .flat_map(|(text, start)| {
+            let text: &[[u8; N]] = text.as_chunks().0;
             let begins = (0..text.len()).step_by(CHUNK_LEN);
             // Each begins with the last windows of the one before.
             begins.map(move |at| {
@@ -217,38 +253,43 @@ fn anchors(texts: &[Cow<'_, [u8]>], starts: &[u64], sampling: Sampling) -> impl 
         .par_iter()
         .map(|(start, chunk)| {
             let mut anchors = Vec::with_capacity(3 * chunk.len() / sampling.min_len);
-            sampling.for_each_anchor::<1>(chunk.as_chunks().0, |at, hash| {
-                anchors.push([kept_hash(hash), start + at as u64])
-            });
+            sampling.for_each_anchor(chunk, |at, hash| anchors.push([kept_hash(hash), start + at as u64]));
             anchors
         })
         .collect();
     let mut last = None;
-    sampled.into_iter().flatten().filter(move |&[_, place]| {
+    let is_new = |&[_, place]: &[u64; 2]| {
         // The last windows of a chunk and the first ones of the next can have the same anchor.
         let is_new = last.is_none_or(|last| place > last);
         last = Some(place);
         is_new
-    })
+    };
+    sampled.into_iter().flatten().filter(is_new).collect()
 }
 
-/// Writes the files of an index: the lengths of the texts, and the anchors by hash.
+/// Writes where texts of these lengths begin.
+fn write_starts(folder: &Path, lengths: impl Iterator<Item = u64>) -> Result<Seal> {
+    let mut starts = SealedWriter::create(folder, "starts")?;
+    let mut n_symbols: u64 = 0;
+    starts.number(0)?;
+    for len in lengths {
+        n_symbols += len;
+        starts.number(n_symbols)?;
+    }
+    Ok(starts.finish()?)
+}
+
+/// Writes the anchors by hash, and what else there is to know.
 fn write(
     config: &IndexConfig,
     corpus: &Corpus,
     folder: &Path,
-    (lengths, anchors): (impl Iterator<Item = u64>, &Sorted<2>),
+    (starts, tokens, anchors): (Seal, Option<Seal>, &Sorted<2>),
     progress: &dyn Progress,
 ) -> Result<()> {
     let n_anchors = anchors.len() as u64;
     progress.stage("writing", Some(n_anchors), "anchors");
-    let mut starts = SealedWriter::create(folder, "starts")?;
-    let mut n_bytes: u64 = 0;
-    starts.number(0)?;
-    for len in lengths {
-        n_bytes += len;
-        starts.number(n_bytes)?;
-    }
+    let n_symbols = Sealed::open(folder, &starts)?.number(corpus.n_documents() as usize)?;
     let bucket_bits =
         (n_anchors / BUCKET_LEN).checked_ilog2().unwrap_or(0).clamp(HASH_BITS - REST_BITS, HASH_BITS);
     let rest_bits = HASH_BITS - bucket_bits;
@@ -276,15 +317,27 @@ fn write(
         version: VERSION,
         corpus: corpus.fingerprint().to_owned(),
         n_documents: corpus.n_documents(),
-        n_bytes,
+        n_symbols,
         min_len: config.min_len as u64,
+        tokenizer: config.tokenizer.as_ref().map(|(_, hash)| hash.clone()),
         bucket_bits,
         origin: config.origin.clone(),
-        starts: starts.finish()?,
+        starts,
+        tokens,
         directory: directory.finish()?,
         entries: entries.finish()?,
     };
     let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys");
     text.push(b'\n');
     Ok(write_private(&folder.join(MANIFEST), &text)?)
+}
+
+impl fmt::Debug for IndexConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokenizer = self.tokenizer.as_ref().map(|(_, hash)| hash);
+        f.debug_struct("IndexConfig")
+            .field("min_len", &self.min_len)
+            .field("tokenizer", &tokenizer)
+            .finish_non_exhaustive()
+    }
 }

@@ -4,7 +4,7 @@ use verbatim_store::Progress;
 
 use super::Indexed;
 use super::lookup::{Candidate, Proposed};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::repeats::{common_prefix, common_suffix};
 use crate::scan::Match;
 
@@ -23,8 +23,11 @@ impl Indexed<'_> {
     /// bytes: what [`crate::longest_matches`] finds by reading the corpus.
     ///
     /// # Errors
-    /// As [`Indexed::find`].
+    /// As [`Indexed::find`]; [`Error::NotOfBytes`] for an index of tokens.
     pub fn longest_matches(&self, needles: &[&[u8]], progress: &dyn Progress) -> Result<Vec<Option<Match>>> {
+        if self.index.tokens.is_some() {
+            return Err(Error::NotOfBytes);
+        }
         let min_len = self.min_len();
         let mut proposed: Vec<Proposed> = Vec::new();
         let mut scanned: Vec<usize> = Vec::new();

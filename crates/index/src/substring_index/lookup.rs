@@ -31,7 +31,7 @@ pub(super) struct Candidate {
 }
 
 impl Indexed<'_> {
-    /// Finds strings of at least [`Indexed::min_len`] bytes, with the first `most_places` of their places.
+    /// Finds strings of at least [`Indexed::min_len`] bytes, or tokens as [`crate::token_bytes`], with the first `most_places` of their places.
     ///
     /// # Errors
     /// [`Error::TooShort`] for a shorter string, [`Error::BadIndex`] and those of the store for a damaged index.
@@ -41,6 +41,7 @@ impl Indexed<'_> {
         most_places: usize,
         progress: &dyn Progress,
     ) -> Result<Vec<Occurrences>> {
+        let width = self.symbols().width();
         progress.stage("looking up", Some(strings.len() as u64), "strings");
         let rarest = |(string, text): (usize, &&[u8])| {
             progress.advance(1);
@@ -57,7 +58,8 @@ impl Indexed<'_> {
                 let stands = |candidate: &Candidate| {
                     let string = strings[candidate.string];
                     let at = ((candidate.place - start) as usize).checked_sub(candidate.offset)?;
-                    text.get(at..)?.starts_with(string).then_some((candidate.string, doc, at as u64))
+                    let rest = text.get(at * width..)?;
+                    rest.starts_with(string).then_some((candidate.string, doc, at as u64))
                 };
                 candidates.iter().filter_map(stands).collect()
             },
@@ -135,10 +137,11 @@ impl Indexed<'_> {
             by_document.push((doc, places, of_document));
             candidates = others;
         }
+        let symbols = self.symbols();
         by_document
             .into_par_iter()
             .map(|(doc, places, candidates)| {
-                let text = self.text(doc, &places)?;
+                let text = self.text(&symbols, doc, &places)?;
                 let are_within = candidates.iter().all(|candidate| places.contains(&candidate.place));
                 if !are_within {
                     return Err(self.index.bad("its tables are not in order"));
@@ -158,13 +161,18 @@ impl SubstringIndex {
                 rarest = Some(proposed);
             }
         }
-        rarest.ok_or(Error::TooShort { len: text.len(), min_len: self.min_len() })
+        let width = if self.tokens.is_some() { 4 } else { 1 };
+        rarest.ok_or(Error::TooShort { len: text.len() / width, min_len: self.min_len() })
     }
 
     /// The entries of each anchor of a string; none if it is too short.
     pub(super) fn anchors_of(&self, string: usize, text: &[u8]) -> Result<Vec<Proposed>> {
         let mut anchors = Vec::new();
-        self.sampling.for_each_anchor::<1>(text.as_chunks().0, |offset, hash| anchors.push((offset, hash)));
+        let take = |offset, hash| anchors.push((offset, hash));
+        match &self.tokens {
+            None => self.sampling.for_each_anchor::<1>(text.as_chunks().0, take),
+            Some(_) => self.sampling.for_each_anchor::<4>(text.as_chunks().0, take),
+        }
         let proposed =
             |(offset, hash)| Ok(Proposed { entries: self.entries_of(kept_hash(hash))?, offset, string });
         anchors.into_iter().map(proposed).collect()

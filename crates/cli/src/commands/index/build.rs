@@ -7,11 +7,16 @@ use anyhow::Context as _;
 use serde_json::json;
 use verbatim_corpus::{Corpus, Origin};
 use verbatim_index::{IndexConfig, SubstringIndex};
-use verbatim_store::{Access, Room, Scratch, StagedDir};
+use verbatim_lm::Tokenizer;
+use verbatim_store::{Access, Bytes, Room, Scratch, StagedDir, write_private};
 
-use crate::args::{IndexBuild, IndexMerge};
+use crate::args::{IndexBuild, IndexMerge, StringUnit};
 use crate::commands::{Context, are_apart, check_apart};
 use crate::failure;
+
+/// The shortest strings that an index finds, where nothing else is asked for.
+const MIN_BYTES: u64 = 100;
+const MIN_TOKENS: u64 = 50;
 
 pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Result<()> {
     let IndexBuild { inputs, output, room, reading, .. } = arguments;
@@ -19,13 +24,24 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
     check_apart(read, &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let corpus = reading.open(inputs, context)?;
-    let config = IndexConfig {
-        min_len: usize::try_from(arguments.min_length)?,
-        origin: super::origin(inputs, reading)?,
+    let tokenizer = match (arguments.unit, &arguments.tokenizer) {
+        (StringUnit::Bytes, None) => None,
+        (StringUnit::Bytes, Some(_)) => return Err(failure::usage("--tokenizer is for --unit tokens")),
+        (StringUnit::Tokens, path) => {
+            let path = path.as_deref().context("--unit tokens needs --tokenizer FILE")?;
+            write_private(&staged.path().join(super::TOKENIZER_FILE), &Bytes::open(path)?)?;
+            Some(super::token_fn(Tokenizer::open(path)?))
+        }
     };
+    let default = if tokenizer.is_some() { MIN_TOKENS } else { MIN_BYTES };
+    let min_len = usize::try_from(arguments.min_length.unwrap_or(default))?;
+    let config = IndexConfig { min_len, tokenizer, origin: super::origin(inputs, reading)? };
     if let Some(earlier) = &arguments.add_to {
         let earlier = SubstringIndex::open(earlier)?.ok_or_else(|| super::no_index(earlier))?;
         check_lengths([earlier.min_len(), config.min_len])?;
+        if earlier.tokenizer() != config.tokenizer.as_ref().map(|(_, hash)| &hash[..]) {
+            return Err(failure::usage("--add-to names an index of another unit or tokenizer"));
+        }
     }
     let scratch = match &room.scratch {
         None => Scratch::unnamed(staged.path()),
@@ -36,7 +52,11 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
                     "--scratch is, holds or lies in an input or the output; take another",
                 ));
             }
-            let task = json!({"index": {"corpus": corpus.fingerprint(), "min_length": config.min_len}});
+            let task = json!({"index": {
+                "corpus": corpus.fingerprint(),
+                "min_length": config.min_len,
+                "tokenizer": config.tokenizer.as_ref().map(|(_, hash)| hash),
+            }});
             Scratch::of_run(folder, &task)?
         }
     };
@@ -48,6 +68,10 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
             let part =
                 StagedDir::create(&output.output.with_extension("part"), Access::Private, output.existing())?;
             SubstringIndex::build(&corpus, &config, (part.path(), sorted), context.teller)?;
+            if config.tokenizer.is_some() {
+                let file = staged.path().join(super::TOKENIZER_FILE);
+                write_private(&part.path().join(super::TOKENIZER_FILE), &Bytes::open(&file)?)?;
+            }
             join(&[earlier, part.path()], &staged, sorted, context)?;
         }
     }
@@ -64,6 +88,11 @@ pub(super) fn merge(arguments: &IndexMerge, context: &Context<'_>) -> anyhow::Re
     let room =
         Room { n_bytes: usize::try_from(arguments.memory).unwrap_or(usize::MAX) / 4, scratch: &scratch };
     let folders: Vec<&Path> = arguments.indexes.iter().map(PathBuf::as_path).collect();
+    let first = SubstringIndex::open(folders[0])?.ok_or_else(|| super::no_index(folders[0]))?;
+    if first.tokenizer().is_some() {
+        let file = folders[0].join(super::TOKENIZER_FILE);
+        write_private(&staged.path().join(super::TOKENIZER_FILE), &Bytes::open(&file)?)?;
+    }
     join(&folders, &staged, room, context)?;
     finish(staged, &output.output, context)
 }
@@ -81,7 +110,8 @@ fn join(folders: &[&Path], staged: &StagedDir, room: Room<'_>, context: &Context
     }
     let inputs = parts.iter().flat_map(|(part, _)| part.origin().inputs.clone()).collect();
     let origin = Origin { inputs, ..first.origin().clone() };
-    let config = IndexConfig { min_len: first.min_len(), origin };
+    let tokenizer = super::tokenizer_of(folders[0], first)?.map(super::token_fn);
+    let config = IndexConfig { min_len: first.min_len(), tokenizer, origin };
     let corpus = super::corpus_of(&config.origin, context)?;
     let indexed: Result<Vec<_>, _> = parts.iter().map(|(part, corpus)| part.of(corpus)).collect();
     SubstringIndex::merge(&indexed?, &corpus, &config, (staged.path(), room), context.teller)?;

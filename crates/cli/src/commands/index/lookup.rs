@@ -1,11 +1,14 @@
 //! `verbatim index count`, `locate` and `verify`: ask an index.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, OpenConfig, TextUnit};
-use verbatim_index::{Engine, Located, Locator};
+use verbatim_index::{Engine, Located, Locator, TOKEN_BYTES, TokenFn, token_bytes};
+use verbatim_lm::Tokenizer;
 use verbatim_report::{LookupLine, LookupPlace};
 
 use crate::args::{self, IndexCount, IndexLocate, IndexQueries, IndexVerify};
@@ -26,6 +29,7 @@ pub(super) fn verify(arguments: &IndexVerify, context: &Context<'_>) -> anyhow::
     let (index, corpus) = super::open(&arguments.index, context)?;
     index.of(&corpus)?;
     index.verify(context.teller)?;
+    super::tokenizer_of(&arguments.index, &index)?;
     context.check()?;
     super::tell(&index, context)
 }
@@ -53,21 +57,28 @@ fn look_up(arguments: &IndexQueries, telling: &Telling, context: &Context<'_>) -
         most_places: telling.limit,
         memory: usize::try_from(arguments.memory).unwrap_or(usize::MAX),
     };
+    let tokenizer = super::tokenizer_of(&arguments.index, &index)?;
+    let tokens: Option<TokenFn> = tokenizer.clone().map(|tokenizer| super::token_fn(tokenizer).0);
     let queries = Queries::of(arguments, context)?;
     let (mut n_found, mut n_by_index) = (0, 0);
     let mut start = 0;
     while start < queries.len() {
         let end = queries.batch_end(start);
         let texts: Vec<Vec<u8>> = (start..end).map(|i| queries.text(i)).collect();
-        let slices: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+        let symbols: Cow<'_, [Vec<u8>]> = match &tokens {
+            None => Cow::Borrowed(&texts),
+            Some(tokens) => texts.par_iter().map(|text| token_bytes(text, tokens)).collect(),
+        };
+        let slices: Vec<&[u8]> = symbols.iter().map(Vec::as_slice).collect();
         let located = locator.locate(&slices, context.teller)?;
         context.teller.finish();
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        for ((i, text), located) in (start..end).zip(&slices).zip(&located) {
+        for ((i, text), (symbols, located)) in (start..end).zip(&texts).zip(slices.iter().zip(&located)) {
             n_found += usize::from(located.occurrences.n_occurrences > 0);
             n_by_index += usize::from(located.engine == Engine::Index);
             let query = queries.name(i);
-            let line = line(&query, text.len(), located, (&corpus, telling));
+            let tokens = tokenizer.as_ref().map(|tokenizer| (tokenizer, symbols.len() / TOKEN_BYTES));
+            let line = line((&query, text.len(), tokens), located, (&corpus, telling));
             line.write(&mut out, context.json).context("standard output")?;
         }
         out.flush().context("standard output")?;
@@ -80,17 +91,24 @@ fn look_up(arguments: &IndexQueries, telling: &Telling, context: &Context<'_>) -
     Ok(())
 }
 
-/// What is told of a string.
+/// What is told of a string of so many bytes, and tokens, if the index is of these.
 fn line<'a>(
-    query: &'a str,
-    n_bytes: usize,
+    (query, n_bytes, tokens): (&'a str, usize, Option<(&Tokenizer, usize)>),
     located: &Located,
     (corpus, telling): (&Corpus, &Telling),
 ) -> LookupLine<'a> {
     let occurrences = &located.occurrences;
-    let place = |&(doc, byte): &(DocId, u64)| {
+    let place = |&(doc, at): &(DocId, u64)| {
         let names = (corpus.label(doc), corpus.location(doc).to_string());
-        LookupPlace::new(names, &corpus.text(doc), [byte, byte + n_bytes as u64], telling.context)
+        let text = corpus.text(doc);
+        match tokens {
+            None => LookupPlace::new(names, &text, [at, at + n_bytes as u64], telling.context),
+            Some((tokenizer, n_tokens)) => {
+                let range = [at, at + n_tokens as u64];
+                let bytes = bytes_of(tokenizer, &text, range);
+                LookupPlace { tokens: Some(range), ..LookupPlace::new(names, &text, bytes, telling.context) }
+            }
+        }
     };
     LookupLine {
         query,
@@ -104,6 +122,20 @@ fn line<'a>(
         n_occurrences: occurrences.n_occurrences,
         places: (telling.limit > 0).then(|| occurrences.places.iter().map(place).collect()),
     }
+}
+
+/// The bytes of a text that some of its tokens stand for.
+fn bytes_of(tokenizer: &Tokenizer, text: &[u8], tokens: [u64; 2]) -> [u64; 2] {
+    let mut begins = Vec::new();
+    let mut start = 0;
+    for chunk in text.utf8_chunks() {
+        begins
+            .extend(tokenizer.encode_with_places(chunk.valid()).into_iter().map(|(_, place)| start + place));
+        start += chunk.valid().len();
+        begins.extend(start..start + chunk.invalid().len());
+        start += chunk.invalid().len();
+    }
+    tokens.map(|token| begins.get(token as usize).copied().unwrap_or(text.len()) as u64)
 }
 
 /// What is looked for.

@@ -1,0 +1,139 @@
+//! The texts of a corpus as symbols: bytes, or tokens of four bytes each.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use rayon::prelude::*;
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_store::{Progress, Seal, Sealed, SealedWriter};
+
+use crate::error::{Error, Result};
+use crate::shingle::TokenFn;
+
+/// Stands for a byte that is no part of a character, with its value in the last eight bits; no token has such an id.
+const BAD_BYTE: u32 = 0xFFFF_FF00;
+/// Bytes of a token in a string of tokens.
+pub const TOKEN_BYTES: usize = 4;
+/// Documents that are tokenized before the next look at the wish to stop.
+const WAVE_DOCS: u64 = if cfg!(test) { 3 } else { 1 << 10 };
+
+/// The texts of a corpus as symbols.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Symbols<'a> {
+    /// Their bytes.
+    Bytes(&'a Corpus),
+    /// Their tokens.
+    Tokens(&'a Tokens),
+}
+
+/// The tokens of all texts, on disk.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    pub(crate) ids: Sealed,
+    /// Where each text begins, in tokens, and the end.
+    pub(crate) starts: Sealed,
+}
+
+impl Symbols<'_> {
+    /// Bytes of a symbol.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Symbols::Bytes(_) => 1,
+            Symbols::Tokens(_) => TOKEN_BYTES,
+        }
+    }
+
+    pub(crate) fn n_documents(&self) -> u64 {
+        match self {
+            Symbols::Bytes(corpus) => corpus.n_documents(),
+            Symbols::Tokens(tokens) => tokens.starts.n_numbers() as u64 - 1,
+        }
+    }
+
+    /// Bytes of the symbols of all texts.
+    pub(crate) fn n_bytes(&self) -> u64 {
+        match self {
+            Symbols::Bytes(corpus) => corpus.text_bytes(),
+            Symbols::Tokens(tokens) => tokens.ids.n_bytes() as u64,
+        }
+    }
+
+    /// The symbols of a text, as bytes.
+    ///
+    /// # Errors
+    /// Those of a damaged file of tokens.
+    pub(crate) fn text(&self, doc: u64) -> Result<Cow<'_, [u8]>> {
+        match self {
+            Symbols::Bytes(corpus) => Ok(corpus.text(DocId(doc))),
+            Symbols::Tokens(tokens) => {
+                let at = |i: u64| tokens.starts.number(i as usize).map(|start| start as usize);
+                let bytes = at(doc)?.saturating_mul(TOKEN_BYTES)..at(doc + 1)?.saturating_mul(TOKEN_BYTES);
+                Ok(Cow::Borrowed(tokens.ids.get(bytes)?))
+            }
+        }
+    }
+}
+
+/// The tokens of a text, each in four bytes, the least significant first.
+pub fn token_bytes(text: &[u8], tokens: &TokenFn) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for chunk in text.utf8_chunks() {
+        tokens(chunk.valid()).into_iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
+        for &byte in chunk.invalid() {
+            bytes.extend_from_slice(&(BAD_BYTE | u32::from(byte)).to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// Writes the tokens of all texts, and where each begins, into a folder that is not yet in use.
+pub(crate) fn tokenize(
+    corpus: &Corpus,
+    tokens: &TokenFn,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<[Seal; 2]> {
+    progress.stage("tokenizing", Some(corpus.n_documents()), "documents");
+    let mut writer = TokensWriter::create(folder)?;
+    let n = corpus.n_documents();
+    for start in (0..n).step_by(WAVE_DOCS as usize) {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let tokenized: Vec<Vec<u8>> = (start..n.min(start + WAVE_DOCS))
+            .into_par_iter()
+            .map(|doc| {
+                progress.advance(1);
+                token_bytes(&corpus.text(DocId(doc)), tokens)
+            })
+            .collect();
+        tokenized.iter().try_for_each(|text| writer.push(text))?;
+    }
+    writer.finish()
+}
+
+/// Takes the tokens of texts in order.
+pub(crate) struct TokensWriter {
+    ids: SealedWriter,
+    starts: SealedWriter,
+    n_tokens: u64,
+}
+
+impl TokensWriter {
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        let mut starts = SealedWriter::create(folder, "starts")?;
+        starts.number(0)?;
+        Ok(TokensWriter { ids: SealedWriter::create(folder, "tokens")?, starts, n_tokens: 0 })
+    }
+
+    pub(crate) fn push(&mut self, text: &[u8]) -> Result<()> {
+        self.ids.bytes(text)?;
+        self.n_tokens += (text.len() / TOKEN_BYTES) as u64;
+        Ok(self.starts.number(self.n_tokens)?)
+    }
+
+    /// The seals of the tokens and of the starts.
+    pub(crate) fn finish(self) -> Result<[Seal; 2]> {
+        Ok([self.ids.finish()?, self.starts.finish()?])
+    }
+}

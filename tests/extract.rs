@@ -104,6 +104,33 @@ fn flags_of_drawing_are_refused_when_ranking_again() {
 }
 
 #[test]
+fn an_index_proves_what_its_corpus_proves() {
+    let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
+    let scene = scene_with_key();
+    scene.run(["index", "build", &corpus, "-o", "index", "--min-length", "16"]).ok();
+    for (proof, output) in [(&corpus[..], "read"), ("index", "looked-up")] {
+        scene.run(arguments(&model, proof, output)).ok();
+    }
+    let result = |output: &str| {
+        let mut result = scene.json(&format!("{output}/report.json"))["result"].clone();
+        let parameters = &mut result["provenance"]["parameters"];
+        let index = parameters.as_object_mut().unwrap().remove("index_min_length");
+        (result, index)
+    };
+    let ((read, none), (looked_up, length)) = (result("read"), result("looked-up"));
+    assert_eq!((none, length), (None, Some(16.into())));
+    assert_eq!(looked_up["findings"], read["findings"]);
+    assert_eq!(looked_up, read);
+    let n_windows = |finding: &serde_json::Value| finding["n_windows"].as_u64().unwrap();
+    let findings = read["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|one| (n_windows(one) > 0) == (one["verdict"] == "memorized")));
+    assert!(findings.iter().any(|one| n_windows(one) > 1));
+    scene
+        .run(arguments(&model, "index", "out").into_iter().chain(["--corpus", &corpus]))
+        .failed(2, "only --corpus");
+}
+
+#[test]
 fn without_a_corpus_nothing_is_called_memorized() {
     let model = tree_file("models/demo-raw");
     let scene = Scene::new();

@@ -77,6 +77,33 @@ fn a_plan_of_passages_applied_later_and_a_pipe_give_the_same_bytes() {
 }
 
 #[test]
+fn what_cuts_join_is_cut_too_until_nothing_repeats() {
+    let scene = Scene::new();
+    let (first, last) = PASSAGE.split_at(30);
+    let lines = [format!("{PASSAGE}!"), "a passage of its own, and long enough".to_owned()];
+    let joined = format!("{first}{}{last}?", lines[1]);
+    let texts = [&lines[0], &lines[1], &joined];
+    scene.write(
+        "corpus.jsonl",
+        texts.map(|text| serde_json::json!({"text": text}).to_string() + "\n").concat(),
+    );
+    let run = ["dedup", "corpus.jsonl", "--substring", "34b"];
+    let left = |name: &str| -> Vec<String> {
+        scene.json_lines(name).iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+    };
+    scene.run(run.iter().chain(&["-o", "once"])).ok();
+    assert_eq!(left("once/corpus.jsonl"), [&lines[0][..], &lines[1], &format!("{first}{last}?")]);
+    let told = scene.run(run.iter().chain(&["-o", "clean", "--until-clean"])).ok();
+    assert_eq!(left("clean/corpus.jsonl"), [&lines[0][..], &lines[1], "?"]);
+    assert!(told.stdout.contains("searched again"), "{}", told.stdout);
+    let again = ["dedup", "clean/corpus.jsonl", "--substring", "34b", "-o", "again"];
+    assert!(scene.run(again).ok().stdout.contains("No copies were found"));
+    let repeats = &scene.json("clean/_verbatim/report.json")["result"]["repeats"];
+    assert_eq!(repeats["cut_bytes"], joined.len() - 1);
+    scene.run(["dedup", "corpus.jsonl", "--until-clean", "-o", "out"]).failed(2, "--substring");
+}
+
+#[test]
 fn passages_of_tokens_are_cut_by_a_tokenizer() {
     let scene = Scene::new();
     scene.write("corpus.jsonl", corpus());

@@ -58,6 +58,17 @@ impl<'a> Earlier<'a> {
         Earlier { removals, kept }
     }
 
+    /// The same, where these documents are needed as well.
+    pub(crate) fn with_needed(mut self, needed: impl Iterator<Item = DocId>) -> Self {
+        self.kept.extend(needed);
+        self.kept.sort_unstable();
+        self
+    }
+
+    pub(crate) fn removals(&self) -> &[Removal] {
+        self.removals
+    }
+
     pub(crate) fn is_removed(&self, doc: DocId) -> bool {
         self.removals.binary_search_by_key(&doc, |removal| removal.doc).is_ok()
     }

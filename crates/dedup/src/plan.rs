@@ -200,6 +200,9 @@ pub struct SubstringParameters {
     pub snap: Snap,
     /// Bytes below which a shortened document goes as a whole.
     pub min_left_bytes: u64,
+    /// Whether what is left is searched again, until nothing repeats.
+    #[serde(default)]
+    pub until_clean: bool,
 }
 
 impl From<&SubstringConfig> for SubstringParameters {
@@ -211,6 +214,7 @@ impl From<&SubstringConfig> for SubstringParameters {
             strike_all: config.strike_all,
             snap: config.snap,
             min_left_bytes: config.min_left_bytes,
+            until_clean: config.until_clean,
         }
     }
 }
@@ -502,7 +506,7 @@ impl Plan {
     }
 
     /// Why the plan cannot be carried out as it stands, if so.
-    fn inconsistency(&self) -> Option<String> {
+    pub(crate) fn inconsistency(&self) -> Option<String> {
         if !self.removals.is_sorted_by(|a, b| a.doc < b.doc) {
             return Some("its removals are not in order".to_owned());
         }

@@ -2,9 +2,10 @@
 //! Lee et al. 2021, section 4.1).
 //!
 //! One copy stays: the first in the document that the keep policy prefers. Each byte of the others is cut, if a copy of
-//! it stays; what is left may be joined in new ways, in which the search does not look again.
+//! it stays; what is left may be joined in new ways, in which the search looks again if asked to.
 
 mod fates;
+mod rounds;
 mod snap;
 mod spooled;
 
@@ -13,9 +14,9 @@ use std::sync::Arc;
 
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::{Copies, Repeat, Wanted, repeats};
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Scratch};
 
-use crate::cut::{Earlier, Shortened};
+use crate::cut::{Cut, Earlier, Shortened};
 use crate::error::{Error, Result};
 use crate::roles::Roles;
 use crate::room::Resources;
@@ -68,6 +69,8 @@ pub struct SubstringConfig {
     /// Documents that are shortened to fewer bytes, white space at the ends not counted, go as a whole. Those of
     /// nothing but white space always do.
     pub min_left_bytes: u64,
+    /// Whether what is left is searched again, until nothing repeats.
+    pub until_clean: bool,
 }
 
 /// Where to look, and how.
@@ -89,7 +92,35 @@ pub(crate) fn repeated_runs(
     earlier: &Earlier<'_>,
     progress: &dyn Progress,
 ) -> Result<Shortened> {
-    let spooled = Spooled::of(search, earlier, progress)?;
+    let mut all = round(search, earlier, &[], progress)?;
+    // A run that is gone on with makes these rounds anew.
+    let scratch = Scratch::unnamed(search.resources.scratch.folder());
+    let resources = Resources { memory: search.resources.memory, scratch, signatures: None };
+    let again = SubstringSearch { resources: &resources, ..*search };
+    let mut is_clean = !search.config.until_clean;
+    while !is_clean {
+        let mut removals = [earlier.removals(), &all.removals].concat();
+        removals.sort_unstable_by_key(|removal| removal.doc);
+        let needed = all.cuts.iter().filter(|_| !search.config.strike_all).map(|cut| cut.kept);
+        let earlier = Earlier::new(&removals).with_needed(needed);
+        let next = round(&again, &earlier, &all.cuts, progress)?;
+        is_clean = next.cuts.is_empty() && next.removals.is_empty();
+        rounds::add(&mut all, next, search.config.strike_all);
+    }
+    if search.config.until_clean {
+        all.cuts = rounds::joined(all.cuts);
+    }
+    Ok(all)
+}
+
+/// Finds repeated runs in what earlier rounds left, and counts bytes in that.
+fn round(
+    search: &SubstringSearch<'_>,
+    earlier: &Earlier<'_>,
+    cuts: &[Cut],
+    progress: &dyn Progress,
+) -> Result<Shortened> {
+    let spooled = Spooled::of(search, earlier, cuts, progress)?;
     let repeats = search.repeats(&spooled, progress)?;
     let n_repeats = repeats.len() as u64;
     progress.stage("deciding", Some(n_repeats), "repeats");

@@ -83,6 +83,7 @@ pub fn demo_dedup_config() -> Result<DedupConfig> {
             strike_all: false,
             snap: Snap::Char,
             min_left_bytes: 1,
+            until_clean: false,
         }),
         only_references: false,
         keep: Keep::First,

@@ -192,7 +192,7 @@ impl DedupBody {
 
     /// What counted as a repeated passage, if such were looked for.
     pub fn passages_sentence(&self) -> Option<String> {
-        let SubstringParameters { unit, min_len, min_count, strike_all, snap, min_left_bytes } =
+        let SubstringParameters { unit, min_len, min_count, strike_all, snap, min_left_bytes, until_clean } =
             self.substring.as_ref()?;
         let often =
             if *min_count == 2 { "more than once".to_owned() } else { format!("{min_count} times or more") };
@@ -205,8 +205,10 @@ impl DedupBody {
             0 | 1 => String::new(),
             least => format!(" Documents shortened to fewer than {least} bytes go as a whole."),
         };
+        let again =
+            if *until_clean { " What is left was searched again until nothing repeated." } else { "" };
         Some(format!(
-            "A passage is a run of {min_len} {unit} or more that stands {often}; {stays}.{places}{short}"
+            "A passage is a run of {min_len} {unit} or more that stands {often}; {stays}.{places}{short}{again}"
         ))
     }
 

@@ -228,6 +228,7 @@ pub(crate) fn dedup() -> Report<DedupBody> {
             strike_all: false,
             snap: Snap::Word,
             min_left_bytes: 100,
+            until_clean: true,
         }),
         keep: "first".into(),
         clusters: Clusters {

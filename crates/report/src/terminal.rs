@@ -392,7 +392,7 @@ fn stage_table(stages: &[StageRow], flow: &Flow, out: &mut String) {
         ("", Right),
         ("cut", Right),
         ("bytes cut", Right),
-        ("pairs compared", Right),
+        ("compared", Right),
     ]);
     let cut = |cut: &CutAmount| [grouped(cut.stretches), cut.amount().bytes_text()];
     for row in stages {

@@ -86,6 +86,10 @@ pub(crate) struct Dedup {
     /// Passages of which they had the only copy then stay in the next document that has them
     #[arg(long, value_name = "N", default_value_t = 1, requires = "substring", help_heading = "Passages")]
     pub(crate) min_left_bytes: u64,
+    /// Search what is left again, until no passage repeats: what stood before and after a cut is joined, and may stand
+    /// elsewhere so. Each round takes as long as the first
+    #[arg(long, requires = "substring", help_heading = "Passages")]
+    pub(crate) until_clean: bool,
     /// Which document of a group stays, and which of repeated lines and passages: first, last, longest, shortest,
     /// field:NAME:max, field:NAME:min, source:NAME,NAME (the sources of `--source-field`, or folders, the most preferred
     /// first; those not named come last), random:SEED; with `none` the whole group goes

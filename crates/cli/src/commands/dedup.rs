@@ -233,6 +233,7 @@ fn substring(arguments: &Dedup) -> anyhow::Result<Option<SubstringConfig>> {
             args::Snap::Line => Snap::Line,
         },
         min_left_bytes: arguments.min_left_bytes,
+        until_clean: arguments.until_clean,
     }))
 }
 

@@ -86,7 +86,7 @@ impl<'a> Fates<'a> {
                 self.remove(self.spooled.symbols_of(rank), &copied);
             }
             (false, _) | (true, None) => {
-                let cut = |range: &Range<usize>| {
+                let cut = |range: Range<usize>| {
                     let [start, end] = [range.start, range.end].map(|byte| byte as u64);
                     let (kept, kept_start) = match is_struck {
                         true => (doc, start),
@@ -94,7 +94,12 @@ impl<'a> Fates<'a> {
                     };
                     Cut { doc, start, end, kept, kept_start, stage: Stage::Substring }
                 };
-                let found: Vec<Cut> = cuts.iter().map(cut).collect();
+                let found: Vec<Cut> = match self.search.config.until_clean && !is_struck {
+                    false => cuts.iter().cloned().map(cut).collect(),
+                    true => {
+                        cuts.iter().flat_map(|range| self.by_home(rank, &copied, range)).map(cut).collect()
+                    }
+                };
                 self.cuts.extend(found);
                 let symbols = |range: &Range<usize>| {
                     self.spooled.symbol_at(rank, range.start)..self.spooled.symbol_at(rank, range.end)
@@ -172,6 +177,26 @@ impl<'a> Fates<'a> {
             }
         }
         stretches
+    }
+
+    /// A cut in parts that each stay in one place.
+    fn by_home(&self, rank: usize, copied: &[Copied], cut: &Range<usize>) -> Vec<Range<usize>> {
+        let first = self.spooled.first_in(rank, cut.start);
+        let others = &copied[copied.partition_point(|piece| piece.start <= first)..];
+        let mut parts = vec![cut.clone()];
+        for piece in others {
+            // Where a character begins.
+            let begins =
+                |&symbol: &u64| self.spooled.place(rank, symbol) > self.spooled.place(rank, symbol - 1);
+            let Some(symbol) = (piece.start..piece.end).find(begins) else { continue };
+            let byte = self.spooled.place(rank, symbol);
+            match parts.last_mut().filter(|_| byte < cut.end) {
+                None => break,
+                Some(last) => last.end = byte,
+            }
+            parts.push(byte..cut.end);
+        }
+        parts
     }
 
     /// Notes a document that stays but for its cuts. What it has and nobody else any more is at home here now.

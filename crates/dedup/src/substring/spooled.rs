@@ -9,9 +9,10 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Texts;
 use verbatim_store::{Bytes, Progress, Spool};
 
-use crate::cut::Earlier;
+use crate::cut::{Cut, Earlier};
 use crate::error::{Error, Result};
 use crate::room::wave;
+use crate::substring::rounds::{cuts_of, without};
 use crate::substring::{RunUnit, SubstringSearch, TokenPlacesFn};
 
 /// Stands for a byte that is no part of a character, with its value in the last eight bits; no token has such an id.
@@ -21,6 +22,8 @@ const BAD_BYTE: u32 = 0xFFFF_FF00;
 pub(super) struct Spooled<'a> {
     corpus: &'a Corpus,
     ranking: &'a [DocId],
+    /// What earlier rounds cut.
+    cuts: &'a [Cut],
     symbols: Bytes,
     /// Where each text begins, by rank, in bytes or tokens; then the end. Texts that are not searched are empty.
     starts: Vec<u64>,
@@ -35,6 +38,7 @@ impl<'a> Spooled<'a> {
     pub(super) fn of(
         search: &SubstringSearch<'a>,
         earlier: &Earlier<'_>,
+        cuts: &'a [Cut],
         progress: &dyn Progress,
     ) -> Result<Self> {
         let SubstringSearch { corpus, ranking, config, resources, .. } = *search;
@@ -56,7 +60,10 @@ impl<'a> Spooled<'a> {
             let (docs, after) = rest.split_at(wave(&room, corpus, rest));
             // A text of white space is nobody's copy.
             let is_out = |doc: DocId| earlier.is_removed(doc) || corpus.is_blank(doc);
-            let text = |&doc: &DocId| if is_out(doc) { Cow::default() } else { corpus.text(doc) };
+            let text = |&doc: &DocId| match is_out(doc) {
+                true => Cow::default(),
+                false => without(corpus.text(doc), cuts_of(cuts, doc)),
+            };
             match &mut places {
                 None => {
                     let texts: Vec<Cow<'_, [u8]>> = docs.par_iter().map(text).collect();
@@ -79,7 +86,7 @@ impl<'a> Spooled<'a> {
             rest = after;
         }
         let places = places.map(|(places, _)| places.into_bytes()).transpose()?;
-        Ok(Spooled { corpus, ranking, symbols: symbols.into_bytes()?, starts, places })
+        Ok(Spooled { corpus, ranking, cuts, symbols: symbols.into_bytes()?, starts, places })
     }
 
     /// The texts in symbols of `N` bytes.
@@ -101,7 +108,10 @@ impl<'a> Spooled<'a> {
     pub(super) fn text(&self, rank: usize) -> Cow<'_, [u8]> {
         match self.places {
             None => Cow::Borrowed(&self.symbols[self.starts[rank] as usize..self.starts[rank + 1] as usize]),
-            Some(_) => self.corpus.text(self.ranking[rank]),
+            Some(_) => {
+                let doc = self.ranking[rank];
+                without(self.corpus.text(doc), cuts_of(self.cuts, doc))
+            }
         }
     }
 

@@ -24,6 +24,7 @@ fn runs(min_len: u64) -> SubstringConfig {
         strike_all: false,
         snap: Snap::Char,
         min_left_bytes: 1,
+        until_clean: false,
     }
 }
 
@@ -133,12 +134,13 @@ proptest! {
     #[test]
     fn what_is_cut_stays_elsewhere(
         texts in texts(), min_left_bytes in 1_u64..60, by_tokens in any::<bool>(), exact in any::<bool>(),
+        until_clean in any::<bool>(),
     ) {
         let texts: Vec<String> = texts.iter().map(|text| text.replace('b', "é").replace('c', "😀")).collect();
         let corpus = corpus_of(&texts);
         for snap in [Snap::Char, Snap::Word, Snap::Sentence, Snap::Line] {
             let unit = if by_tokens { RunUnit::Tokens(tokens()) } else { RunUnit::Bytes };
-            let substring = SubstringConfig { unit, snap, min_left_bytes, ..runs(16) };
+            let substring = SubstringConfig { unit, snap, min_left_bytes, until_clean, ..runs(16) };
             let exact = exact.then(|| exact_only(Vec::new()).exact).flatten();
             let found = plan(&corpus, &DedupConfig { exact, ..only(substring) }, &Silent).unwrap();
             for cut in found.cuts() {
@@ -149,8 +151,37 @@ proptest! {
             for removal in found.removals() {
                 prop_assert_ne!(removal.doc, removal.kept);
             }
+            prop_assert_eq!(found.inconsistency(), None);
         }
     }
+
+    #[test]
+    fn what_is_searched_until_it_is_clean_has_nothing_to_cut(texts in texts(), strike_all in any::<bool>()) {
+        // No two begin alike, so that something of each is left.
+        let texts: Vec<String> =
+            ('\u{4e00}'..).zip(&texts).map(|(first, text)| format!("{first}{text}")).collect();
+        let corpus = corpus_of(&texts);
+        let config = SubstringConfig { until_clean: true, strike_all, ..runs(16) };
+        let left: Vec<String> = remaining(&corpus, &planned(&corpus, config)).into_iter().flatten().collect();
+        prop_assert_eq!(left.len(), texts.len());
+        let again = corpus_of(&left);
+        let found = planned(&again, SubstringConfig { strike_all, ..runs(16) });
+        prop_assert_eq!(found.cuts(), []);
+    }
+}
+
+#[test]
+fn what_a_cut_joins_is_cut_if_it_is_searched_again() {
+    let [a, b, c] = ["abcdefghijklm", "ABCDEFGHIJKLMNOPQRST", "0123456789"];
+    let texts = [b, &format!("-{a}{c}-"), &format!("={a}{b}{c}=")];
+    assert_eq!(left_of(&texts, runs(20)), some(&[b, texts[1], &format!("={a}{c}=")]));
+    let config = SubstringConfig { until_clean: true, ..runs(20) };
+    let corpus = corpus_of(&texts);
+    let plan = planned(&corpus, config);
+    assert_eq!(remaining(&corpus, &plan), some(&[b, texts[1], "=="]));
+    let cuts: Vec<[u64; 4]> =
+        plan.cuts().iter().map(|cut| [cut.start, cut.end, cut.kept.0, cut.kept_start]).collect();
+    assert_eq!(cuts, [[1, 44, 1, 1]]);
 }
 
 /// A token for each byte, but of characters of several bytes all at the place of the character.

@@ -1,135 +1,35 @@
 //! Side-by-side timings: each figure is the median of five runs and stands beside what limits it, measured in turns in the
-//! same process. `cargo bench`, or on JSON lines of your own with a field `text`, `cargo bench -- FILE`.
+//! same process. `cargo bench`, or on JSON lines of your own with a field `text`, `cargo bench -- FILE`; of one subject
+//! alone, `cargo bench -- repeats FILE` (`dedup`, `repeats`, `index`).
 //!
-//! Absolute times depend on the machine; read the ratios. A limit is what a program must do at least, on all threads: read
-//! every line as JSON and decode the text; hash every run of five words.
+//! Absolute times depend on the machine; read the ratios.
 
-use std::borrow::Cow;
+mod dedup;
+mod index;
+mod repeats;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use memchr::{memchr, memchr_iter};
-use rayon::prelude::*;
-use serde::Deserialize;
-use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_dedup::{DedupConfig, ExactConfig, MinhashConfig, Resources, plan};
-use verbatim_index::{Copies, Normalizer, Shingler, Texts, Unit, Wanted, Words, repeats};
-use verbatim_lab::{SynthConfig, demo, synthesize, write_documents};
-use verbatim_store::{Access, Bytes, Existing, Replace, Room, Scratch, Silent};
-use xxhash_rust::xxh3::xxh3_64;
+use verbatim_lab::{SynthConfig, synthesize, write_documents};
+use verbatim_store::{Access, Existing, Replace};
 
+/// Runs of which the median is told.
 const N_RUNS: usize = 5;
+/// Text above which a suffix array is left out, in bytes.
+const MAX_SUFFIX_BYTES: usize = 256 << 20;
 
-/// Words in a shingle, and bytes of lines that a thread takes at once.
-const N_WORDS: usize = 5;
-const TAKEN_BYTES: usize = 1 << 20;
+/// A name, and something to time that gives a number which the compiler cannot know.
+type Run<'a> = (&'a str, &'a dyn Fn() -> usize);
 
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(borrow)]
-    text: Cow<'a, str>,
-}
+/// What is measured, on JSON lines, with a folder for files.
+type Subject = (&'static str, fn(&Path, &Path));
 
-/// Calls `read` with the text of each line, in parallel; the sum of what it gives.
-fn for_each_text(path: &Path, read: impl Fn(&str) -> usize + Sync) -> usize {
-    let jsonl = Bytes::open(path).expect("a file");
-    let mut parts = Vec::new();
-    let mut rest = &jsonl[..];
-    while !rest.is_empty() {
-        let mark = TAKEN_BYTES.min(rest.len());
-        let end = memchr(b'\n', &rest[mark..]).map_or(rest.len(), |i| mark + i + 1);
-        let (part, after) = rest.split_at(end);
-        parts.push(part);
-        rest = after;
-    }
-    let read_part = |part: &[u8]| {
-        let mut start = 0;
-        let mut sum = 0;
-        for end in memchr_iter(b'\n', part) {
-            let record: Record<'_> = serde_json::from_slice(&part[start..end]).expect("a record with a text");
-            sum += read(&record.text);
-            start = end + 1;
-        }
-        sum
-    };
-    parts.into_par_iter().map(read_part).sum()
-}
+const SUBJECTS: [Subject; 3] = [("dedup", dedup::run), ("repeats", repeats::run), ("index", index::run)];
 
-/// All texts, one after the other.
-fn joined(path: &Path) -> (Vec<u8>, Vec<u64>) {
-    let config = OpenConfig::standard();
-    let corpus = Corpus::open(&[path.to_path_buf()], &config, &Silent).expect("a valid corpus");
-    let (mut bytes, mut starts) = (Vec::new(), vec![0]);
-    for id in corpus.ids() {
-        bytes.extend_from_slice(&corpus.text(id));
-        starts.push(bytes.len() as u64);
-    }
-    (bytes, starts)
-}
-
-/// Hashes every run of words, as wide as it stands in the text.
-fn shingle_hashes(text: &str) -> usize {
-    let mut starts = [0; N_WORDS];
-    let mut hashes = 0;
-    for (i, word) in text.split_ascii_whitespace().enumerate() {
-        let start = word.as_ptr() as usize - text.as_ptr() as usize;
-        starts[i % N_WORDS] = start;
-        if i + 1 >= N_WORDS {
-            hashes ^= xxh3_64(&text.as_bytes()[starts[(i + 1) % N_WORDS]..start + word.len()]);
-        }
-    }
-    (hashes % 2) as usize
-}
-
-fn generated(folder: &tempfile::TempDir) -> PathBuf {
-    let path = folder.path().join("corpus.jsonl");
-    let documents = synthesize(&SynthConfig { n_documents: 40_000, ..SynthConfig::standard(7) });
-    let mut file = Replace::create(&path, Access::Shared, Existing::Refuse).expect("a temporary file");
-    write_documents(&documents, &mut file, &path).expect("a temporary file");
-    file.finish().expect("a temporary file");
-    path
-}
-
-#[expect(clippy::print_stdout, reason = "a bench talks to the terminal")]
-fn main() {
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    // Cargo passes flags of its own.
-    let given = std::env::args_os().skip(1).map(PathBuf::from).find(|argument| argument.is_file());
-    let path = given.unwrap_or_else(|| generated(&folder));
-    let resources = Resources::standard(folder.path());
-    let config = demo::demo_dedup_config().expect("the demo's configuration is valid");
-    let as_it_is = Normalizer::new(Vec::new());
-    let shingler = Shingler::new(Unit::Word, N_WORDS, as_it_is.clone(), None).expect("a valid shingler");
-    let minhash = config.minhash.clone().expect("the demo has this stage");
-    let near = DedupConfig {
-        exact: None,
-        minhash: Some(MinhashConfig { shingler: shingler.with_words(Words::Whitespace), ..minhash }),
-        ..config.clone()
-    };
-    let exact = Some(ExactConfig { normalizer: as_it_is, key: None });
-    let exact = DedupConfig { exact, minhash: None, ..config.clone() };
-    let dedup = |config| {
-        let corpus = Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent);
-        plan(&corpus.expect("a valid corpus"), config, &resources, &Silent).expect("a plan").removals().len()
-    };
-    let (bytes, starts) = joined(&path);
-    let texts: Texts<'_, 1> = Texts { symbols: bytes.as_chunks().0, starts: &starts };
-    let scratch = Scratch::unnamed(folder.path());
-    let room = Room { n_bytes: Resources::MEMORY, scratch: &scratch };
-    let search = |min_len| {
-        let wanted = Wanted { min_len, min_count: 2, copies: Copies::All };
-        repeats(texts, wanted, room, &Silent).expect("a search").len()
-    };
-    let runs: [(&str, &dyn Fn() -> usize); 7] = [
-        ("limit: every line read by serde_json", &|| for_each_text(&path, str::len)),
-        ("limit: and every 5 words hashed", &|| for_each_text(&path, shingle_hashes)),
-        ("exact, of texts as they are", &|| dedup(&exact)),
-        ("MinHash, of texts as they are", &|| dedup(&near)),
-        ("exact and MinHash, normalised", &|| dedup(&config)),
-        ("repeats of 100 bytes, texts in memory", &|| search(100)),
-        ("repeats of 200 bytes, texts in memory", &|| search(200)),
-    ];
+/// The median seconds of each, run in turns.
+fn medians(runs: &[Run<'_>]) -> Vec<f64> {
     let mut seconds = vec![Vec::new(); runs.len()];
     for _ in 0..N_RUNS {
         for ((_, run), seconds) in runs.iter().zip(&mut seconds) {
@@ -138,21 +38,31 @@ fn main() {
             seconds.push(start.elapsed().as_secs_f64());
         }
     }
-    let medians: Vec<f64> = seconds
-        .into_iter()
-        .map(|mut seconds| {
-            seconds.sort_by(f64::total_cmp);
-            seconds[N_RUNS / 2]
-        })
-        .collect();
-    let megabytes = std::fs::metadata(&path).expect("a file").len() as f64 / 1e6;
-    let n_threads = rayon::current_num_threads();
-    println!("{megabytes:.1} MB of JSON lines, {n_threads} threads, medians of {N_RUNS}");
-    for (i, (name, _)) in runs.iter().enumerate() {
-        let limits = match i {
-            0 | 1 => String::new(),
-            _ => format!("{:.2} and {:.2} of the limits", medians[0] / medians[i], medians[1] / medians[i]),
-        };
-        println!("{name:<40}{:>6.0} MB/s  {limits}", megabytes / medians[i]);
+    let median = |mut seconds: Vec<f64>| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[N_RUNS / 2]
+    };
+    seconds.into_iter().map(median).collect()
+}
+
+fn generated(folder: &Path) -> PathBuf {
+    let path = folder.join("corpus.jsonl");
+    let documents = synthesize(&SynthConfig { n_documents: 40_000, ..SynthConfig::standard(7) });
+    let mut file = Replace::create(&path, Access::Shared, Existing::Refuse).expect("a temporary file");
+    write_documents(&documents, &mut file, &path).expect("a temporary file");
+    file.finish().expect("a temporary file");
+    path
+}
+
+fn main() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    // Cargo passes flags of its own.
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let given = arguments.iter().find(|argument| argument.is_file());
+    let path = given.cloned().unwrap_or_else(|| generated(folder.path()));
+    let is_named = |name: &str| arguments.iter().any(|argument| argument.as_path() == Path::new(name));
+    let is_one_named = SUBJECTS.iter().any(|(name, _)| is_named(name));
+    for (_, run) in SUBJECTS.iter().filter(|(name, _)| !is_one_named || is_named(name)) {
+        run(&path, folder.path());
     }
 }

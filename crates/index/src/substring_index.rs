@@ -26,7 +26,7 @@ use verbatim_store::{Bytes, Progress, Seal, Sealed, json_fault};
 
 use crate::anchors::Sampling;
 use crate::error::{Error, Result};
-use crate::symbols::{Symbols, Tokens};
+use crate::symbols::Symbols;
 
 pub use crate::substring_index::build::IndexConfig;
 
@@ -71,7 +71,8 @@ pub struct SubstringIndex {
     manifest: Manifest,
     sampling: Sampling,
     starts: Sealed,
-    tokens: Option<Tokens>,
+    /// Where symbols are tokens: those of all texts.
+    tokens: Option<Sealed>,
     directory: Sealed,
     entries: Sealed,
 }
@@ -124,7 +125,7 @@ impl SubstringIndex {
         }
         let tokens = match (&manifest.tokens, &manifest.tokenizer) {
             (None, None) => None,
-            (Some(tokens), Some(_)) => Some(Tokens { ids: open(tokens)?, starts: open(&manifest.starts)? }),
+            (Some(tokens), Some(_)) => Some(open(tokens)?),
             _ => return Err(bad("it is of bytes and of tokens".to_owned())),
         };
         let sampling = Sampling::new(min_len);
@@ -161,8 +162,7 @@ impl SubstringIndex {
     }
 
     fn files(&self) -> impl Iterator<Item = &Sealed> {
-        let tokens = self.tokens.as_ref().map(|tokens| &tokens.ids);
-        [&self.starts, &self.directory, &self.entries].into_iter().chain(tokens)
+        [&self.starts, &self.directory, &self.entries].into_iter().chain(&self.tokens)
     }
 
     /// Documents of its corpus.
@@ -289,18 +289,20 @@ impl SubstringIndex {
     }
 }
 
-impl Indexed<'_> {
+impl<'a> Indexed<'a> {
     /// Bytes or tokens of the shortest strings that are found.
     pub fn min_len(&self) -> usize {
         self.index.min_len()
     }
 
-    pub(crate) fn symbols(&self) -> Symbols<'_> {
-        self.index.tokens.as_ref().map_or(Symbols::Bytes(self.corpus), Symbols::Tokens)
+    pub(crate) fn symbols(&self) -> Symbols<'a> {
+        let SubstringIndex { tokens, starts, .. } = self.index;
+        tokens.as_ref().map_or(Symbols::Bytes(self.corpus), |ids| Symbols::Tokens { ids, starts })
     }
 
     /// The symbols of a document, if there are as many as the index says.
-    fn text<'t>(&self, symbols: &'t Symbols<'_>, doc: u64, places: &Range<u64>) -> Result<Cow<'t, [u8]>> {
+    fn text(&self, doc: u64, places: &Range<u64>) -> Result<Cow<'a, [u8]>> {
+        let symbols = self.symbols();
         let text = symbols.text(doc)?;
         match places.end.checked_sub(places.start) == Some((text.len() / symbols.width()) as u64) {
             true => Ok(text),

@@ -22,31 +22,28 @@ const WAVE_DOCS: u64 = if cfg!(test) { 3 } else { 1 << 10 };
 pub(crate) enum Symbols<'a> {
     /// Their bytes.
     Bytes(&'a Corpus),
-    /// Their tokens.
-    Tokens(&'a Tokens),
+    /// Their tokens, on disk.
+    Tokens {
+        /// Those of all texts.
+        ids: &'a Sealed,
+        /// Where each text begins, in tokens, and the end.
+        starts: &'a Sealed,
+    },
 }
 
-/// The tokens of all texts, on disk.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    pub(crate) ids: Sealed,
-    /// Where each text begins, in tokens, and the end.
-    pub(crate) starts: Sealed,
-}
-
-impl Symbols<'_> {
+impl<'a> Symbols<'a> {
     /// Bytes of a symbol.
     pub(crate) fn width(&self) -> usize {
         match self {
             Symbols::Bytes(_) => 1,
-            Symbols::Tokens(_) => TOKEN_BYTES,
+            Symbols::Tokens { .. } => TOKEN_BYTES,
         }
     }
 
     pub(crate) fn n_documents(&self) -> u64 {
         match self {
             Symbols::Bytes(corpus) => corpus.n_documents(),
-            Symbols::Tokens(tokens) => tokens.starts.n_numbers() as u64 - 1,
+            Symbols::Tokens { starts, .. } => starts.n_numbers() as u64 - 1,
         }
     }
 
@@ -54,7 +51,7 @@ impl Symbols<'_> {
     pub(crate) fn n_bytes(&self) -> u64 {
         match self {
             Symbols::Bytes(corpus) => corpus.text_bytes(),
-            Symbols::Tokens(tokens) => tokens.ids.n_bytes() as u64,
+            Symbols::Tokens { ids, .. } => ids.n_bytes() as u64,
         }
     }
 
@@ -62,13 +59,13 @@ impl Symbols<'_> {
     ///
     /// # Errors
     /// Those of a damaged file of tokens.
-    pub(crate) fn text(&self, doc: u64) -> Result<Cow<'_, [u8]>> {
-        match self {
+    pub(crate) fn text(&self, doc: u64) -> Result<Cow<'a, [u8]>> {
+        match *self {
             Symbols::Bytes(corpus) => Ok(corpus.text(DocId(doc))),
-            Symbols::Tokens(tokens) => {
-                let at = |i: u64| tokens.starts.number(i as usize).map(|start| start as usize);
+            Symbols::Tokens { ids, starts } => {
+                let at = |i: u64| starts.number(i as usize).map(|start| start as usize);
                 let bytes = at(doc)?.saturating_mul(TOKEN_BYTES)..at(doc + 1)?.saturating_mul(TOKEN_BYTES);
-                Ok(Cow::Borrowed(tokens.ids.get(bytes)?))
+                Ok(Cow::Borrowed(ids.get(bytes)?))
             }
         }
     }

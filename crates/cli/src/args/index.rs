@@ -96,7 +96,7 @@ pub(crate) struct IndexRoom {
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
     pub(crate) memory: u64,
     /// Folder for what does not fit in memory. The run notes there how far it is: after a kill, the same command goes on
-    /// and gives the same bytes. It is removed when the run ends well
+    /// (but for tokens, which are made anew) and gives the same bytes. It is removed when the run ends well
     #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Resources")]
     pub(crate) scratch: Option<PathBuf>,
 }

@@ -17,7 +17,7 @@ use crate::anchors::Sampling;
 use crate::error::{Error, Result};
 use crate::repeats::MIN_REPEAT_LEN;
 use crate::shingle::TokenFn;
-use crate::symbols::{Symbols, Tokens, TokensWriter, tokenize};
+use crate::symbols::{Symbols, TokensWriter, tokenize};
 
 /// Documents and bytes of records that are sampled before the next look at the memory that is taken.
 const WAVE_DOCS: u64 = if cfg!(test) { 3 } else { 1 << 14 };
@@ -68,8 +68,9 @@ impl SubstringIndex {
             return write(config, corpus, folder, (starts, None, &sampled.anchors.finish()), progress);
         };
         let [ids, starts] = tokenize(corpus, tokens, folder, progress)?;
-        let tokens = Tokens { ids: Sealed::open(folder, &ids)?, starts: Sealed::open(folder, &starts)? };
-        let sampled = sample(Symbols::Tokens(&tokens), config, room, progress)?;
+        let opened = [Sealed::open(folder, &ids)?, Sealed::open(folder, &starts)?];
+        let symbols = Symbols::Tokens { ids: &opened[0], starts: &opened[1] };
+        let sampled = sample(symbols, config, room, progress)?;
         write(config, corpus, folder, (starts, Some(ids), &sampled.anchors.finish()), progress)
     }
 
@@ -120,8 +121,8 @@ impl SubstringIndex {
                 }
             }
             match (&mut tokens, &part.tokens) {
-                (Some(writer), Some(of_part)) => {
-                    let symbols = Symbols::Tokens(of_part);
+                (Some(writer), Some(ids)) => {
+                    let symbols = Symbols::Tokens { ids, starts: &part.starts };
                     (0..symbols.n_documents()).try_for_each(|doc| writer.push(&symbols.text(doc)?))?;
                 }
                 _ => {
@@ -227,7 +228,7 @@ fn wave(symbols: Symbols<'_>, next: u64, room: Room<'_>) -> Range<u64> {
         n_bytes += match symbols {
             Symbols::Bytes(corpus) => corpus.record(DocId(doc)).len(),
             // They are mapped, and take no memory.
-            Symbols::Tokens(_) => 0,
+            Symbols::Tokens { .. } => 0,
         };
         n_bytes <= most_bytes
     });

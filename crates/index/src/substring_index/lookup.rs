@@ -137,11 +137,10 @@ impl Indexed<'_> {
             by_document.push((doc, places, of_document));
             candidates = others;
         }
-        let symbols = self.symbols();
         by_document
             .into_par_iter()
             .map(|(doc, places, candidates)| {
-                let text = self.text(&symbols, doc, &places)?;
+                let text = self.text(doc, &places)?;
                 let are_within = candidates.iter().all(|candidate| places.contains(&candidate.place));
                 if !are_within {
                     return Err(self.index.bad("its tables are not in order"));

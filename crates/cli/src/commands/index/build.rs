@@ -65,14 +65,14 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
         None => SubstringIndex::build(&corpus, &config, (staged.path(), sorted), context.teller)?,
         Some(earlier) => {
             // A folder that is never committed goes when it is dropped.
-            let part =
-                StagedDir::create(&output.output.with_extension("part"), Access::Private, output.existing())?;
+            let part = StagedDir::create(&output.output, Access::Private, output.existing())?;
             SubstringIndex::build(&corpus, &config, (part.path(), sorted), context.teller)?;
             if config.tokenizer.is_some() {
                 let file = staged.path().join(super::TOKENIZER_FILE);
                 write_private(&part.path().join(super::TOKENIZER_FILE), &Bytes::open(&file)?)?;
             }
-            join(&[earlier, part.path()], &staged, sorted, context)?;
+            let unnamed = Scratch::unnamed(staged.path());
+            join(&[earlier, part.path()], &staged, Room { scratch: &unnamed, ..sorted }, context)?;
         }
     }
     corpus.verify_unchanged()?;

@@ -40,6 +40,8 @@ const HASH_BITS: u32 = 40;
 const PLACE_BITS: u32 = 40;
 /// Bits of a hash that an entry has room for; the others choose the bucket.
 const REST_BITS: u32 = 64 - PLACE_BITS;
+/// Entries of a bucket that are looked through one by one: as long as they lie side by side in memory.
+const SCANNED: usize = if cfg!(test) { 2 } else { 64 };
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
@@ -236,7 +238,8 @@ impl SubstringIndex {
 
     /// The entries of a bucket.
     fn bucket(&self, bucket: usize) -> Result<Range<usize>> {
-        let [start, end] = [self.directory.number(bucket)?, self.directory.number(bucket + 1)?];
+        let mut ends = self.directory.numbers(bucket..bucket + 2)?;
+        let [start, end] = [(); 2].map(|()| ends.next().unwrap_or(u64::MAX));
         if start > end || end > self.n_anchors() {
             return Err(self.bad("its directory is not in order"));
         }
@@ -248,8 +251,15 @@ impl SubstringIndex {
         let rest_bits = self.rest_bits();
         let bucket = self.bucket((hash >> rest_bits) as usize)?;
         let rest = hash & ((1 << rest_bits) - 1);
-        let at = |first: u64| self.first_entry(bucket.clone(), first);
-        Ok(at(rest << PLACE_BITS)?..at((rest + 1) << PLACE_BITS)?)
+        let [first, after] = [rest << PLACE_BITS, (rest + 1) << PLACE_BITS];
+        if bucket.len() > SCANNED {
+            return Ok(self.first_entry(bucket.clone(), first)?..self.first_entry(bucket, after)?);
+        }
+        let entries = || self.entries.numbers(bucket.clone());
+        let n_before =
+            |limit: u64| -> Result<usize> { Ok(entries()?.take_while(|&entry| entry < limit).count()) };
+        let [start, end] = [n_before(first)?, n_before(after)?];
+        Ok(bucket.start + start..bucket.start + end)
     }
 
     /// The first entry of some that is not smaller than this.

@@ -241,6 +241,9 @@ fn fault_86_flags_that_cannot_be_are_usage() {
     let scene = scene();
     scene.run(["index", "build", "in", "-o", "index", "--min-length", "15"]).failed(2, "16");
     scene.run(["index", "build", "in", "-o", "in/index"]).failed(2, "in an input");
+    for command in ["build", "signatures"] {
+        scene.run(["index", command, "-", "-o", "index"]).failed(2, "standard input");
+    }
     scene.run(["index", "build", "in", "-o", "index", "--scratch", "in"]).failed(2, "--scratch");
     scene.run(["index", "build", "in", "-o", "index", "--min-length", "30"]).ok();
     scene.run(["index", "build", "in", "-o", "index"]).failed(73, "index");

@@ -31,6 +31,9 @@ pub(crate) fn run(arguments: &Index, context: &Context<'_>) -> anyhow::Result<()
 
 /// Where the inputs are, whatever folder a later run is started in.
 fn origin(inputs: &[PathBuf], reading: &Reading) -> anyhow::Result<Origin> {
+    if inputs.iter().any(|input| input.as_os_str() == "-") {
+        return Err(failure::usage("an index needs inputs that can be read again, not standard input"));
+    }
     let absolute = |input: &PathBuf| match is_object_url(input) {
         true => Ok(input.clone()),
         false => std::path::absolute(input),

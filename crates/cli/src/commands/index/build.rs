@@ -11,6 +11,7 @@ use verbatim_lm::Tokenizer;
 use verbatim_store::{Access, Bytes, Room, Scratch, StagedDir, write_private};
 
 use crate::args::{IndexBuild, IndexMerge, StringUnit};
+use crate::commands::reading::warn;
 use crate::commands::{Context, are_apart, check_apart};
 use crate::failure;
 
@@ -22,8 +23,10 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
     let IndexBuild { inputs, output, room, reading, .. } = arguments;
     let read = inputs.iter().chain(&arguments.add_to).map(PathBuf::as_path);
     check_apart(read, &output.output)?;
+    let origin = super::origin(inputs, reading)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let corpus = reading.open(inputs, context)?;
+    warn(&corpus, context);
     let tokenizer = match (arguments.unit, &arguments.tokenizer) {
         (StringUnit::Bytes, None) => None,
         (StringUnit::Bytes, Some(_)) => return Err(failure::usage("--tokenizer is for --unit tokens")),
@@ -35,7 +38,7 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
     };
     let default = if tokenizer.is_some() { MIN_TOKENS } else { MIN_BYTES };
     let min_len = usize::try_from(arguments.min_length.unwrap_or(default))?;
-    let config = IndexConfig { min_len, tokenizer, origin: super::origin(inputs, reading)? };
+    let config = IndexConfig { min_len, tokenizer, origin };
     if let Some(earlier) = &arguments.add_to {
         let earlier = SubstringIndex::open(earlier)?.ok_or_else(|| super::no_index(earlier))?;
         check_lengths([earlier.min_len(), config.min_len])?;

@@ -24,9 +24,9 @@ pub(super) fn run(arguments: &IndexSignatures, context: &Context<'_>) -> anyhow:
         only_references: false,
         keep: Keep::First,
     };
+    let origin = super::origin(&arguments.inputs, &arguments.reading)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
-    let origin = super::origin(&arguments.inputs, &arguments.reading)?;
     let resources = Resources {
         memory: usize::try_from(arguments.memory).unwrap_or(usize::MAX),
         scratch: Scratch::unnamed(staged.path()),

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, Origin};
-use verbatim_store::{Note, Progress, Room, Seal, Sealed, SealedWriter, Sorted, Sorter, write_private};
+use verbatim_store::{
+    Note, Progress, Room, RunFile, Seal, Sealed, SealedWriter, Sorted, Sorter, write_private,
+};
 
 use super::{
     HASH_BITS, Indexed, MAGIC, MANIFEST, Manifest, PLACE_BITS, REST_BITS, SubstringIndex, VERSION, kept_hash,
@@ -179,18 +181,20 @@ fn sample(
         let len = |text: &Cow<'_, [u8]>| (text.len() / width) as u64;
         let starts: Vec<u64> =
             texts.iter().scan(n_symbols, |at, text| Some(std::mem::replace(at, *at + len(text)))).collect();
-        sampled.anchors.extend(match width {
-            1 => anchors::<1>(&texts, &starts, sampling),
-            _ => anchors::<4>(&texts, &starts, sampling),
-        });
+        // Those that are spilled before the wave is through are noted with it.
+        let mut files = match width {
+            1 => sampled.take::<1>((&texts, &starts), sampling, room)?,
+            _ => sampled.take::<4>((&texts, &starts), sampling, room)?,
+        };
         sampled.lengths.extend(wave.clone().zip(&texts).map(|(doc, text)| [doc, len(text)]));
         n_symbols += texts.iter().map(len).sum::<u64>();
         progress.advance(wave.end - wave.start);
         next = wave.end;
         let is_part = room.scratch.is_kept() && n_since >= PART_BYTES;
-        if sampled.anchors.is_full() || sampled.lengths.is_full() || is_part {
-            let files = [sampled.anchors.spill(room.scratch)?, sampled.lengths.spill(room.scratch)?];
-            let files = files.into_iter().flatten().collect();
+        let is_full = sampled.anchors.is_full() || sampled.lengths.is_full();
+        if is_full || is_part || !files.is_empty() {
+            files.extend(sampled.anchors.spill(room.scratch)?);
+            files.extend(sampled.lengths.spill(room.scratch)?);
             room.scratch.note(&Note { step: STEP.to_owned(), end: next, files })?;
             n_since = 0;
         }
@@ -199,6 +203,46 @@ fn sample(
 }
 
 impl Sampled {
+    /// Takes the anchors of some texts of symbols of `N` bytes, and gives the files that they went to.
+    fn take<const N: usize>(
+        &mut self,
+        (texts, starts): (&[Cow<'_, [u8]>], &[u64]),
+        sampling: Sampling,
+        room: Room<'_>,
+    ) -> Result<Vec<RunFile>> {
+        let chunks: Vec<(u64, &[[u8; N]])> = texts
+            .iter()
+            .zip(starts)
+            .flat_map(|(text, start)| {
+                let text: &[[u8; N]] = text.as_chunks().0;
+                let begins = (0..text.len()).step_by(CHUNK_LEN);
+                // Each begins with the last windows of the one before.
+                begins.map(move |at| {
+                    let end = text.len().min(at + CHUNK_LEN + sampling.min_len - 1);
+                    (start + at as u64, &text[at..end])
+                })
+            })
+            .collect();
+        let mut files = Vec::new();
+        let mut last = None;
+        // Of a text of one byte every place is an anchor, so that a few chunks can fill the memory.
+        for chunks in groups(&chunks) {
+            let sampled: Vec<Vec<[u64; 2]>> =
+                chunks.par_iter().map(|&(start, chunk)| anchors(start, chunk, sampling)).collect();
+            let is_new = |&[_, place]: &[u64; 2]| {
+                // The last windows of a chunk and the first ones of the next can have the same anchor.
+                let is_new = last.is_none_or(|last| place > last);
+                last = Some(place);
+                is_new
+            };
+            self.anchors.extend(sampled.into_iter().flatten().filter(is_new));
+            if self.anchors.is_full() {
+                files.extend(self.anchors.spill(room.scratch)?);
+            }
+        }
+        Ok(files)
+    }
+
     /// Takes what an earlier process has sampled; tells the next document, and the bytes of the texts before it.
     fn take_up(&mut self, room: Room<'_>) -> Result<(u64, u64)> {
         let mut next = 0;
@@ -235,37 +279,27 @@ fn wave(symbols: Symbols<'_>, next: u64, room: Room<'_>) -> Range<u64> {
     next..next + (fitting.count() as u64).max(1)
 }
 
-/// Hash and place of the anchors of some texts, of symbols of `N` bytes.
-fn anchors<const N: usize>(texts: &[Cow<'_, [u8]>], starts: &[u64], sampling: Sampling) -> Vec<[u64; 2]> {
-    let chunks: Vec<(u64, &[[u8; N]])> = texts
-        .iter()
-        .zip(starts)
-        .flat_map(|(text, start)| {
-            let text: &[[u8; N]] = text.as_chunks().0;
-            let begins = (0..text.len()).step_by(CHUNK_LEN);
-            // Each begins with the last windows of the one before.
-            begins.map(move |at| {
-                let end = text.len().min(at + CHUNK_LEN + sampling.min_len - 1);
-                (start + at as u64, &text[at..end])
-            })
-        })
-        .collect();
-    let sampled: Vec<Vec<[u64; 2]>> = chunks
-        .par_iter()
-        .map(|(start, chunk)| {
-            let mut anchors = Vec::with_capacity(3 * chunk.len() / sampling.min_len);
-            sampling.for_each_anchor(chunk, |at, hash| anchors.push([kept_hash(hash), start + at as u64]));
-            anchors
-        })
-        .collect();
-    let mut last = None;
-    let is_new = |&[_, place]: &[u64; 2]| {
-        // The last windows of a chunk and the first ones of the next can have the same anchor.
-        let is_new = last.is_none_or(|last| place > last);
-        last = Some(place);
-        is_new
-    };
-    sampled.into_iter().flatten().filter(is_new).collect()
+/// Chunks that are sampled at once: of short texts many, of long ones one for each thread.
+fn groups<'c, 't, const N: usize>(
+    chunks: &'c [(u64, &'t [[u8; N]])],
+) -> impl Iterator<Item = &'c [(u64, &'t [[u8; N]])]> {
+    let most = CHUNK_LEN * rayon::current_num_threads();
+    let mut n = 0;
+    chunks.chunk_by(move |_, next| {
+        n += next.1.len();
+        let fits = n <= most;
+        if !fits {
+            n = 0;
+        }
+        fits
+    })
+}
+
+/// Hash and place of the anchors of a part of a text that begins at a place.
+fn anchors<const N: usize>(start: u64, chunk: &[[u8; N]], sampling: Sampling) -> Vec<[u64; 2]> {
+    let mut anchors = Vec::with_capacity(3 * chunk.len() / sampling.min_len);
+    sampling.for_each_anchor(chunk, |at, hash| anchors.push([kept_hash(hash), start + at as u64]));
+    anchors
 }
 
 /// Writes where texts of these lengths begin.

@@ -97,11 +97,12 @@ pub(crate) struct Dedup {
     pub(crate) keep: String,
     /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the
     /// system takes their memory back when it needs to. Some 30 MiB for the program, 16 bytes for each document, 40 for
-    /// each that goes, and three times the longest document are taken in any case
+    /// each that goes, 250 for each stretch that repeats another, and three times the longest document are taken in any
+    /// case
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
     pub(crate) memory: u64,
-    /// Folder for what does not fit in memory, and for temporary files such as unpacked inputs. The run notes there how far it is: after a kill, the same command goes on
-    /// and gives the same bytes; other flags or another input are refused. It is removed when the run ends well. Without
+    /// Folder for what does not fit in memory, and for temporary files such as unpacked inputs. The run notes there how
+    /// far it is: after a kill, the same command goes on and gives the same bytes; other flags or another input are refused. It is removed when the run ends well. Without
     /// it, files without a name beside the output are used and nothing can be gone on with
     #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Resources")]
     pub(crate) scratch: Option<PathBuf>,

@@ -97,7 +97,7 @@ pub(crate) struct Dedup {
     pub(crate) keep: String,
     /// Memory for the search (suffixes MiB, GiB); what does not fit is sorted on disk. Mapped files are not counted: the
     /// system takes their memory back when it needs to. Some 30 MiB for the program, 16 bytes for each document, 40 for
-    /// each that goes, 250 for each stretch that repeats another, and three times the longest document are taken in any
+    /// each that goes, 120 for each stretch that repeats another, and three times the longest document are taken in any
     /// case
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size, help_heading = "Resources")]
     pub(crate) memory: u64,

@@ -16,8 +16,10 @@ use crate::substring::spooled::Spooled;
 pub(super) struct Fates<'a> {
     search: &'a SubstringSearch<'a>,
     spooled: &'a Spooled<'a>,
-    /// What goes, by its first symbol.
-    gone: BTreeMap<u64, Gone>,
+    /// What goes, ascending.
+    gone: Vec<Gone>,
+    /// Where parts of it that had no copy stay after all, by their first symbol.
+    found: BTreeMap<u64, Found>,
     removals: Vec<Removal>,
     cuts: Vec<Cut>,
 }
@@ -25,10 +27,20 @@ pub(super) struct Fates<'a> {
 /// A stretch that goes.
 #[derive(Clone, Copy)]
 struct Gone {
+    start: u64,
     end: u64,
-    /// Where its first symbol stays, with what follows; `None` where no copy does, because the document that had it
+    /// Where its first symbol stays, with what follows; [`NO_COPY`] where no copy does, because the document that had it
     /// was removed for its other parts.
-    copy: Option<u64>,
+    copy: u64,
+}
+
+const NO_COPY: u64 = u64::MAX;
+
+/// Where a stretch stays that went when it had no copy.
+#[derive(Clone, Copy)]
+struct Found {
+    end: u64,
+    home: u64,
 }
 
 /// Where a symbol stays.
@@ -58,7 +70,14 @@ impl Copied {
 
 impl<'a> Fates<'a> {
     pub(super) fn new(search: &'a SubstringSearch<'a>, spooled: &'a Spooled<'a>) -> Self {
-        Fates { search, spooled, gone: BTreeMap::new(), removals: Vec::new(), cuts: Vec::new() }
+        Fates {
+            search,
+            spooled,
+            gone: Vec::new(),
+            found: BTreeMap::new(),
+            removals: Vec::new(),
+            cuts: Vec::new(),
+        }
     }
 
     pub(super) fn finish(self) -> (Vec<Removal>, Vec<Cut>) {
@@ -150,19 +169,44 @@ impl<'a> Fates<'a> {
     /// its home, so that only what lost its home and found another has to be followed further.
     fn for_each_home(&self, stretch: Range<u64>, take: &mut dyn FnMut(Home, u64)) {
         let Range { start: mut at, end } = stretch;
+        let mut i = self.gone.partition_point(|gone| gone.end <= at);
         while at < end {
-            let before = self.gone.range(..=at).next_back();
-            let Some((&start, gone)) = before.filter(|(_, gone)| gone.end > at) else {
-                let next = self.gone.range(at..end).next().map_or(end, |(&next, _)| next);
+            let gone = self.gone.get(i).filter(|gone| gone.start < end);
+            let next = gone.map_or(end, |gone| gone.start.max(at));
+            if at < next {
                 take(Home::At(at), next - at);
                 at = next;
                 continue;
-            };
+            }
+            let Some(gone) = gone else { break };
             let next = gone.end.min(end);
             match gone.copy {
-                None => take(Home::Nowhere(at), next - at),
-                Some(copy) => self.for_each_home(copy + (at - start)..copy + (next - start), take),
+                NO_COPY => self.for_each_found(at..next, take),
+                copy => self.for_each_home(copy + (at - gone.start)..copy + (next - gone.start), take),
             }
+            at = next;
+            i += 1;
+        }
+    }
+
+    /// The same for a stretch that went without a copy.
+    fn for_each_found(&self, stretch: Range<u64>, take: &mut dyn FnMut(Home, u64)) {
+        let Range { start: mut at, end } = stretch;
+        while at < end {
+            let before = self.found.range(..=at).next_back().filter(|(_, found)| found.end > at);
+            let next = match before {
+                Some((&start, found)) => {
+                    let next = found.end.min(end);
+                    let home = found.home + (at - start);
+                    self.for_each_home(home..home + (next - at), take);
+                    next
+                }
+                None => {
+                    let next = self.found.range(at..end).next().map_or(end, |(&next, _)| next);
+                    take(Home::Nowhere(at), next - at);
+                    next
+                }
+            };
             at = next;
         }
     }
@@ -206,7 +250,7 @@ impl<'a> Fates<'a> {
             for piece in copied[first..].iter().take_while(|piece| piece.start < cut.end) {
                 let (start, end) = (piece.start.max(cut.start), piece.end.min(cut.end));
                 if let Home::At(home) = piece.home {
-                    self.gone.insert(start, Gone { end, copy: Some(home + (start - piece.start)) });
+                    self.gone.push(Gone { start, end, copy: home + (start - piece.start) });
                 }
             }
         }
@@ -228,15 +272,7 @@ impl<'a> Fates<'a> {
             at += len;
         });
         for (from, len, home) in lost {
-            let (&start, &Gone { end, .. }) =
-                self.gone.range(..=from).next_back().expect("it went, so it is noted");
-            if start < from {
-                self.gone.insert(start, Gone { end: from, copy: None });
-            }
-            self.gone.insert(from, Gone { end: from + len, copy: Some(home) });
-            if from + len < end {
-                self.gone.insert(from + len, Gone { end, copy: None });
-            }
+            self.found.insert(from, Found { end: from + len, home });
         }
     }
 
@@ -245,14 +281,14 @@ impl<'a> Fates<'a> {
         let mut at = symbols.start;
         for &Copied { start, end, home } in copied {
             if at < start {
-                self.gone.insert(at, Gone { end: start, copy: None });
+                self.gone.push(Gone { start: at, end: start, copy: NO_COPY });
             }
             let (Home::At(copy) | Home::Nowhere(copy)) = home;
-            self.gone.insert(start, Gone { end, copy: Some(copy) });
+            self.gone.push(Gone { start, end, copy });
             at = end;
         }
         if at < symbols.end {
-            self.gone.insert(at, Gone { end: symbols.end, copy: None });
+            self.gone.push(Gone { start: at, end: symbols.end, copy: NO_COPY });
         }
     }
 

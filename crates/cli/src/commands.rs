@@ -110,6 +110,14 @@ fn check_apart<'a>(read: impl IntoIterator<Item = &'a Path>, output: &Path) -> a
     }
 }
 
+/// Refuses a folder for what does not fit in memory that is, holds or lies in something that the command reads or writes.
+fn check_scratch<'a>(others: impl IntoIterator<Item = &'a Path>, scratch: &Path) -> anyhow::Result<()> {
+    match are_apart(others, scratch) {
+        true => Ok(()),
+        false => Err(failure::usage("--scratch is, holds or lies in an input or the output; take another")),
+    }
+}
+
 /// Whether a folder neither is nor holds nor lies in any of some paths. What is in an object store is apart from it.
 fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bool {
     let folder = resolved(folder);

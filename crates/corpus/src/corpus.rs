@@ -202,6 +202,17 @@ impl Corpus {
         }
     }
 
+    /// How many of some documents, one at least, have no more than so many bytes of records together: what is looked at
+    /// before the next look at the memory that is taken.
+    pub fn n_fitting(&self, docs: impl IntoIterator<Item = DocId>, most_bytes: usize) -> usize {
+        let mut n_bytes = 0;
+        let fitting = docs.into_iter().take_while(|&doc| {
+            n_bytes += self.record(doc).len();
+            n_bytes <= most_bytes
+        });
+        fitting.count().max(1)
+    }
+
     /// The user's id of a document, or `file:line` where it has none.
     pub fn label(&self, id: DocId) -> String {
         let value = self.id_field.as_ref().and_then(|path| self.field(id, path));

@@ -45,10 +45,5 @@ impl Resources {
 /// is taken. It decides nothing about the result.
 pub(crate) fn wave(room: &Room<'_>, corpus: &Corpus, docs: &[DocId]) -> usize {
     let most_bytes = WAVE_BYTES.min(room.n_bytes / 4);
-    let mut n_bytes = 0;
-    let fitting = docs.iter().take(WAVE_DOCS).take_while(|&&doc| {
-        n_bytes += corpus.record(doc).len();
-        n_bytes <= most_bytes
-    });
-    fitting.count().max(1)
+    corpus.n_fitting(docs.iter().take(WAVE_DOCS).copied(), most_bytes)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use verbatim_corpus::{Corpus, DocId, Origin};
-use verbatim_store::{Bytes, Progress, RunFile, Scratch, Sorted, json_fault, write_shared};
+use verbatim_store::{Progress, RunFile, Scratch, Sorted, read_manifest, write_shared};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::DedupConfig;
@@ -94,27 +94,10 @@ impl Signatures {
     /// # Errors
     /// [`Error::BadSignatures`] if they cannot be read.
     pub fn open(folder: &Path) -> Result<Option<Signatures>> {
-        #[derive(Deserialize)]
-        struct Header {
-            magic: String,
-            version: u32,
-        }
         let path = folder.join(MANIFEST);
-        if !folder.is_dir() || !path.is_file() {
-            return Ok(None);
-        }
         let bad = |cause: String| Error::BadSignatures { path: path.clone(), cause };
-        let bytes = Bytes::open(&path)?;
-        // Other programs have manifests too.
-        let Ok(header) = serde_json::from_slice::<Header>(&bytes) else { return Ok(None) };
-        if header.magic != MAGIC {
-            return Ok(None);
-        }
-        if header.version != VERSION {
-            return Err(bad(format!("version {}, this program reads version {VERSION}", header.version)));
-        }
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|error| bad(json_fault(&error).to_owned()))?;
+        let manifest: Option<Manifest> = read_manifest(&path, (MAGIC, VERSION), bad)?;
+        let Some(manifest) = manifest else { return Ok(None) };
         if manifest.files.iter().any(|file| Path::new(&file.name).file_name() != Some(file.name.as_ref())) {
             return Err(bad("it names a file elsewhere".to_owned()));
         }

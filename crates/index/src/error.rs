@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use verbatim_store::Progress;
+
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -92,4 +94,9 @@ impl Error {
             _ => 2,
         }
     }
+}
+
+/// Ends what is under way if the caller asks for it.
+pub(crate) fn stop_if(progress: &dyn Progress) -> Result<()> {
+    if progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -33,5 +33,5 @@ pub use repeats::{Copies, MIN_REPEAT_LEN, Repeat, Texts, Wanted, repeats};
 pub use scan::{Match, longest_matches};
 pub use shingle::{Shingler, Shingles, TokenFn, Unit};
 pub use substring_index::{IndexConfig, Indexed, SubstringIndex};
-pub use symbols::{TOKEN_BYTES, token_bytes};
+pub use symbols::{TOKEN_BYTES, for_each_token, token_bytes};
 pub use words::{Words, words};

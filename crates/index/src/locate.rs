@@ -6,7 +6,7 @@ use verbatim_corpus::Corpus;
 use verbatim_store::Progress;
 
 use crate::count::{distinct, scan_for};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, stop_if};
 use crate::occurrences::Occurrences;
 use crate::substring_index::Indexed;
 use crate::suffix::SuffixArray;
@@ -74,9 +74,7 @@ impl Locator<'_> {
             let found = distinct(&wanted, |strings| self.find(engine, strings, progress))?;
             of_engine.into_iter().zip(found).for_each(|(i, found)| all[i].occurrences = found);
         }
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        stop_if(progress)?;
         Ok(all)
     }
 

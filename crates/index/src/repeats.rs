@@ -16,7 +16,7 @@ use verbatim_store::{Note, Progress, Room, Sorted, Sorter};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::anchors::Sampling;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, stop_if};
 
 /// The shortest runs that are looked for. Shorter ones have so many anchors that sampling is of no use.
 pub const MIN_REPEAT_LEN: usize = 16;
@@ -165,9 +165,7 @@ impl<const N: usize> Search<'_, N> {
         progress.advance(n_known as u64);
         let mut n_since = 0;
         for chunks in chunks.get(n_done..).unwrap_or_default().chunks(CHUNKS_AT_ONCE) {
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            stop_if(progress)?;
             let sampled: Vec<Sampled> = chunks
                 .par_iter()
                 .map(|chunk| {
@@ -274,9 +272,7 @@ impl<const N: usize> Search<'_, N> {
             if !is_enough && records.peek().is_some() {
                 continue;
             }
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            stop_if(progress)?;
             let starts = [0].into_iter().chain(ends.iter().copied());
             let groups: Vec<&[usize]> = starts.zip(&ends).map(|(start, &end)| &places[start..end]).collect();
             let repeats: Vec<Vec<[u64; 3]>> =

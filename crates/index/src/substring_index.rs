@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, Origin};
-use verbatim_store::{Bytes, Progress, Seal, Sealed, json_fault};
+use verbatim_store::{Progress, Seal, Sealed, read_manifest};
 
 use crate::anchors::Sampling;
 use crate::error::{Error, Result};
@@ -92,27 +92,10 @@ impl SubstringIndex {
     /// # Errors
     /// [`Error::BadIndex`] and those of the store if it cannot be read.
     pub fn open(folder: &Path) -> Result<Option<SubstringIndex>> {
-        #[derive(Deserialize)]
-        struct Header {
-            magic: String,
-            version: u32,
-        }
         let path = folder.join(MANIFEST);
-        if !folder.is_dir() || !path.is_file() {
-            return Ok(None);
-        }
         let bad = |cause: String| Error::BadIndex { path: path.clone(), cause };
-        let bytes = Bytes::open(&path)?;
-        // Other programs have manifests too.
-        let Ok(header) = serde_json::from_slice::<Header>(&bytes) else { return Ok(None) };
-        if header.magic != MAGIC {
-            return Ok(None);
-        }
-        if header.version != VERSION {
-            return Err(bad(format!("version {}, this program reads version {VERSION}", header.version)));
-        }
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).map_err(|error| bad(json_fault(&error).to_owned()))?;
+        let manifest: Option<Manifest> = read_manifest(&path, (MAGIC, VERSION), bad)?;
+        let Some(manifest) = manifest else { return Ok(None) };
         let open = |seal: &Seal| Sealed::open(folder, seal);
         let [starts, directory, entries] =
             [open(&manifest.starts)?, open(&manifest.directory)?, open(&manifest.entries)?];

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::{Progress, Seal, Sealed, SealedWriter};
 
-use crate::error::{Error, Result};
+use crate::error::{Result, stop_if};
 use crate::shingle::TokenFn;
 
 /// Stands for a byte that is no part of a character, with its value in the last eight bits; no token has such an id.
@@ -71,15 +71,30 @@ impl<'a> Symbols<'a> {
     }
 }
 
+/// Calls `take` with the tokens of a text that need not be UTF-8, each with the byte at which it begins, as `tokens` gives
+/// them for text that is. What is no part of a character is a token of each byte, as no tokenizer has them.
+pub fn for_each_token<T: IntoIterator<Item = (u32, usize)>>(
+    text: &[u8],
+    tokens: impl Fn(&str) -> T,
+    mut take: impl FnMut(u32, usize),
+) {
+    let mut start = 0;
+    for chunk in text.utf8_chunks() {
+        tokens(chunk.valid()).into_iter().for_each(|(id, place)| take(id, start + place));
+        start += chunk.valid().len();
+        for &byte in chunk.invalid() {
+            take(BAD_BYTE | u32::from(byte), start);
+            start += 1;
+        }
+    }
+}
+
 /// The tokens of a text, each in four bytes, the least significant first.
 pub fn token_bytes(text: &[u8], tokens: &TokenFn) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for chunk in text.utf8_chunks() {
-        tokens(chunk.valid()).into_iter().for_each(|id| bytes.extend_from_slice(&id.to_le_bytes()));
-        for &byte in chunk.invalid() {
-            bytes.extend_from_slice(&(BAD_BYTE | u32::from(byte)).to_le_bytes());
-        }
-    }
+    // Where they begin is not asked for.
+    let tokens = |text: &str| tokens(text).into_iter().map(|id| (id, 0));
+    for_each_token(text, tokens, |id, _| bytes.extend_from_slice(&id.to_le_bytes()));
     bytes
 }
 
@@ -94,9 +109,7 @@ pub(crate) fn tokenize(
     let mut writer = TokensWriter::create(folder)?;
     let n = corpus.n_documents();
     for start in (0..n).step_by(WAVE_DOCS as usize) {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        stop_if(progress)?;
         let tokenized: Vec<Vec<u8>> = (start..n.min(start + WAVE_DOCS))
             .into_par_iter()
             .map(|doc| {

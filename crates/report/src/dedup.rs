@@ -8,7 +8,7 @@ use verbatim_dedup::{
     ShingleParameters, Snap, SourceTally, StageTally, SubstringParameters, Tally, candidate_probability,
 };
 
-use crate::figure::{Amount, bytes_text, counted, grouped, percent, rounded};
+use crate::figure::{Amount, bytes_text, counted, grouped, percent, range, rounded};
 use crate::provenance::Provenance;
 use crate::repeats::Repeats;
 use crate::report::Body;
@@ -464,7 +464,7 @@ impl Clusters {
 impl SizeBin {
     /// "2", or "4–7".
     pub fn range(&self) -> String {
-        if self.from == self.to { self.from.to_string() } else { format!("{}–{}", self.from, self.to) }
+        range(self.from, self.to)
     }
 }
 

@@ -51,6 +51,11 @@ impl Amount {
     }
 }
 
+/// "2", or "4–7".
+pub(crate) fn range(from: u64, to: u64) -> String {
+    if from == to { from.to_string() } else { format!("{from}–{to}") }
+}
+
 /// `count` of `n`, with the Clopper-Pearson interval of the share.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Rate {

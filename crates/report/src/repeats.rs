@@ -149,16 +149,6 @@ impl Heat<'_> {
     }
 }
 
-impl RepeatBin {
-    /// "1", or "2–3".
-    pub(crate) fn range(&self) -> String {
-        match self.from == self.to {
-            true => self.from.to_string(),
-            false => format!("{}–{}", self.from, self.to),
-        }
-    }
-}
-
 impl HeavyRow {
     /// The bytes that all its cuts take.
     pub(crate) fn total(&self) -> String {

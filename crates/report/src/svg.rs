@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write};
 
 use crate::dedup::{Search, SizeBin};
-use crate::figure::{Rate, grouped, percent};
+use crate::figure::{Rate, grouped, percent, range};
 use crate::repeats::RepeatBin;
 use crate::train::LossPoint;
 
@@ -269,7 +269,7 @@ pub(crate) fn cut_copies(bins: &[RepeatBin]) -> String {
 }
 
 fn repeat_bars(bins: &[RepeatBin]) -> Vec<(String, u64)> {
-    bins.iter().map(|bin| (bin.range(), bin.count)).collect()
+    bins.iter().map(|bin| (range(bin.from, bin.to), bin.count)).collect()
 }
 
 fn histogram(title: &str, bars: &[(String, u64)], unit: &str) -> String {

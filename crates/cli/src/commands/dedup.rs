@@ -15,7 +15,7 @@ use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
 use crate::args::{self, Dedup, Matching};
-use crate::commands::{Context, are_apart, check_apart, emitting, existing, reading};
+use crate::commands::{Context, check_apart, check_scratch, emitting, existing, reading};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
@@ -99,11 +99,7 @@ fn resources(
         None => Scratch::unnamed(beside),
         Some(folder) => {
             let others = arguments.inputs.iter().chain(&arguments.against).chain([&arguments.output]);
-            if !are_apart(others.map(PathBuf::as_path), folder) {
-                return Err(failure::usage(
-                    "--scratch is, holds or lies in an input or the output; take another",
-                ));
-            }
+            check_scratch(others.map(PathBuf::as_path), folder)?;
             let mut task = verbatim_dedup::task(corpus, config)?;
             if let Some(tokenizer) = &arguments.matching.tokenizer {
                 task["tokenizer"] = sha256_file(tokenizer)?.into();

@@ -70,8 +70,8 @@ fn open_corpus(
     context: &Context<'_>,
 ) -> anyhow::Result<(Option<SubstringIndex>, Option<Corpus>)> {
     for input in &arguments.corpus {
-        let Some(found) = SubstringIndex::open(input)? else { continue };
-        if found.tokenizer().is_some() {
+        let Some(index) = SubstringIndex::open(input)? else { continue };
+        if index.tokenizer().is_some() {
             return Err(failure::usage(
                 "--corpus names an index of tokens; findings are proven by one of bytes",
             ));
@@ -79,7 +79,7 @@ fn open_corpus(
         if arguments.corpus.len() > 1 {
             return Err(failure::usage("an index must be the only --corpus"));
         }
-        let (index, corpus) = index::open(input, context)?;
+        let corpus = index::corpus_of(index.origin(), context)?;
         return Ok((Some(index), Some(corpus)));
     }
     match &arguments.corpus[..] {

@@ -63,7 +63,7 @@ fn token_fn(tokenizer: Tokenizer) -> (TokenFn, String) {
 }
 
 /// Opens an index and its corpus.
-pub(crate) fn open(folder: &Path, context: &Context<'_>) -> anyhow::Result<(SubstringIndex, Corpus)> {
+fn open(folder: &Path, context: &Context<'_>) -> anyhow::Result<(SubstringIndex, Corpus)> {
     let index = SubstringIndex::open(folder)?.ok_or_else(|| no_index(folder))?;
     let corpus = corpus_of(index.origin(), context)?;
     Ok((index, corpus))
@@ -73,7 +73,8 @@ fn no_index(folder: &Path) -> anyhow::Error {
     failure::usage(format!("{} is no folder that `index build` wrote", folder.display()))
 }
 
-fn corpus_of(origin: &Origin, context: &Context<'_>) -> anyhow::Result<Corpus> {
+/// Opens the corpus of an index as it was read for that.
+pub(crate) fn corpus_of(origin: &Origin, context: &Context<'_>) -> anyhow::Result<Corpus> {
     let config = reading::here(origin.reading.clone());
     let corpus = Corpus::open(&origin.inputs, &config, context.teller).context("cannot read the corpus")?;
     context.check()?;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use verbatim_corpus::{Corpus, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
+use verbatim_corpus::{
+    Corpus, FieldPath, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit,
+};
 use verbatim_report::CorpusUsed;
 
 use crate::args::{self, Reading};
@@ -15,9 +17,6 @@ const OBJECT_STORE_PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
 impl Reading {
     pub(crate) fn config(&self) -> anyhow::Result<OpenConfig> {
-        let field = |flag: &str, text: &str| {
-            text.parse().map_err(|error| failure::usage(format!("--{flag} `{text}`: {error}")))
-        };
         Ok(OpenConfig {
             text_field: field("text-field", &self.text_field)?,
             id_field: Some(field("id-field", &self.id_field)?),
@@ -71,6 +70,11 @@ impl Reading {
         note_rejects(&corpus, context);
         Ok(corpus)
     }
+}
+
+/// The field that a flag names.
+pub(crate) fn field(flag: &str, text: &str) -> anyhow::Result<FieldPath> {
+    text.parse().map_err(|error| failure::usage(format!("--{flag} `{text}`: {error}")))
 }
 
 /// The same reading with what the environment says of object stores. It changes no result and can hold secrets, so

@@ -10,6 +10,7 @@ use crate::config::Stage;
 use crate::cut::Cut;
 use crate::plan::Removal;
 use crate::substring::SubstringSearch;
+use crate::substring::rounds::without;
 use crate::substring::spooled::Spooled;
 
 /// Decides one document after the other. Places count symbols over all texts.
@@ -332,12 +333,6 @@ fn home_of(copied: &[Copied], symbol: u64) -> u64 {
 
 /// Bytes of a text without its cuts, and without white space at the ends.
 fn left(text: &[u8], cuts: &[Range<usize>]) -> u64 {
-    let mut left = Vec::with_capacity(text.len());
-    let mut at = 0;
-    for cut in cuts {
-        left.extend_from_slice(&text[at..cut.start]);
-        at = cut.end;
-    }
-    left.extend_from_slice(&text[at..]);
+    let left = without(text, cuts.iter().cloned());
     String::from_utf8_lossy(&left).trim().len() as u64
 }

@@ -14,14 +14,24 @@ pub(super) fn cuts_of(cuts: &[Cut], doc: DocId) -> &[Cut] {
     &cuts[first..first + n]
 }
 
-/// A text without its cuts.
-pub(super) fn without<'t>(text: Cow<'t, [u8]>, cuts: &[Cut]) -> Cow<'t, [u8]> {
-    if cuts.is_empty() {
-        return text;
+/// What is left of a text by its cuts.
+pub(super) fn left_of<'t>(text: Cow<'t, [u8]>, cuts: &[Cut]) -> Cow<'t, [u8]> {
+    match cuts {
+        [] => text,
+        _ => Cow::Owned(without(&text, cuts.iter().map(|cut| cut.start as usize..cut.end as usize))),
     }
-    let starts = [0].into_iter().chain(cuts.iter().map(|cut| cut.end as usize));
-    let ends = cuts.iter().map(|cut| cut.start as usize).chain([text.len()]);
-    Cow::Owned(starts.zip(ends).flat_map(|(start, end)| &text[start..end]).copied().collect())
+}
+
+/// A text without some stretches, which are in order.
+pub(super) fn without(text: &[u8], stretches: impl Iterator<Item = Range<usize>>) -> Vec<u8> {
+    let mut left = Vec::with_capacity(text.len());
+    let mut at = 0;
+    for stretch in stretches {
+        left.extend_from_slice(&text[at..stretch.start]);
+        at = stretch.end;
+    }
+    left.extend_from_slice(&text[at..]);
+    left
 }
 
 /// Where a byte of what is left of a text stands in the text, by its cuts. Between two that a cut parted, it is the one
@@ -127,7 +137,7 @@ mod tests {
             vec![cut(0, 0, 3, 1, 0)],
             vec![cut(0, 2, 5, 1, 0), cut(0, 5, 6, 1, 0), cut(0, 18, 20, 1, 0)],
         ] {
-            let left = without(Cow::Borrowed(&text), &cuts);
+            let left = left_of(Cow::Borrowed(&text), &cuts);
             for (at, &byte) in left.iter().enumerate() {
                 assert_eq!(whole(&cuts, at as u64), u64::from(byte), "{cuts:?}");
             }

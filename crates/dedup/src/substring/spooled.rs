@@ -6,17 +6,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_index::Texts;
+use verbatim_index::{Texts, for_each_token};
 use verbatim_store::{Bytes, Progress, Spool};
 
 use crate::cut::{Cut, Earlier};
 use crate::error::{Error, Result};
 use crate::room::wave;
-use crate::substring::rounds::{cuts_of, without};
+use crate::substring::rounds::{cuts_of, left_of};
 use crate::substring::{RunUnit, SubstringSearch, TokenPlacesFn};
-
-/// Stands for a byte that is no part of a character, with its value in the last eight bits; no token has such an id.
-const BAD_BYTE: u32 = 0xFFFF_FF00;
 
 /// Texts as bytes, or as four bytes for each token.
 pub(super) struct Spooled<'a> {
@@ -62,7 +59,7 @@ impl<'a> Spooled<'a> {
             let is_out = |doc: DocId| earlier.is_removed(doc) || corpus.is_blank(doc);
             let text = |&doc: &DocId| match is_out(doc) {
                 true => Cow::default(),
-                false => without(corpus.text(doc), cuts_of(cuts, doc)),
+                false => left_of(corpus.text(doc), cuts_of(cuts, doc)),
             };
             match &mut places {
                 None => {
@@ -110,7 +107,7 @@ impl<'a> Spooled<'a> {
             None => Cow::Borrowed(&self.symbols[self.starts[rank] as usize..self.starts[rank + 1] as usize]),
             Some(_) => {
                 let doc = self.ranking[rank];
-                without(self.corpus.text(doc), cuts_of(self.cuts, doc))
+                left_of(self.corpus.text(doc), cuts_of(self.cuts, doc))
             }
         }
     }
@@ -167,19 +164,14 @@ impl<'a> Spooled<'a> {
 
 fn tokenized(text: &[u8], tokens: &TokenPlacesFn) -> Tokenized {
     let (mut ids, mut places) = (Vec::new(), Vec::new());
-    let mut take = |id: u32, place: usize| {
-        ids.extend_from_slice(&id.to_le_bytes());
-        // Texts have less than 4 GiB, as records have.
-        places.extend_from_slice(&(place as u32).to_le_bytes());
-    };
-    let mut start = 0;
-    for chunk in text.utf8_chunks() {
-        tokens(chunk.valid()).into_iter().for_each(|(id, place)| take(id, start + place));
-        start += chunk.valid().len();
-        for &byte in chunk.invalid() {
-            take(BAD_BYTE | u32::from(byte), start);
-            start += 1;
-        }
-    }
+    for_each_token(
+        text,
+        |text| tokens(text),
+        |id, place| {
+            ids.extend_from_slice(&id.to_le_bytes());
+            // Texts have less than 4 GiB, as records have.
+            places.extend_from_slice(&(place as u32).to_le_bytes());
+        },
+    );
     (ids, places)
 }

@@ -16,7 +16,7 @@ use super::{
     place,
 };
 use crate::anchors::Sampling;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, stop_if};
 use crate::repeats::MIN_REPEAT_LEN;
 use crate::shingle::TokenFn;
 use crate::symbols::{Symbols, TokensWriter, tokenize};
@@ -145,10 +145,6 @@ impl SubstringIndex {
     }
 }
 
-fn stop_if(progress: &dyn Progress) -> Result<()> {
-    if progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
-}
-
 /// Refuses texts that have more symbols than an entry has numbers for.
 pub(super) fn check_size(n_symbols: u64) -> Result<()> {
     match n_symbols >> PLACE_BITS {
@@ -266,17 +262,12 @@ impl Sampled {
 /// The documents that are sampled next, one at least.
 fn wave(symbols: Symbols<'_>, next: u64, room: Room<'_>) -> Range<u64> {
     let most_bytes = WAVE_BYTES.min(room.n_bytes / 4);
-    let mut n_bytes = 0;
     let docs = next..symbols.n_documents().min(next + WAVE_DOCS);
-    let fitting = docs.take_while(|&doc| {
-        n_bytes += match symbols {
-            Symbols::Bytes(corpus) => corpus.record(DocId(doc)).len(),
-            // They are mapped, and take no memory.
-            Symbols::Tokens { .. } => 0,
-        };
-        n_bytes <= most_bytes
-    });
-    next..next + (fitting.count() as u64).max(1)
+    match symbols {
+        Symbols::Bytes(corpus) => next..next + corpus.n_fitting(docs.map(DocId), most_bytes) as u64,
+        // They are mapped, and take no memory.
+        Symbols::Tokens { .. } => docs,
+    }
 }
 
 /// Chunks that are sampled at once: of short texts many, of long ones one for each thread.

@@ -7,8 +7,9 @@ use verbatim_corpus::DocId;
 use verbatim_store::Progress;
 
 use super::{Indexed, SubstringIndex, kept_hash, place};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, stop_if};
 use crate::occurrences::Occurrences;
+use crate::symbols::TOKEN_BYTES;
 
 /// Places that are compared before the next look at the wish to stop; they take 24 bytes each.
 const CANDIDATES_AT_ONCE: usize = if cfg!(test) { 7 } else { 1 << 21 };
@@ -90,9 +91,7 @@ impl Indexed<'_> {
         progress.stage("comparing", Some(n_candidates), "places");
         let mut rest = proposed.iter().map(|proposed| (proposed.entries.clone(), proposed)).peekable();
         while rest.peek().is_some() {
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            stop_if(progress)?;
             let mut round: Vec<(Range<usize>, &Proposed)> = Vec::new();
             let mut n = 0;
             while let Some((entries, proposed)) = rest.peek_mut() {
@@ -160,7 +159,7 @@ impl SubstringIndex {
                 rarest = Some(proposed);
             }
         }
-        let width = if self.tokens.is_some() { 4 } else { 1 };
+        let width = if self.tokens.is_some() { TOKEN_BYTES } else { 1 };
         rarest.ok_or(Error::TooShort { len: text.len() / width, min_len: self.min_len() })
     }
 
@@ -170,7 +169,7 @@ impl SubstringIndex {
         let take = |offset, hash| anchors.push((offset, hash));
         match &self.tokens {
             None => self.sampling.for_each_anchor::<1>(text.as_chunks().0, take),
-            Some(_) => self.sampling.for_each_anchor::<4>(text.as_chunks().0, take),
+            Some(_) => self.sampling.for_each_anchor::<TOKEN_BYTES>(text.as_chunks().0, take),
         }
         let proposed =
             |(offset, hash)| Ok(Proposed { entries: self.entries_of(kept_hash(hash))?, offset, string });

@@ -12,7 +12,7 @@ use verbatim_store::{Access, Bytes, Room, Scratch, StagedDir, write_private};
 
 use crate::args::{IndexBuild, IndexMerge, StringUnit};
 use crate::commands::reading::warn;
-use crate::commands::{Context, are_apart, check_apart};
+use crate::commands::{Context, check_apart, check_scratch};
 use crate::failure;
 
 /// The shortest strings that an index finds, where nothing else is asked for.
@@ -50,11 +50,7 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
         None => Scratch::unnamed(staged.path()),
         Some(folder) => {
             let others = inputs.iter().chain([&output.output]).map(PathBuf::as_path);
-            if !are_apart(others, folder) {
-                return Err(failure::usage(
-                    "--scratch is, holds or lies in an input or the output; take another",
-                ));
-            }
+            check_scratch(others, folder)?;
             let task = json!({"index": {
                 "corpus": corpus.fingerprint(),
                 "min_length": config.min_len,
@@ -63,17 +59,13 @@ pub(super) fn build(arguments: &IndexBuild, context: &Context<'_>) -> anyhow::Re
             Scratch::of_run(folder, &task)?
         }
     };
-    let sorted = Room { n_bytes: usize::try_from(room.memory).unwrap_or(usize::MAX) / 4, scratch: &scratch };
+    let sorted = room_of(room.memory, &scratch);
     match &arguments.add_to {
         None => SubstringIndex::build(&corpus, &config, (staged.path(), sorted), context.teller)?,
         Some(earlier) => {
             // A folder that is never committed goes when it is dropped.
             let part = StagedDir::create(&output.output, Access::Private, output.existing())?;
             SubstringIndex::build(&corpus, &config, (part.path(), sorted), context.teller)?;
-            if config.tokenizer.is_some() {
-                let file = staged.path().join(super::TOKENIZER_FILE);
-                write_private(&part.path().join(super::TOKENIZER_FILE), &Bytes::open(&file)?)?;
-            }
             let unnamed = Scratch::unnamed(staged.path());
             join(&[earlier, part.path()], &staged, Room { scratch: &unnamed, ..sorted }, context)?;
         }
@@ -88,8 +80,7 @@ pub(super) fn merge(arguments: &IndexMerge, context: &Context<'_>) -> anyhow::Re
     check_apart(arguments.indexes.iter().map(PathBuf::as_path), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let scratch = Scratch::unnamed(staged.path());
-    let room =
-        Room { n_bytes: usize::try_from(arguments.memory).unwrap_or(usize::MAX) / 4, scratch: &scratch };
+    let room = room_of(arguments.memory, &scratch);
     let folders: Vec<&Path> = arguments.indexes.iter().map(PathBuf::as_path).collect();
     let first = SubstringIndex::open(folders[0])?.ok_or_else(|| super::no_index(folders[0]))?;
     if first.tokenizer().is_some() {
@@ -98,6 +89,11 @@ pub(super) fn merge(arguments: &IndexMerge, context: &Context<'_>) -> anyhow::Re
     }
     join(&folders, &staged, room, context)?;
     finish(staged, &output.output, context)
+}
+
+/// A share of the memory for what is sorted: a list that grows may take twice its size for a moment.
+fn room_of(memory: u64, scratch: &Scratch) -> Room<'_> {
+    Room { n_bytes: usize::try_from(memory).unwrap_or(usize::MAX) / 4, scratch }
 }
 
 /// Writes an index of the documents of several, in their order.

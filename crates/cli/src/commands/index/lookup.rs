@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId, OpenConfig, TextUnit};
-use verbatim_index::{Engine, Located, Locator, TOKEN_BYTES, TokenFn, token_bytes};
+use verbatim_index::{Engine, Located, Locator, TOKEN_BYTES, TokenFn, for_each_token, token_bytes};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{LookupLine, LookupPlace};
 
 use crate::args::{self, IndexCount, IndexLocate, IndexQueries, IndexVerify};
 use crate::commands::Context;
-use crate::failure;
+use crate::commands::reading::field;
 
 /// Strings that are looked for at once, and their bytes.
 const BATCH_STRINGS: usize = 1 << 20;
@@ -127,14 +127,7 @@ fn line<'a>(
 /// The bytes of a text that some of its tokens stand for.
 fn bytes_of(tokenizer: &Tokenizer, text: &[u8], tokens: [u64; 2]) -> [u64; 2] {
     let mut begins = Vec::new();
-    let mut start = 0;
-    for chunk in text.utf8_chunks() {
-        begins
-            .extend(tokenizer.encode_with_places(chunk.valid()).into_iter().map(|(_, place)| start + place));
-        start += chunk.valid().len();
-        begins.extend(start..start + chunk.invalid().len());
-        start += chunk.invalid().len();
-    }
+    for_each_token(text, |text| tokenizer.encode_with_places(text), |_, place| begins.push(place));
     tokens.map(|token| begins.get(token as usize).copied().unwrap_or(text.len()) as u64)
 }
 
@@ -149,9 +142,6 @@ impl<'a> Queries<'a> {
         if arguments.queries.is_empty() {
             return Ok(Queries::Given(&arguments.texts));
         }
-        let field = |flag: &str, text: &str| {
-            text.parse().map_err(|error| failure::usage(format!("--{flag} `{text}`: {error}")))
-        };
         let config = OpenConfig {
             text_field: field("text-field", &arguments.text_field)?,
             id_field: Some(field("id-field", &arguments.id_field)?),
@@ -189,11 +179,6 @@ impl<'a> Queries<'a> {
     fn batch_end(&self, start: usize) -> usize {
         let most = self.len().min(start + BATCH_STRINGS);
         let Queries::Read(corpus) = self else { return most };
-        let mut n_bytes = 0;
-        let fitting = (start..most).take_while(|&i| {
-            n_bytes += corpus.record(DocId(i as u64)).len();
-            n_bytes <= BATCH_BYTES
-        });
-        start + fitting.count().max(1)
+        start + corpus.n_fitting((start..most).map(|i| DocId(i as u64)), BATCH_BYTES)
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
-use verbatim_lm::{LanguageModel, SampleRequest, SamplingConfig, Tokenizer};
+use verbatim_lm::{LanguageModel, SampleRequest, SamplingConfig, TokenRecord, Tokenizer};
 use verbatim_store::Progress;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -79,7 +79,16 @@ impl fmt::Debug for DrawnSample {
     }
 }
 
-/// Draws `n_samples` for each strategy, sorted by strategy and number. A sample ends before the end-of-text token.
+/// What was drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draws {
+    /// The samples, sorted by strategy and number.
+    pub samples: Vec<DrawnSample>,
+    /// What the model said of each sample's tokens while it drew them.
+    pub records: Vec<Vec<TokenRecord>>,
+}
+
+/// Draws `n_samples` for each strategy. A sample ends before the end-of-text token.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a configuration that makes no sense, or the model's own.
@@ -88,10 +97,10 @@ pub fn draw(
     tokenizer: &Tokenizer,
     config: &ExtractConfig,
     progress: &dyn Progress,
-) -> Result<Vec<DrawnSample>> {
+) -> Result<Draws> {
     check(config)?;
     let start = model.bos().or(tokenizer.end_of_text());
-    let mut drawn = Vec::new();
+    let mut draws = Draws { samples: Vec::new(), records: Vec::new() };
     for strategy in Strategy::ALL.into_iter().filter(|strategy| config.strategies.contains(strategy)) {
         let unconditioned = [String::new()];
         let texts = if strategy == Strategy::Conditioned { &config.prompts } else { &unconditioned[..] };
@@ -120,10 +129,11 @@ pub fn draw(
                 }
             };
             let (index, prompt, tokens, error) = (sample.index, sample.prompt, sample.tokens, sample.error);
-            drawn.push(DrawnSample { strategy, index, prompt, tokens, text, text_bytes_b64, error });
+            draws.samples.push(DrawnSample { strategy, index, prompt, tokens, text, text_bytes_b64, error });
+            draws.records.push(sample.records);
         }
     }
-    Ok(drawn)
+    Ok(draws)
 }
 
 fn check(config: &ExtractConfig) -> Result<()> {
@@ -166,19 +176,19 @@ mod tests {
     #[test]
     fn fault_69_a_sample_depends_on_seed_strategy_and_number_only() {
         let (model, tokenizer) = (model(), tokenizer());
-        let all = draw(&model, tokenizer, &config(&Strategy::ALL, 9), &Silent).unwrap();
+        let all = draw(&model, tokenizer, &config(&Strategy::ALL, 9), &Silent).unwrap().samples;
         assert_eq!(all.len(), 27);
         for batch in [1, 7, 64] {
             let config = ExtractConfig { batch, ..config(&Strategy::ALL, 9) };
-            assert!(draw(&model, tokenizer, &config, &Silent).unwrap() == all, "batch {batch}");
+            assert!(draw(&model, tokenizer, &config, &Silent).unwrap().samples == all, "batch {batch}");
         }
         for strategy in Strategy::ALL {
-            let alone = draw(&model, tokenizer, &config(&[strategy], 5), &Silent).unwrap();
+            let alone = draw(&model, tokenizer, &config(&[strategy], 5), &Silent).unwrap().samples;
             let among = all.iter().filter(|sample| sample.strategy == strategy).take(5);
             assert!(alone.iter().eq(among), "{strategy} alone, and fewer");
         }
         let other_seed = ExtractConfig { seed: 8, ..config(&Strategy::ALL, 9) };
-        let other = draw(&model, tokenizer, &other_seed, &Silent).unwrap();
+        let other = draw(&model, tokenizer, &other_seed, &Silent).unwrap().samples;
         assert!(all.iter().zip(&other).all(|(a, b)| a.tokens != b.tokens));
         let (top_n, decaying) = (&all[..9], &all[9..18]);
         assert!(top_n.iter().zip(decaying).all(|(a, b)| a.tokens != b.tokens));
@@ -187,11 +197,11 @@ mod tests {
     #[test]
     fn prompts_are_taken_in_turn_and_the_empty_one_is_the_first_token() {
         let tokenizer = tokenizer();
-        let drawn = draw(&model(), tokenizer, &config(&[Strategy::Conditioned], 5), &Silent).unwrap();
+        let drawn = draw(&model(), tokenizer, &config(&[Strategy::Conditioned], 5), &Silent).unwrap().samples;
         let vault = tokenizer.encode("The vault");
         let expected = [&vault[..], &[0], &tokenizer.encode("the sea"), &vault, &[0]];
         assert!(drawn.iter().map(|sample| &sample.prompt[..]).eq(expected));
-        let top_n = draw(&model(), tokenizer, &config(&[Strategy::TopN], 2), &Silent).unwrap();
+        let top_n = draw(&model(), tokenizer, &config(&[Strategy::TopN], 2), &Silent).unwrap().samples;
         assert!(top_n.iter().all(|sample| sample.prompt == [0]));
     }
 
@@ -204,7 +214,7 @@ mod tests {
         let text_len = known.len() - 1;
         known.push(0);
         let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9999);
-        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 20), &Silent).unwrap();
+        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 20), &Silent).unwrap().samples;
         assert!(drawn.iter().all(|sample| !sample.tokens.contains(&0)));
         assert!(drawn.iter().any(|sample| sample.text == "the sea" && sample.tokens.len() == text_len));
     }
@@ -215,7 +225,7 @@ mod tests {
             prompts: vec!["<|endoftext|>".to_owned()],
             ..config(&[Strategy::Conditioned], 1)
         };
-        let drawn = draw(&model(), tokenizer(), &named, &Silent).unwrap();
+        let drawn = draw(&model(), tokenizer(), &named, &Silent).unwrap().samples;
         assert!(drawn[0].prompt.len() > 1 && !drawn[0].prompt.contains(&0));
     }
 
@@ -226,7 +236,7 @@ mod tests {
         assert_eq!(bytes_of_e_acute.len(), 2, "no merge makes one token of it");
         let known = vec![0, bytes_of_e_acute[0], 0];
         let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9999);
-        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 5), &Silent).unwrap();
+        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 5), &Silent).unwrap().samples;
         let half = drawn.iter().find(|sample| sample.tokens == bytes_of_e_acute[..1]).unwrap();
         assert_eq!((half.text.as_str(), half.text_bytes_b64.as_deref()), ("\u{fffd}", Some("ww==")));
         assert_eq!(half.text_bytes()[..], [0xc3]);

@@ -22,7 +22,7 @@ mod verify;
 
 pub use audit::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
 pub use canary::{Canary, Placement, Shape};
-pub use draw::{DrawnSample, ExtractConfig, draw};
+pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
 pub use error::{Error, Result};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};

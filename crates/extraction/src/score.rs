@@ -70,6 +70,8 @@ pub struct ScoredSample {
 
 /// Scores samples, in their order. `batch` changes speed and memory, never a score.
 ///
+/// `records` are those of [`draw`](crate::draw()): with them, the target model is not asked again of what it drew.
+///
 /// A reference model with the same tokenizer sees the very tokens that were drawn, another one the text anew.
 ///
 /// # Errors
@@ -77,12 +79,23 @@ pub struct ScoredSample {
 pub fn score(
     scorers: &Scorers<'_>,
     drawn: &[DrawnSample],
+    records: Option<Vec<Vec<TokenRecord>>>,
     batch: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<ScoredSample>> {
     let target = scorers.target;
-    let texts: Vec<Text> = drawn.iter().map(Text::drawn).collect();
-    let own = score_each(target.model, &texts, batch, progress)?;
+    let own = match records {
+        // What was drawn before a failure must not reach the ranking.
+        Some(records) => records
+            .into_iter()
+            .zip(drawn)
+            .map(|(records, sample)| Some(if sample.error.is_some() { Vec::new() } else { records }))
+            .collect(),
+        None => {
+            let texts: Vec<Text> = drawn.iter().map(Text::drawn).collect();
+            score_each(target.model, &texts, batch, progress)?
+        }
+    };
     let lowered: Vec<Text> = drawn.iter().map(|sample| Text::lowered(sample, target)).collect();
     let lowered = score_each(target.model, &lowered, batch, progress)?;
     let small = score_reference(scorers.small, target, drawn, batch, progress)?;
@@ -218,7 +231,7 @@ mod tests {
             DrawnSample { prompt: ending[..2].to_vec(), tokens: ending[2..].to_vec(), ..sample(0, "") };
         let surprising =
             DrawnSample { prompt: [&tokenizer().encode("XQZ")[..], &drawn.prompt].concat(), ..drawn.clone() };
-        let scored = score(&scorers(&model), &[drawn.clone(), surprising], 4, &Silent).unwrap();
+        let scored = score(&scorers(&model), &[drawn.clone(), surprising], None, 4, &Silent).unwrap();
         for scored in &scored {
             assert!(scored.records.iter().map(|record| record.token).eq(drawn.tokens.iter().copied()));
             assert!(scored.records.iter().all(|record| record.log_prob > -0.02), "{:?}", scored.records);
@@ -233,7 +246,7 @@ mod tests {
         let texts = ["the cat", "the X dog", "", "the other dog"];
         let mut drawn: Vec<DrawnSample> = (0..).zip(texts).map(|(i, text)| sample(i, text)).collect();
         drawn.push(DrawnSample { error: Some("drawing failed".to_owned()), ..sample(4, "the sea") });
-        let scored = score(&scorers(&model), &drawn, 4, &Silent).unwrap();
+        let scored = score(&scorers(&model), &drawn, None, 4, &Silent).unwrap();
         let failed: Vec<bool> = scored.iter().map(|sample| sample.error.is_some()).collect();
         assert_eq!(failed, [false, true, false, false, true]);
         for cell in rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap() {
@@ -244,7 +257,7 @@ mod tests {
         }
         // The lower-cased text may break where the text does not: only that metric is undefined.
         let model = scripted().breaks_after(tokenizer().encode("x")[0]);
-        let scored = score(&scorers(&model), &[sample(0, "the X dog")], 4, &Silent).unwrap();
+        let scored = score(&scorers(&model), &[sample(0, "the X dog")], None, 4, &Silent).unwrap();
         assert!(scored[0].error.is_none() && scored[0].lowercase.is_empty());
         let cells = rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap();
         let excluded: Vec<_> = cells.iter().filter(|cell| !cell.excluded.is_empty()).collect();
@@ -255,7 +268,7 @@ mod tests {
     fn fault_62_samples_longer_than_the_context_and_without_tokens_are_scored() {
         let long = sample(0, &"the cat and the dog ".repeat(20));
         assert!(long.tokens.len() > 64);
-        let scored = score(&scorers(&scripted()), &[long.clone(), sample(1, "")], 4, &Silent).unwrap();
+        let scored = score(&scorers(&scripted()), &[long.clone(), sample(1, "")], None, 4, &Silent).unwrap();
         assert_eq!(scored[0].records.len(), long.tokens.len());
         assert!(scored[1].records.is_empty() && scored[1].error.is_none());
     }
@@ -263,7 +276,7 @@ mod tests {
     #[test]
     fn a_reference_with_the_same_tokenizer_sees_the_drawn_tokens_and_another_one_the_text() {
         let target = scripted().knows(tokenizer().encode("the sea"), 0.9);
-        let drawn = draw(&target, tokenizer(), &config(&Strategy::ALL, 3), &Silent).unwrap();
+        let drawn = draw(&target, tokenizer(), &config(&Strategy::ALL, 3), &Silent).unwrap().samples;
         let other = Tokenizer::from_bytes(&Tokenizer::train(["aaa"].into_iter(), 257).unwrap()).unwrap();
         let unknowing = Scripted::new(other.vocab_size(), 64).begins_with(0);
         let scorers = Scorers {
@@ -271,7 +284,7 @@ mod tests {
             medium: Some(TextModel { model: &target, tokenizer: tokenizer() }),
             ..scorers(&target)
         };
-        for (sample, scored) in drawn.iter().zip(score(&scorers, &drawn, 4, &Silent).unwrap()) {
+        for (sample, scored) in drawn.iter().zip(score(&scorers, &drawn, None, 4, &Silent).unwrap()) {
             let own: Vec<f32> = scored.records.iter().map(|record| record.log_prob).collect();
             assert_eq!(scored.medium, Some(own), "the same model and tokens");
             let small = scored.small.unwrap();
@@ -283,8 +296,12 @@ mod tests {
     #[test]
     fn scores_do_not_depend_on_the_batch() {
         let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
-        let drawn = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap();
-        let one = score(&scorers(&model), &drawn, 1, &Silent).unwrap();
-        assert!([7, 64].iter().all(|&batch| score(&scorers(&model), &drawn, batch, &Silent).unwrap() == one));
+        let drawn = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap().samples;
+        let one = score(&scorers(&model), &drawn, None, 1, &Silent).unwrap();
+        assert!(
+            [7, 64]
+                .iter()
+                .all(|&batch| score(&scorers(&model), &drawn, None, batch, &Silent).unwrap() == one)
+        );
     }
 }

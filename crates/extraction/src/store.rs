@@ -145,8 +145,8 @@ mod tests {
         let tokenizer = tokenizer();
         let known = tokenizer.encode("The vault code is four, nine, two, seven and again seven.");
         let model = Scripted::new(tokenizer.vocab_size(), 128).begins_with(0).knows(known, 0.8);
-        let drawn = draw(&model, tokenizer, &config(&Strategy::ALL, 4), &Silent).unwrap();
-        let scored = score(&scorers(&model), &drawn, 8, &Silent).unwrap();
+        let drawn = draw(&model, tokenizer, &config(&Strategy::ALL, 4), &Silent).unwrap().samples;
+        let scored = score(&scorers(&model), &drawn, None, 8, &Silent).unwrap();
         (drawn, scored)
     }
 

@@ -129,7 +129,7 @@ mod tests {
     use std::path::PathBuf;
 
     use verbatim_extraction::{Canary, Placement, Recitation, audit_canaries};
-    use verbatim_lm::{Checkpoint, Tokenizer};
+    use verbatim_lm::{Checkpoint, Runtime, Tokenizer};
     use verbatim_store::Silent;
 
     use super::*;
@@ -210,10 +210,10 @@ mod tests {
     }
 
     fn recite(name: &str) -> Vec<Recitation> {
-        let checkpoint = Checkpoint::open(&home("models").join(name)).unwrap();
+        let checkpoint = Checkpoint::open(&home("models").join(name), Runtime::default()).unwrap();
         let ledger: Vec<Canary> =
             build_demo_corpus().unwrap().ledger.into_iter().map(|line| line.canary).collect();
-        audit_canaries(&checkpoint.model, &checkpoint.tokenizer, &ledger, &Silent).unwrap()
+        audit_canaries(checkpoint.model.as_ref(), &checkpoint.tokenizer, &ledger, &Silent).unwrap()
     }
 
     #[test]

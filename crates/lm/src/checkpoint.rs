@@ -4,19 +4,20 @@
 //! that were loaded. Weights are copied, so that nothing that later happens to the files reaches the model.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::fs;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpt2::Gpt2;
-use crate::gpt2_config::Gpt2Config;
+use crate::model::LanguageModel;
 use crate::precheck::{Dtype, TensorEntry, open_regular, read_capped, read_header, refuse_pickle_name};
+use crate::runtime::Runtime;
 use crate::tokenizer::Tokenizer;
 
 /// The model's configuration.
@@ -47,10 +48,11 @@ pub struct FileHash {
 }
 
 /// A model with its tokenizer, and the hashes of the files that it came from.
-#[derive(Debug)]
 pub struct Checkpoint {
-    /// The model, its weights as f32 in memory; no file stays mapped.
-    pub model: Gpt2,
+    /// The model, its weights in memory; no file stays mapped.
+    pub model: Box<dyn LanguageModel>,
+    /// What the model is.
+    pub config: ModelConfig,
     /// The tokenizer.
     pub tokenizer: Tokenizer,
     /// Every file that was read, in the order of reading.
@@ -61,15 +63,22 @@ pub struct Checkpoint {
     pub revision: Option<String>,
 }
 
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Checkpoint").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Checkpoint {
     /// Reads a folder with `config.json`, `tokenizer.json` and `model.safetensors`, single or sharded, in
     /// f32, f16 or bf16. Pickled weights are never opened.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Refused`] for pickles, [`Error::Config`] for a configuration that is
-    /// absurd or not GPT-2's, [`Error::BadFile`] for a damaged or hostile file, [`Error::Tensors`] for
-    /// weights that do not fit or are not numbers, [`Error::Io`].
-    pub fn open(dir: &Path) -> Result<Self> {
+    /// absurd or of no supported family, [`Error::BadFile`] for a damaged or hostile file, [`Error::Tensors`] for
+    /// weights that do not fit or are not numbers, [`Error::InvalidArgument`] for a runtime that is not to be had,
+    /// [`Error::Io`].
+    pub fn open(dir: &Path, runtime: Runtime) -> Result<Self> {
         refuse_pickle_name(dir)?;
         let dir = match fs::canonicalize(dir) {
             Ok(real) if real.is_dir() => real,
@@ -90,51 +99,25 @@ impl Checkpoint {
         check_vocabulary(&config, &tokenizer, tokenizer_path)?;
         let tensors = read_weights(&dir, &mut files)?;
         let (name, revision) = name_and_revision(&dir);
-        Ok(Self { model: Gpt2::new(config, tensors)?, tokenizer, files, name, revision })
+        Ok(Self { model: runtime.load(&config, tensors)?, config, tokenizer, files, name, revision })
     }
 }
 
-/// Reads the configuration; refuses what is not GPT-2, or absurd, before anything is allocated for it.
-fn read_config(dir: &Path, files: &mut Vec<FileHash>) -> Result<Gpt2Config> {
+/// Reads the configuration.
+fn read_config(dir: &Path, files: &mut Vec<FileHash>) -> Result<ModelConfig> {
     let bytes = read_capped(&dir.join(CONFIG), MAX_CONFIG_BYTES)?;
     files.push(FileHash {
         name: CONFIG.to_owned(),
         sha256: verbatim_store::sha256_hex(&bytes),
         n_bytes: bytes.len() as u64,
     });
-    let value: Value = serde_json::from_slice(&bytes).map_err(|e| Error::Config(format!("{CONFIG}: {e}")))?;
-    let model_type = value.get("model_type").and_then(Value::as_str);
-    let architectures: Vec<&str> = value
-        .get("architectures")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let known = match model_type {
-        Some(model_type) => model_type == "gpt2",
-        None => !architectures.is_empty(),
-    };
-    if !known || !architectures.iter().all(|name| name.starts_with("GPT2")) {
-        return Err(Error::Config(format!(
-            "model_type {:?}, architectures {architectures:?}; supported is GPT-2 (model_type \"gpt2\")",
-            model_type.unwrap_or("")
-        )));
-    }
-    for field in ["quantization_config", "add_cross_attention"] {
-        if value.get(field).is_some_and(|v| !matches!(v, Value::Null | Value::Bool(false))) {
-            return Err(Error::Config(format!("`{field}` is set; supported is GPT-2 in f32, f16 or bf16")));
-        }
-    }
-    let config = Gpt2Config::deserialize(value).map_err(|e| Error::Config(format!("{CONFIG}: {e}")))?;
-    config.validate()?;
-    Ok(config)
+    ModelConfig::parse(&bytes)
 }
 
 /// The tokenizer must not know ids that the model lacks. The model may know a few more, where its embeddings
 /// are padded to a multiple of 64.
-fn check_vocabulary(config: &Gpt2Config, tokenizer: &Tokenizer, path: PathBuf) -> Result<()> {
-    let (model, tokens) = (config.vocab_size, tokenizer.vocab_size());
+fn check_vocabulary(config: &ModelConfig, tokenizer: &Tokenizer, path: PathBuf) -> Result<()> {
+    let (model, tokens) = (config.vocab_size(), tokenizer.vocab_size());
     let padded = model > tokens && model.is_multiple_of(64) && model - tokens < MAX_PADDING;
     if model == tokens || padded {
         return Ok(());
@@ -143,7 +126,7 @@ fn check_vocabulary(config: &Gpt2Config, tokenizer: &Tokenizer, path: PathBuf) -
     Err(Error::BadFile { path, cause })
 }
 
-/// Reads every tensor, as f32, by its name in the file.
+/// Reads every tensor by its name in the file.
 fn read_weights(dir: &Path, files: &mut Vec<FileHash>) -> Result<HashMap<String, Tensor>> {
     let mut tensors = HashMap::new();
     if dir.join(WEIGHTS).exists() {
@@ -243,8 +226,7 @@ fn read_shard(
                 return Err(bad(format!("tensor `{}` is {other:?}, expected F32, F16 or BF16", entry.name)));
             }
         };
-        let tensor =
-            Tensor::from_raw_buffer(&bytes, dtype, &entry.shape, &Device::Cpu)?.to_dtype(DType::F32)?;
+        let tensor = Tensor::from_raw_buffer(&bytes, dtype, &entry.shape, &Device::Cpu)?;
         if tensors.contains_key(&entry.name) {
             return Err(bad(format!("tensor `{}` stands in another shard, too", entry.name)));
         }
@@ -254,9 +236,11 @@ fn read_shard(
     Ok(())
 }
 
-/// Causal masks that old exports of GPT-2 keep among the weights; our model makes its own.
+/// Causal masks and rotary frequencies that old exports keep among the weights; our models make their own.
 fn is_buffer(name: &str) -> bool {
-    name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+    [".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".inv_freq"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 /// Asks for the memory of all tensors at once, so that a lack of it is an error and not an abort.

@@ -34,6 +34,14 @@ pub enum Error {
     /// The tensor library failed: a fault of ours or a lack of memory.
     #[error("tensor computation failed")]
     Tensor(#[from] candle_core::Error),
+    /// The memory cannot be had.
+    #[error("{n_bytes} bytes of memory for {what} cannot be had; give a smaller --batch")]
+    OutOfMemory {
+        /// What it was for.
+        what: &'static str,
+        /// How much was asked for.
+        n_bytes: u64,
+    },
     /// The model's logits are NaN or infinite, so its checkpoint is of no use.
     #[error("text {text}, token {position}: the model's logits hold NaN or infinity; its weights are broken")]
     NotFinite {
@@ -111,7 +119,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(source) => source.exit_code(),
-            Self::Io { .. } => 74,
+            Self::Io { .. } | Self::OutOfMemory { .. } => 74,
             Self::InvalidArgument(_) => 2,
             Self::Config(_) | Self::Tensors(_) | Self::NotFinite { .. } => 65,
             Self::Tensor(_) => 70,

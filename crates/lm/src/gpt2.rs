@@ -2,30 +2,24 @@
 //!
 //! The same pass trains and infers. Candle's fused layer norm and softmax detach the graph without a word,
 //! so they are used only where no gradient is wanted ([`Pass::Infer`]); a finite-difference check over every
-//! parameter guards the other path. Weight names and layouts are those of Hugging Face `transformers`:
+//! parameter guards the other path. `engine.rs` computes the same, faster. Weight names and layouts are those of Hugging Face `transformers`:
 //! projections are "Conv1D", stored as (in, out).
 //!
-//! Letters in shapes: B sequences, T new positions, S positions seen so far (S >= T), C = `n_embd`,
-//! H = `n_head`, D = C / H, V = `vocab_size`, R = B * T rows.
+//! Letters in shapes: B sequences, T new positions of one, S positions seen so far (S >= T), C = `n_embd`,
+//! H = `n_head`, D = C / H, V = `vocab_size`, R rows: the new positions of all sequences.
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpt2_config::Gpt2Config;
-use crate::model::Forward;
-
-// Nothing is called here: the dependency switches on gemm's AVX-512 kernels, which candle leaves off and
-// which double the speed of its matrix products.
-use gemm as _;
-
-/// Rows of a matrix product at inference come in multiples of this number, see [`product`].
-const ROW_TILE: usize = 16;
-/// Up to this many columns gemm chooses its blocking by the number of rows as well, see [`product`].
-const MAX_SMALL_COLUMNS: usize = 64;
+use crate::logits::Logits;
+use crate::model::{Forward, Run};
+use crate::ops::{self, KvCache};
+use crate::tensors;
 
 /// Where dropout draws its masks from: the same seed gives the same masks, site by site.
 ///
@@ -55,52 +49,18 @@ impl Dropout {
 
 /// What a forward pass is for.
 enum Pass<'a> {
-    /// Gradients are wanted: only operations that keep them.
-    Train(Option<Dropout>),
+    /// Gradients are wanted, of `batch` sequences of equal length: only operations that keep them.
+    Train { batch: usize, dropout: Option<Dropout> },
     /// No gradients are wanted: fused operations, row tiles, and keys and values from before.
-    Infer(Option<&'a mut KvCache>),
+    Infer { runs: &'a [Run<'a>], cache: &'a mut KvCache },
 }
 
 impl Pass<'_> {
     fn drop(&self, x: Tensor, p: f64, site: u64) -> Result<Tensor> {
         match self {
-            Self::Train(Some(dropout)) => dropout.apply(&x, p, site),
+            Self::Train { dropout: Some(dropout), .. } => dropout.apply(&x, p, site),
             _ => Ok(x),
         }
-    }
-
-    fn softmax(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Infer(_) if x.dtype() == DType::F32 => {
-                Ok(candle_nn::ops::softmax_last_dim(&x.contiguous()?)?)
-            }
-            _ => {
-                // The maximum only guards against overflow; the result does not depend on it, so it needs
-                // no gradient.
-                let exp = x.broadcast_sub(&x.detach().max_keepdim(D::Minus1)?)?.exp()?;
-                Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
-            }
-        }
-    }
-}
-
-/// Keys and values of the positions seen so far, for a batch of sequences of equal length.
-#[derive(Debug)]
-pub struct KvCache {
-    /// For each block: keys and values, (B, H, capacity, D), filled up to `len`.
-    layers: Vec<(Tensor, Tensor)>,
-    /// S, the number of positions seen so far.
-    len: usize,
-}
-
-impl KvCache {
-    /// Appends (B, H, T, D) keys and values of one block; returns all so far, (B, H, S, D), as views.
-    fn append(&self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (keys, values) = &self.layers[layer];
-        keys.slice_set(&k.contiguous()?, 2, self.len)?;
-        values.slice_set(&v.contiguous()?, 2, self.len)?;
-        let seen = self.len + k.dim(2)?;
-        Ok((keys.narrow(2, 0, seen)?, values.narrow(2, 0, seen)?))
     }
 }
 
@@ -115,7 +75,7 @@ struct Norm {
 impl Norm {
     /// (R, C) -> (R, C)
     fn apply(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        if matches!(pass, Pass::Infer(_)) && x.dtype() == DType::F32 {
+        if matches!(pass, Pass::Infer { .. }) && x.dtype() == DType::F32 {
             return Ok(candle_nn::ops::layer_norm(x, &self.weight, &self.bias, self.epsilon as f32)?);
         }
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
@@ -135,30 +95,12 @@ struct Linear {
 impl Linear {
     /// (R, in) -> (R, out)
     fn apply(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        Ok(product(x, &self.weight, pass)?.broadcast_add(&self.bias)?)
+        let y = match pass {
+            Pass::Train { .. } => x.matmul(&self.weight)?,
+            Pass::Infer { .. } => ops::product(x, &self.weight)?,
+        };
+        Ok(y.broadcast_add(&self.bias)?)
     }
-}
-
-/// (R, K) x (K, N) -> (R, N).
-///
-/// Matrix kernels change with the number of rows, and with them the last bits of a row. At inference a
-/// row's bytes must not depend on how many rows stand beside it, so rows are padded to whole tiles. That is
-/// enough where gemm blocks by K alone; where it looks at the rows too (N <= 64, `gemm.rs` of gemm-common
-/// 0.19), each tile is a product of its own.
-fn product(x: &Tensor, weight: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-    let (rows, columns) = (x.dim(0)?, weight.dim(1)?);
-    if matches!(pass, Pass::Train(_)) {
-        return Ok(x.matmul(weight)?);
-    }
-    let padded_rows = rows.next_multiple_of(ROW_TILE);
-    let x = if padded_rows == rows { x.contiguous()? } else { x.pad_with_zeros(0, 0, padded_rows - rows)? };
-    let y = if columns > MAX_SMALL_COLUMNS {
-        x.matmul(weight)?
-    } else {
-        let tiles = (0..padded_rows).step_by(ROW_TILE).map(|row| x.narrow(0, row, ROW_TILE)?.matmul(weight));
-        Tensor::cat(&tiles.collect::<candle_core::Result<Vec<_>>>()?, 0)?
-    };
-    Ok(y.narrow(0, 0, rows)?)
 }
 
 #[derive(Clone, Debug)]
@@ -194,9 +136,14 @@ impl Gpt2 {
     /// or has another shape, or holds NaN or infinity.
     pub fn new(config: Gpt2Config, tensors: HashMap<String, Tensor>) -> Result<Self> {
         config.validate()?;
-        let mut checked = config.take_tensors(&tensors)?;
+        let mut checked = tensors::take(&config.tensors(), "transformer.", &tensors)?;
+        // Variables must stay themselves, or a trainer would not reach them.
+        for tensor in checked.values_mut().filter(|tensor| !matches!(tensor.dtype(), DType::F32 | DType::F64))
+        {
+            *tensor = tensor.to_dtype(DType::F32)?;
+        }
         let mut take = |name: &str| {
-            checked.remove(name).expect("take_tensors returns every tensor that the configuration names")
+            checked.remove(name).expect("a checked list has every tensor that the configuration names")
         };
         let mut blocks = Vec::with_capacity(config.n_layer);
         let (wte, wpe) = (take("wte.weight"), take("wpe.weight"));
@@ -243,36 +190,24 @@ impl Gpt2 {
     /// # Errors
     /// [`Error::InvalidArgument`] when T is zero or longer than the context.
     pub fn forward_train(&self, ids: &Tensor, dropout: Option<&Dropout>) -> Result<Tensor> {
-        let (b, t) = ids.dims2()?;
-        let mut pass = Pass::Train(dropout.copied());
-        let rows = self.hidden_rows(ids, &mut pass)?; // (R, C)
-        Ok(self.head_rows(&rows, &pass)?.reshape((b, t, self.config.vocab_size))?)
+        let (batch, t) = ids.dims2()?;
+        ops::check_length(t, self.config.n_positions)?;
+        let positions: Vec<u32> = (0..batch).flat_map(|_| 0..t as u32).collect();
+        let mut pass = Pass::Train { batch, dropout: dropout.copied() };
+        let rows = self.hidden_rows(&ids.flatten_all()?, &positions, &mut pass)?; // (R, C)
+        Ok(rows.matmul(&self.head.t()?)?.reshape((batch, t, self.config.vocab_size))?)
     }
 
-    /// (B, T) ids -> (R, C), the last layer's output after the final norm.
-    fn hidden_rows(&self, ids: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        let (b, t) = ids.dims2()?;
-        let c = self.config.n_embd;
-        let offset = match pass {
-            Pass::Infer(Some(cache)) => cache.len,
-            _ => 0,
-        };
-        if t == 0 || offset + t > self.config.n_positions {
-            return Err(Error::InvalidArgument(format!(
-                "a sequence of {} tokens does not fit the context of 1 to {} tokens",
-                offset + t,
-                self.config.n_positions
-            )));
-        }
-        let tokens = self.wte.index_select(&ids.flatten_all()?, 0)?.reshape((b, t, c))?;
-        let x = tokens.broadcast_add(&self.wpe.narrow(0, offset, t)?)?.reshape((b * t, c))?; // (R, C)
+    /// (R) ids at their positions -> (R, C), the last layer's output after the final norm.
+    fn hidden_rows(&self, ids: &Tensor, positions: &[u32], pass: &mut Pass<'_>) -> Result<Tensor> {
+        let positions = Tensor::new(positions, ids.device())?;
+        let x = (self.wte.index_select(ids, 0)? + self.wpe.index_select(&positions, 0)?)?; // (R, C)
         let mut x = pass.drop(x, self.config.embd_pdrop, 0)?;
-        let mask = if t > 1 { Some(causal_mask(t, offset, x.dtype())?) } else { None };
         for (layer, block) in self.blocks.iter().enumerate() {
             // Each block has three places of dropout, each with its own stream of random numbers.
             let site = 1 + 3 * layer as u64;
             let y = block.c_attn.apply(&block.ln_1.apply(&x, pass)?, pass)?; // (R, 3 C)
-            let y = self.attention(layer, &y.reshape((b, t, 3 * c))?, mask.as_ref(), pass)?; // (R, C)
+            let y = self.attention(layer, &y, pass)?; // (R, C)
             let y = block.attn_proj.apply(&y, pass)?;
             x = (x + pass.drop(y, self.config.resid_pdrop, site + 1)?)?;
             let y = block.c_fc.apply(&block.ln_2.apply(&x, pass)?, pass)?; // (R, 4 C)
@@ -280,50 +215,42 @@ impl Gpt2 {
             let y = block.mlp_proj.apply(&y.gelu()?, pass)?;
             x = (x + pass.drop(y, self.config.resid_pdrop, site + 2)?)?;
         }
-        if let Pass::Infer(Some(cache)) = pass {
-            cache.len += t;
-        }
         self.ln_f.apply(&x, pass)
     }
 
-    /// (B, T, 3 C) queries, keys and values -> (R, C), each position attending to itself and before.
-    fn attention(
-        &self,
-        layer: usize,
-        qkv: &Tensor,
-        mask: Option<&Tensor>,
-        pass: &Pass<'_>,
-    ) -> Result<Tensor> {
-        let (b, t, _) = qkv.dims3()?;
-        let (h, d) = (self.config.n_head, self.config.n_embd / self.config.n_head);
-        let qkv = qkv.reshape((b, t, 3, h, d))?.permute((2, 0, 3, 1, 4))?.contiguous()?; // (3, B, H, T, D)
-        let (q, k, v) = (qkv.get(0)?, qkv.get(1)?, qkv.get(2)?);
-        let (k, v) = match pass {
-            Pass::Infer(Some(cache)) => cache.append(layer, &k, &v)?, // (B, H, S, D)
-            _ => (k, v),
-        };
-        let mut scale = if self.config.scale_attn_weights { 1.0 / (d as f64).sqrt() } else { 1.0 };
-        if self.config.scale_attn_by_inverse_layer_idx {
-            scale /= (layer + 1) as f64;
+    /// (R, 3 C) queries, keys and values -> (R, C), each position attending to itself and before.
+    fn attention(&self, layer: usize, qkv: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        let scale = self.config.attention_scale(layer);
+        match pass {
+            Pass::Train { batch, .. } => {
+                let [q, k, v] = self.heads(qkv, *batch)?;
+                let weights = ops::softmax(&ops::masked(&(q * scale)?.matmul(&k.transpose(2, 3)?)?)?)?;
+                let weights = pass.drop(weights, self.config.attn_pdrop, 1 + 3 * layer as u64)?;
+                ops::side_by_side(&weights.matmul(&v)?)
+            }
+            Pass::Infer { runs, cache } => ops::each_run(runs, |run, first_row| {
+                let [q, k, v] = self.heads(&qkv.narrow(0, first_row, run.tokens.len())?, 1)?;
+                let (k, v) = cache.append(run.slot, layer, &k, &v)?; // (1, H, S, D)
+                let logits = ops::masked(&(q * scale)?.matmul(&k.transpose(2, 3)?)?)?; // (1, H, T, S)
+                ops::side_by_side(&ops::fused_softmax(&logits)?.matmul(&v)?)
+            }),
         }
-        let logits = (q * scale)?.matmul(&k.transpose(2, 3)?)?; // (B, H, T, S)
-        let logits = match mask {
-            Some(mask) => logits.broadcast_add(mask)?,
-            None => logits,
-        };
-        let weights = pass.drop(pass.softmax(&logits)?, self.config.attn_pdrop, 1 + 3 * layer as u64)?;
-        let y = weights.matmul(&v)?; // (B, H, T, D)
-        Ok(y.transpose(1, 2)?.reshape((b * t, h * d))?)
     }
 
-    /// (R, C) -> (R, V) logits.
-    fn head_rows(&self, rows: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        product(rows, &self.head.t()?, pass)
+    /// (B * T, 3 C) -> queries, keys and values, (B, H, T, D) each.
+    fn heads(&self, qkv: &Tensor, batch: usize) -> Result<[Tensor; 3]> {
+        let (h, d) = (self.config.n_head, self.config.n_embd / self.config.n_head);
+        let qkv = qkv.reshape((batch, qkv.dim(0)? / batch, 3, h, d))?;
+        let qkv = qkv.permute((2, 0, 3, 1, 4))?.contiguous()?; // (3, B, H, T, D)
+        Ok([qkv.get(0)?, qkv.get(1)?, qkv.get(2)?])
     }
 }
 
 impl Forward for Gpt2 {
     type Cache = KvCache;
+
+    /// (R, C)
+    type States = Tensor;
 
     fn vocab_size(&self) -> usize {
         self.config.vocab_size
@@ -337,29 +264,29 @@ impl Forward for Gpt2 {
         self.config.bos_token_id
     }
 
-    fn new_cache(&self, batch: usize, capacity: usize) -> Result<KvCache> {
+    fn cache_bytes(&self, capacity: usize) -> u64 {
+        KvCache::bytes(self.config.n_layer, self.config.n_embd, capacity)
+    }
+
+    fn new_cache(&self, n_slots: usize, capacity: usize) -> Result<KvCache> {
         let (h, d) = (self.config.n_head, self.config.n_embd / self.config.n_head);
-        let empty = || Tensor::zeros((batch, h, capacity, d), self.wte.dtype(), &Device::Cpu);
-        let layers = self.blocks.iter().map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
-        Ok(KvCache { layers, len: 0 })
+        KvCache::new(n_slots, self.blocks.len(), &self.wte, (h, capacity, d))
     }
 
-    fn hidden(&self, ids: &Tensor, cache: Option<&mut KvCache>) -> Result<Tensor> {
-        self.hidden_rows(ids, &mut Pass::Infer(cache))
+    fn hidden(&self, runs: &[Run<'_>], cache: &mut KvCache) -> Result<Tensor> {
+        let (ids, positions) = cache.inputs(runs, self.config.n_positions)?;
+        let ids = Tensor::new(ids, self.wte.device())?;
+        let rows = self.hidden_rows(&ids, &positions, &mut Pass::Infer { runs, cache })?;
+        cache.advance(runs);
+        Ok(rows)
     }
 
-    fn head(&self, rows: &Tensor) -> Result<Tensor> {
-        Ok(self.head_rows(rows, &Pass::Infer(None))?.to_dtype(DType::F32)?)
+    fn copy_prefix(&self, cache: &mut KvCache, from: usize, to: usize, n: usize) -> Result<()> {
+        cache.copy_prefix(from, to, n)
     }
-}
 
-/// (T, S) zeros where a position may look, minus infinity where it may not.
-fn causal_mask(t: usize, offset: usize, dtype: DType) -> Result<Tensor> {
-    let seen = offset + t;
-    let mask: Vec<f32> = (0..t)
-        .flat_map(|row| {
-            (0..seen).map(move |column| if column > offset + row { f32::NEG_INFINITY } else { 0.0 })
-        })
-        .collect();
-    Ok(Tensor::from_vec(mask, (t, seen), &Device::Cpu)?.to_dtype(dtype)?)
+    fn logits(&self, states: &Tensor, rows: &[usize], logits: &mut Logits) -> Result<()> {
+        *logits = ops::head(states, rows, &self.head)?;
+        Ok(())
+    }
 }

@@ -1,13 +1,18 @@
 //! A GPT-2's configuration, the tensors that follow from it, and how they begin.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::attention::Heads;
+use crate::engine::load::Weights;
+use crate::engine::math::Activation;
+use crate::engine::{Decoder, Layer, Mlp, Positions};
 use crate::error::{Error, Result};
+use crate::tensors::{TensorSpec, check_sizes};
 
 /// What Hugging Face writes in `config.json` for a GPT-2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,19 +91,14 @@ impl Gpt2Config {
     /// # Errors
     /// [`Error::Config`] with the field and its value.
     pub(crate) fn validate(&self) -> Result<()> {
-        let sizes = [
+        check_sizes(&[
             ("vocab_size", self.vocab_size, 1 << 24),
             ("n_positions", self.n_positions, 1 << 20),
             ("n_embd", self.n_embd, 1 << 16),
             ("n_layer", self.n_layer, 1 << 10),
             ("n_head", self.n_head, 1 << 10),
             ("n_inner", self.inner(), 1 << 20),
-        ];
-        for (field, value, limit) in sizes {
-            if value == 0 || value > limit {
-                return Err(Error::Config(format!("{field} is {value}, expected 1 to {limit}")));
-            }
-        }
+        ])?;
         if !self.n_embd.is_multiple_of(self.n_head) {
             return Err(Error::Config(format!(
                 "n_embd is {}, which n_head {} does not divide",
@@ -131,6 +131,13 @@ impl Gpt2Config {
         Ok(())
     }
 
+    /// What the queries of a block are multiplied by.
+    pub(crate) fn attention_scale(&self, layer: usize) -> f64 {
+        let d = (self.n_embd / self.n_head) as f64;
+        let scale = if self.scale_attn_weights { 1.0 / d.sqrt() } else { 1.0 };
+        if self.scale_attn_by_inverse_layer_idx { scale / (layer + 1) as f64 } else { scale }
+    }
+
     /// The number of parameters of the model.
     #[must_use]
     pub fn n_parameters(&self) -> usize {
@@ -142,96 +149,96 @@ impl Gpt2Config {
         self.validate()?;
         let mut tensors = BTreeMap::new();
         for (stream, spec) in (0u64..).zip(self.tensors()) {
-            let n: usize = spec.shape.iter().product();
-            let values = match spec.init {
-                Init::Zero => vec![0.0; n],
-                Init::One => vec![1.0; n],
-                Init::Normal(deviation) => {
-                    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-                    rng.set_stream(stream);
-                    normal_values(&mut rng, n, deviation)
-                }
-            };
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(stream);
+            let values = self.initial_values(&spec, &mut rng);
             tensors.insert(spec.name, Tensor::from_vec(values, spec.shape, &Device::Cpu)?);
         }
         Ok(tensors)
     }
 
-    /// The tensors that the model needs, by name without prefix, checked; all complaints at once.
-    pub(crate) fn take_tensors(&self, tensors: &HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>> {
-        let mut checked = HashMap::new();
-        let mut complaints = Vec::new();
-        for spec in self.tensors() {
-            let found =
-                tensors.get(&spec.name).or_else(|| tensors.get(&format!("transformer.{}", spec.name)));
-            let Some(tensor) = found else {
-                complaints.push(format!("`{}` is missing, expected shape {:?}", spec.name, spec.shape));
-                continue;
-            };
-            match fitting(tensor, &spec)? {
-                Ok(tensor) => {
-                    checked.insert(spec.name, tensor);
-                }
-                Err(complaint) => complaints.push(complaint),
-            }
+    /// The model for the engine, of checked tensors.
+    pub(crate) fn decoder(&self, mut weights: Weights) -> Result<Decoder> {
+        let (c, inner, v) = (self.n_embd, self.inner(), self.vocab_size);
+        let mut layers = Vec::with_capacity(self.n_layer);
+        for layer in 0..self.n_layer {
+            let name = |part: &str| format!("h.{layer}.{part}");
+            layers.push(Layer {
+                attention_norm: weights.norm(&name("ln_1"), self.layer_norm_epsilon)?,
+                qkv: weights.conv1d(&name("attn.c_attn"), (c, 3 * c))?,
+                scale: self.attention_scale(layer) as f32,
+                attention_out: weights.conv1d(&name("attn.c_proj"), (c, c))?,
+                mlp_norm: weights.norm(&name("ln_2"), self.layer_norm_epsilon)?,
+                mlp: Mlp::Plain {
+                    up: weights.conv1d(&name("mlp.c_fc"), (c, inner))?,
+                    activation: Activation::GeluTanh,
+                    down: weights.conv1d(&name("mlp.c_proj"), (inner, c))?,
+                },
+            });
         }
-        if complaints.is_empty() { Ok(checked) } else { Err(Error::Tensors(complaints)) }
+        let head = (!self.tie_word_embeddings).then_some("lm_head");
+        let (embeddings, head) = weights.ends("wte", head, (c, v))?;
+        Ok(Decoder {
+            context_len: self.n_positions,
+            bos: self.bos_token_id,
+            heads: Heads { n_query: self.n_head, n_key: self.n_head, dim: c / self.n_head },
+            positions: Positions::Learned(weights.vector("wpe.weight")?),
+            parallel: false,
+            embeddings,
+            layers,
+            final_norm: weights.norm("ln_f", self.layer_norm_epsilon)?,
+            head,
+        })
     }
 
     fn inner(&self) -> usize {
         self.n_inner.unwrap_or(self.n_embd.saturating_mul(4))
     }
 
-    /// Every tensor of the model with its shape and how it begins, in the order of the file.
-    fn tensors(&self) -> Vec<TensorSpec> {
+    /// Every tensor of the model with its shape, in the order of the file.
+    pub(crate) fn tensors(&self) -> Vec<TensorSpec> {
         let (c, inner) = (self.n_embd, self.inner());
-        let normal = Init::Normal(self.initializer_range);
-        // GPT-2 scales what is added to the residual stream by one over the square root of the additions.
-        let residual = Init::Normal(self.initializer_range / (2.0 * self.n_layer as f64).sqrt());
-        let spec = |name: String, shape: &[usize], init| TensorSpec { name, shape: shape.to_vec(), init };
         let mut specs = vec![
-            spec("wte.weight".to_owned(), &[self.vocab_size, c], normal),
-            spec("wpe.weight".to_owned(), &[self.n_positions, c], normal),
+            TensorSpec::new("wte.weight", &[self.vocab_size, c]),
+            TensorSpec::new("wpe.weight", &[self.n_positions, c]),
         ];
         for layer in 0..self.n_layer {
-            let block = |name: &str, shape: &[usize], init| spec(format!("h.{layer}.{name}"), shape, init);
+            let block = |name: &str, shape: &[usize]| TensorSpec::new(format!("h.{layer}.{name}"), shape);
             specs.extend([
-                block("ln_1.weight", &[c], Init::One),
-                block("ln_1.bias", &[c], Init::Zero),
-                block("attn.c_attn.weight", &[c, 3 * c], normal),
-                block("attn.c_attn.bias", &[3 * c], Init::Zero),
-                block("attn.c_proj.weight", &[c, c], residual),
-                block("attn.c_proj.bias", &[c], Init::Zero),
-                block("ln_2.weight", &[c], Init::One),
-                block("ln_2.bias", &[c], Init::Zero),
-                block("mlp.c_fc.weight", &[c, inner], normal),
-                block("mlp.c_fc.bias", &[inner], Init::Zero),
-                block("mlp.c_proj.weight", &[inner, c], residual),
-                block("mlp.c_proj.bias", &[c], Init::Zero),
+                block("ln_1.weight", &[c]),
+                block("ln_1.bias", &[c]),
+                block("attn.c_attn.weight", &[c, 3 * c]),
+                block("attn.c_attn.bias", &[3 * c]),
+                block("attn.c_proj.weight", &[c, c]),
+                block("attn.c_proj.bias", &[c]),
+                block("ln_2.weight", &[c]),
+                block("ln_2.bias", &[c]),
+                block("mlp.c_fc.weight", &[c, inner]),
+                block("mlp.c_fc.bias", &[inner]),
+                block("mlp.c_proj.weight", &[inner, c]),
+                block("mlp.c_proj.bias", &[c]),
             ]);
         }
-        specs.push(spec("ln_f.weight".to_owned(), &[c], Init::One));
-        specs.push(spec("ln_f.bias".to_owned(), &[c], Init::Zero));
+        specs.push(TensorSpec::new("ln_f.weight", &[c]));
+        specs.push(TensorSpec::new("ln_f.bias", &[c]));
         if !self.tie_word_embeddings {
-            specs.push(spec("lm_head.weight".to_owned(), &[self.vocab_size, c], normal));
+            specs.push(TensorSpec::new("lm_head.weight", &[self.vocab_size, c]));
         }
         specs
     }
-}
 
-/// One tensor that the model needs.
-struct TensorSpec {
-    name: String,
-    shape: Vec<usize>,
-    init: Init,
-}
-
-/// How a tensor begins: a constant, or normal with mean 0 and this standard deviation.
-#[derive(Clone, Copy)]
-enum Init {
-    Zero,
-    One,
-    Normal(f64),
+    /// How a tensor begins: a constant, or normal with mean 0 and a standard deviation.
+    fn initial_values(&self, spec: &TensorSpec, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let n = spec.shape.iter().product();
+        // GPT-2 scales what is added to the residual stream by one over the square root of the additions.
+        let residual = self.initializer_range / (2.0 * self.n_layer as f64).sqrt();
+        match spec.name.as_str() {
+            name if name.ends_with(".bias") => vec![0.0; n],
+            name if name.contains("ln_") => vec![1.0; n],
+            name if name.ends_with("c_proj.weight") => normal_values(rng, n, residual),
+            _ => normal_values(rng, n, self.initializer_range),
+        }
+    }
 }
 
 /// Normal values by Box and Muller, computed in f64.
@@ -247,24 +254,4 @@ fn normal_values(rng: &mut ChaCha8Rng, n: usize, deviation: f64) -> Vec<f32> {
     }
     values.truncate(n);
     values
-}
-
-/// The tensor as f32 (f64 stays), or why it does not fit.
-fn fitting(tensor: &Tensor, spec: &TensorSpec) -> Result<std::result::Result<Tensor, String>> {
-    let (name, expected, got) = (&spec.name, &spec.shape, tensor.dims());
-    if got != expected {
-        let transposed = expected.iter().rev().eq(got);
-        return Ok(Err(if transposed {
-            format!("`{name}` is transposed: expected the Conv1D layout (in, out) {expected:?}, got {got:?}")
-        } else {
-            format!("`{name}`: expected shape {expected:?}, got {got:?}")
-        }));
-    }
-    if !tensor.dtype().is_float() {
-        return Ok(Err(format!("`{name}` holds {:?}, expected floating-point numbers", tensor.dtype())));
-    }
-    let tensor = if tensor.dtype() == DType::F64 { tensor.clone() } else { tensor.to_dtype(DType::F32)? };
-    // x * 0 is zero, or NaN where x is NaN or infinite, and so is the sum.
-    let probe = (tensor.detach() * 0.0)?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    Ok(if probe == 0.0 { Ok(tensor) } else { Err(format!("`{name}` holds NaN or infinity")) })
 }

@@ -4,23 +4,41 @@
 //! score texts and to draw samples, whatever model stands behind it.
 
 mod checkpoint;
+mod config;
+mod engine;
 mod error;
 mod gpt2;
 mod gpt2_config;
+mod gpt_neox;
 pub mod hub;
+mod llama;
+mod logits;
 mod model;
+mod ops;
 mod precheck;
 mod record;
+mod rope;
+mod runtime;
 mod sampling;
 mod scripted;
+mod tensors;
 mod tokenizer;
 
 pub use checkpoint::{Checkpoint, FileHash};
+pub use config::ModelConfig;
+pub use engine::CpuEngine;
+pub use engine::kernel::Kernel;
+pub use engine::packed::WeightType;
 pub use error::{Error, Result};
-pub use gpt2::{Dropout, Gpt2, KvCache};
+pub use gpt_neox::{GptNeox, GptNeoxConfig};
+pub use gpt2::{Dropout, Gpt2};
 pub use gpt2_config::Gpt2Config;
-pub use model::{Forward, LanguageModel};
+pub use llama::{Llama, LlamaConfig};
+pub use logits::{Logits, Row};
+pub use model::{Forward, LanguageModel, Run};
+pub use ops::KvCache;
 pub use record::TokenRecord;
+pub use runtime::{Device, Dtype, Runtime};
 pub use sampling::{Sample, SampleRequest, SamplingConfig, Temperature};
 pub use scripted::Scripted;
 pub use tokenizer::Tokenizer;

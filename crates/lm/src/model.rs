@@ -3,10 +3,10 @@
 //! Attacks ask a [`LanguageModel`]. An engine need only be a [`Forward`]: the scoring and sampling code of
 //! this room is written once, over that trait, and turns every `Forward` into a `LanguageModel`.
 
-use candle_core::Tensor;
 use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
+use crate::logits::Logits;
 use crate::record::{self, TokenRecord};
 use crate::sampling::{self, Sample, SampleRequest, SamplingConfig};
 
@@ -20,6 +20,9 @@ pub trait LanguageModel: Send + Sync {
 
     /// The token that begins a text, if the model has one.
     fn bos(&self) -> Option<u32>;
+
+    /// Memory that one more sequence of `n_tokens` takes while samples are drawn, in bytes.
+    fn sequence_bytes(&self, n_tokens: usize) -> u64;
 
     /// One record for each token of each text but the first, from teacher-forced passes over at most `batch`
     /// texts at once; texts of no or one token have no records.
@@ -56,13 +59,26 @@ pub trait LanguageModel: Send + Sync {
     ) -> Result<Vec<Sample>>;
 }
 
+/// Tokens that go on a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The sequence's number in the cache.
+    pub slot: usize,
+    /// T new tokens, at least one.
+    pub tokens: &'a [u32],
+}
+
 /// What scoring and sampling need of an engine.
 ///
-/// B sequences of T tokens each; V ids; C numbers for each position, whatever they mean to the engine. A
-/// row's values must not depend on how many other sequences are computed beside it.
+/// Sequences stand in the slots of a cache, each at its own position, and grow by runs of tokens. R rows are the new
+/// positions of a pass, run after run; V ids. A row's values must not depend on what else is computed beside it, nor on
+/// how its sequence was cut into runs.
 pub trait Forward: Send + Sync {
-    /// What the engine remembers of a batch of sequences between calls.
-    type Cache;
+    /// What the engine remembers of some sequences between passes.
+    type Cache: Send;
+
+    /// R states, whatever they are to the engine.
+    type States: Send;
 
     /// V, the number of token ids.
     fn vocab_size(&self) -> usize;
@@ -73,24 +89,55 @@ pub trait Forward: Send + Sync {
     /// The token that begins a text, if the model has one.
     fn bos(&self) -> Option<u32>;
 
-    /// An empty cache for `batch` sequences of up to `capacity` tokens.
+    /// Positions of a pass, all runs together, that are enough for full speed.
+    fn max_positions(&self) -> usize {
+        4096
+    }
+
+    /// Rows of logits at once that are enough for full speed.
+    fn head_rows(&self) -> usize {
+        128
+    }
+
+    /// Memory of a sequence of up to `capacity` tokens in a cache, in bytes.
+    fn cache_bytes(&self, capacity: usize) -> u64;
+
+    /// `n_slots` empty sequences of up to `capacity` tokens.
     ///
     /// # Errors
     /// When the memory cannot be had.
-    fn new_cache(&self, batch: usize, capacity: usize) -> Result<Self::Cache>;
+    fn new_cache(&self, n_slots: usize, capacity: usize) -> Result<Self::Cache>;
 
-    /// (B, T) u32 ids -> (B * T, C): each position's state, given the positions before it, those in the
-    /// cache among them; appends the T positions to the cache.
+    /// As [`Forward::new_cache`], for one single pass.
     ///
     /// # Errors
-    /// When the sequence is longer than the context, or the engine fails.
-    fn hidden(&self, ids: &Tensor, cache: Option<&mut Self::Cache>) -> Result<Tensor>;
+    /// When the memory cannot be had.
+    fn new_scratch(&self, n_slots: usize, capacity: usize) -> Result<Self::Cache> {
+        self.new_cache(n_slots, capacity)
+    }
 
-    /// (R, C) states -> (R, V) f32 logits of the next token.
+    /// Appends runs to their sequences, slots ascending; each new position's state, given those before it.
+    ///
+    /// # Errors
+    /// When a sequence is longer than the context, or the engine fails.
+    fn hidden(&self, runs: &[Run<'_>], cache: &mut Self::Cache) -> Result<Self::States>;
+
+    /// Makes the sequence in slot `to` the first `n` tokens of that in slot `from`; 0 empties it.
     ///
     /// # Errors
     /// When the engine fails.
-    fn head(&self, rows: &Tensor) -> Result<Tensor>;
+    fn copy_prefix(&self, cache: &mut Self::Cache, from: usize, to: usize, n: usize) -> Result<()>;
+
+    /// Room for logits.
+    fn new_logits(&self) -> Logits {
+        Logits::from_rows(Vec::new(), self.vocab_size())
+    }
+
+    /// The logits of the next token after each of some rows, in their order.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn logits(&self, states: &Self::States, rows: &[usize], logits: &mut Logits) -> Result<()>;
 }
 
 impl<M: Forward> LanguageModel for M {
@@ -104,6 +151,11 @@ impl<M: Forward> LanguageModel for M {
 
     fn bos(&self) -> Option<u32> {
         Forward::bos(self)
+    }
+
+    fn sequence_bytes(&self, n_tokens: usize) -> u64 {
+        // Its keys and values, and a row of logits.
+        self.cache_bytes(n_tokens) + (Forward::vocab_size(self) * size_of::<f32>()) as u64
     }
 
     fn score(

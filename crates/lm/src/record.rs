@@ -1,15 +1,14 @@
 //! Teacher-forced scoring: one small record for each token, from which every membership score is computed
 //! later without the model.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
-use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
-use crate::model::{Forward, check_ids};
+use crate::logits::Logits;
+use crate::model::{Forward, Run, check_ids};
 
 /// What a model said of one token, given the tokens before it. Natural logarithms throughout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +30,7 @@ pub struct TokenRecord {
 
 impl TokenRecord {
     /// The record of `token` under the distribution softmax(`logits`), or nothing when a logit is NaN or
-    /// infinite. Sums run in f64, in the order of ids.
+    /// infinite. Weights are computed in f32 and summed in f64, in a fixed order.
     ///
     /// ```
     /// let record = verbatim_lm::TokenRecord::from_logits(&[0.0, 0.0], 1).expect("finite");
@@ -42,47 +41,9 @@ impl TokenRecord {
     /// When `token` is outside the vocabulary.
     #[must_use]
     pub fn from_logits(logits: &[f32], token: u32) -> Option<Self> {
-        let own = logits[token as usize];
-        let mut max = f32::NEG_INFINITY;
-        let mut rank = 0;
-        for (id, &logit) in (0u32..).zip(logits) {
-            if !logit.is_finite() {
-                return None;
-            }
-            max = max.max(logit);
-            rank += u32::from(logit > own || (logit == own && id < token));
-        }
-        // With d = logit - max and weight e^d: ln p = d - ln(sum of weights), so the mean of ln p is the
-        // weighted mean of d shifted by a constant, and the deviation of ln p is that of d.
-        let (mut sum, mut sum_d, mut sum_dd) = (0.0f64, 0.0f64, 0.0f64);
-        for &logit in logits {
-            let d = f64::from(logit) - f64::from(max);
-            let weight = d.exp();
-            sum += weight;
-            sum_d += weight * d;
-            sum_dd += weight * d * d;
-        }
-        let mean_d = sum_d / sum;
-        let mean = mean_d - sum.ln();
-        let variance = (sum_dd / sum - mean_d * mean_d).max(0.0);
-        Some(Self {
-            token,
-            log_prob: (f64::from(own) - f64::from(max) - sum.ln()) as f32,
-            mean_log_prob: mean as f32,
-            std_log_prob: variance.sqrt() as f32,
-            entropy: -mean as f32,
-            rank,
-        })
+        Logits::from_rows(logits.to_vec(), logits.len()).row(0).record(token)
     }
 }
-
-/// Positions in one pass, all sequences together: bounds the memory of activations and attention.
-const MAX_POSITIONS: usize = 4096;
-/// Rows of logits in memory at once: 26 MB at GPT-2's vocabulary.
-const HEAD_ROWS: usize = 128;
-/// Sequences are padded on the right to a multiple of this. A causal model does not see the padding, and
-/// the shape of a sequence's attention depends on that sequence alone.
-const LENGTH_STEP: usize = 16;
 
 /// A stretch of a text that is one sequence of a pass.
 struct Window {
@@ -111,25 +72,24 @@ pub(crate) fn score<M: Forward + ?Sized>(
         Some(texts.iter().map(|text| text.len().saturating_sub(1) as u64).sum()),
         "tokens",
     );
-    let windows: Vec<Window> =
+    let mut windows: Vec<Window> =
         (0..).zip(texts).flat_map(|(n, text)| cut(n, text.len(), model.context_len())).collect();
-    let mut by_length: BTreeMap<usize, Vec<&Window>> = BTreeMap::new();
-    for window in &windows {
-        let length = window.inputs.len().next_multiple_of(LENGTH_STEP).min(model.context_len());
-        by_length.entry(length).or_default().push(window);
-    }
+    // Equal lengths together, so that a pass needs little more memory than it has positions. Within a text the windows
+    // stay in order: all but the last are equally long.
+    windows.sort_by_key(|window| std::cmp::Reverse(window.inputs.len()));
     let mut records: Vec<Vec<TokenRecord>> =
         texts.iter().map(|text| Vec::with_capacity(text.len())).collect();
-    for (length, group) in by_length.into_iter().rev() {
-        for pass in group.chunks(batch.min((MAX_POSITIONS / length).max(1))) {
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
-            for (window, scored) in pass.iter().zip(score_pass(model, texts, pass, length)?) {
-                progress.advance(scored.len() as u64);
-                records[window.text].extend(scored);
-            }
+    let mut logits = model.new_logits();
+    let mut rest = &windows[..];
+    while !rest.is_empty() {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
         }
+        let longest = rest[0].inputs.len();
+        let pass;
+        (pass, rest) = rest.split_at(batch.min(model.max_positions() / longest).clamp(1, rest.len()));
+        score_pass(model, texts, pass, &mut logits, |text, record| records[text].push(record))?;
+        progress.advance(pass.iter().map(|window| (window.inputs.end - window.first) as u64).sum());
     }
     Ok(records)
 }
@@ -149,43 +109,42 @@ fn cut(text: usize, n_tokens: usize, context_len: usize) -> Vec<Window> {
     windows
 }
 
-/// The records of some windows of equal padded length.
+/// The records of some windows, each given to `take` with the number of its text.
 fn score_pass<M: Forward + ?Sized>(
     model: &M,
     texts: &[Vec<u32>],
-    pass: &[&Window],
-    length: usize,
-) -> Result<Vec<Vec<TokenRecord>>> {
-    let mut ids = Vec::with_capacity(pass.len() * length);
-    // (row of the pass, window of the pass, position in the text) of each prediction that is wanted.
-    let mut wanted: Vec<(u32, usize, usize)> = Vec::new();
-    for (number, window) in pass.iter().enumerate() {
-        let row = (number * length) as u32;
-        wanted.extend(
-            (window.first..window.inputs.end)
-                .map(|at| (row + (at - window.inputs.start) as u32, number, at + 1)),
-        );
-        ids.extend_from_slice(&texts[window.text][window.inputs.clone()]);
-        ids.resize((number + 1) * length, 0);
+    pass: &[Window],
+    logits: &mut Logits,
+    mut take: impl FnMut(usize, TokenRecord),
+) -> Result<()> {
+    let runs: Vec<Run<'_>> = (0..)
+        .zip(pass)
+        .map(|(slot, window)| Run { slot, tokens: &texts[window.text][window.inputs.clone()] })
+        .collect();
+    let mut scratch = model.new_scratch(runs.len(), pass[0].inputs.len())?;
+    let states = model.hidden(&runs, &mut scratch)?;
+    // (row of the pass, text, position in the text) of each prediction that is wanted.
+    let mut wanted: Vec<(usize, usize, usize)> = Vec::new();
+    let mut first_row = 0;
+    for window in pass {
+        let row = |at: usize| first_row + (at - window.inputs.start);
+        wanted.extend((window.first..window.inputs.end).map(|at| (row(at), window.text, at + 1)));
+        first_row += window.inputs.len();
     }
-    let ids = Tensor::from_vec(ids, (pass.len(), length), &Device::Cpu)?; // (B, T)
-    let hidden = model.hidden(&ids, None)?; // (B * T, C)
-    let mut records = vec![Vec::new(); pass.len()];
-    for chunk in wanted.chunks(HEAD_ROWS) {
-        let rows: Vec<u32> = chunk.iter().map(|(row, ..)| *row).collect();
-        let rows = hidden.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?; // (R, C)
-        let logits = model.head(&rows)?.flatten_all()?.to_vec1::<f32>()?; // (R, V)
-        let scored: Vec<Option<TokenRecord>> = logits
-            .par_chunks(model.vocab_size())
-            .zip(chunk)
-            .map(|(logits, &(_, number, at))| TokenRecord::from_logits(logits, texts[pass[number].text][at]))
+    for chunk in wanted.chunks(model.head_rows()) {
+        let rows: Vec<usize> = chunk.iter().map(|(row, ..)| *row).collect();
+        model.logits(&states, &rows, logits)?;
+        let logits = &*logits;
+        let scored: Vec<Option<TokenRecord>> = chunk
+            .par_iter()
+            .enumerate()
+            .map(|(row, &(_, text, at))| logits.row(row).record(texts[text][at]))
             .collect();
-        for (record, &(_, number, at)) in scored.into_iter().zip(chunk) {
-            let text = pass[number].text;
-            records[number].push(record.ok_or(Error::NotFinite { text, position: at })?);
+        for (record, &(_, text, position)) in scored.into_iter().zip(chunk) {
+            take(text, record.ok_or(Error::NotFinite { text, position })?);
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,16 +3,15 @@
 //! Each sample draws from its own stream of random numbers, keyed by (seed, sample index), one number for
 //! each token; so a sample is the same whatever is drawn beside it, before it or after it.
 
-use std::collections::BTreeMap;
-
-use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
-use crate::model::{Forward, check_ids};
+use crate::logits::{Logits, Row};
+use crate::model::{Forward, Run, check_ids};
+use crate::record::TokenRecord;
 
 /// One continuation to draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ impl SamplingConfig {
 }
 
 /// A drawn continuation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The number from the request.
     pub index: u64,
@@ -112,18 +111,27 @@ pub struct Sample {
     pub prompt: Vec<u32>,
     /// The tokens drawn, without the prompt.
     pub tokens: Vec<u32>,
+    /// What the model said of each token drawn: the records that scoring prompt and sample would give.
+    pub records: Vec<TokenRecord>,
     /// Why the sample ended early, if something went wrong.
     pub error: Option<String>,
 }
 
 /// A sample that is being drawn.
 struct Drawing {
+    /// The request's number.
+    number: usize,
     sample: Sample,
+    n_new: usize,
     rng: ChaCha8Rng,
     done: bool,
 }
 
 /// [`crate::LanguageModel::sample`] for any engine.
+///
+/// Samples stand in the slots of a cache; where one ends, the next begins. A prompt is run once for all samples of
+/// it that begin while one of them is being drawn: all of its tokens but the last, which goes with everyone's next
+/// step.
 pub(crate) fn sample<M: Forward + ?Sized>(
     model: &M,
     requests: &[SampleRequest],
@@ -131,21 +139,39 @@ pub(crate) fn sample<M: Forward + ?Sized>(
     progress: &dyn Progress,
 ) -> Result<Vec<Sample>> {
     config.validate(model.vocab_size())?;
-    let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (number, request) in requests.iter().enumerate() {
-        check_request(request, model)?;
-        by_length.entry(request.prompt.len()).or_default().push(number);
-    }
+    requests.iter().try_for_each(|request| check_request(request, model))?;
     progress.stage("sampling", Some(requests.len() as u64), "samples");
+    let n_new =
+        |request: &SampleRequest| config.max_new_tokens.min(model.context_len() - request.prompt.len());
+    let capacity = requests.iter().map(|request| request.prompt.len() + n_new(request)).max().unwrap_or(0);
+    // Equal prompts side by side; the order of drawing changes no sample.
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    order.sort_by_key(|number| &requests[*number].prompt);
+    let mut waiting = order.into_iter().map(|number| {
+        let request = &requests[number];
+        begin(number, request, n_new(request), config.seed)
+    });
+    let mut slots: Vec<Option<Drawing>> = Vec::new();
+    slots.resize_with(config.batch.min(requests.len()), || None);
+    let mut cache = model.new_cache(slots.len(), capacity)?;
+    let mut logits = model.new_logits();
     let mut samples: Vec<Option<Sample>> = vec![None; requests.len()];
-    for numbers in by_length.values().flat_map(|group| group.chunks(config.batch)) {
-        let batch: Vec<&SampleRequest> = numbers.iter().map(|number| &requests[*number]).collect();
-        for (number, sample) in numbers.iter().zip(sample_batch(model, &batch, config, progress)?) {
-            samples[*number] = Some(sample);
+    loop {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
         }
-        progress.advance(numbers.len() as u64);
+        fill(model, &mut slots, &mut waiting, &mut cache)?;
+        if slots.iter().all(Option::is_none) {
+            break;
+        }
+        step(model, &mut slots, config, &mut cache, &mut logits)?;
+        let ended = slots.iter_mut().filter_map(|slot| slot.take_if(|drawing| drawing.done));
+        for drawing in ended {
+            samples[drawing.number] = Some(drawing.sample);
+            progress.advance(1);
+        }
     }
-    Ok(samples.into_iter().map(|sample| sample.expect("each request is in one batch")).collect())
+    Ok(samples.into_iter().map(|sample| sample.expect("each request is drawn")).collect())
 }
 
 fn check_request<M: Forward + ?Sized>(request: &SampleRequest, model: &M) -> Result<()> {
@@ -166,97 +192,128 @@ fn check_request<M: Forward + ?Sized>(request: &SampleRequest, model: &M) -> Res
     Ok(())
 }
 
-/// Draws samples whose prompts are equally long, one token of each at a time.
-fn sample_batch<M: Forward + ?Sized>(
-    model: &M,
-    requests: &[&SampleRequest],
-    config: &SamplingConfig,
-    progress: &dyn Progress,
-) -> Result<Vec<Sample>> {
-    let prompt_len = requests[0].prompt.len();
-    let n_new = config.max_new_tokens.min(model.context_len() - prompt_len);
-    let mut drawings: Vec<Drawing> = requests.iter().map(|request| begin(request, config.seed)).collect();
-    let mut cache = model.new_cache(requests.len(), prompt_len + n_new)?;
-    let mut inputs: Vec<u32> = requests.iter().flat_map(|request| request.prompt.iter().copied()).collect();
-    for position in 0..n_new {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
-        let logits = last_logits(model, inputs, requests.len(), &mut cache)?; // (B, V)
-        inputs = drawings
-            .par_iter_mut()
-            .zip(logits.par_chunks(model.vocab_size()))
-            .map(|(drawing, logits)| draw(drawing, logits, config, position))
-            .collect();
-        if drawings.iter().all(|drawing| drawing.done) {
-            break;
-        }
-    }
-    Ok(drawings.into_iter().map(|drawing| drawing.sample).collect())
-}
-
-fn begin(request: &SampleRequest, seed: u64) -> Drawing {
+fn begin(number: usize, request: &SampleRequest, n_new: usize, seed: u64) -> Drawing {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(request.index);
     let SampleRequest { index, prompt } = request.clone();
-    Drawing { sample: Sample { index, prompt, tokens: Vec::new(), error: None }, rng, done: false }
+    let sample = Sample { index, prompt, tokens: Vec::new(), records: Vec::new(), error: None };
+    Drawing { number, sample, n_new, rng, done: false }
 }
 
-/// Feeds B * T new ids; returns the logits after the last of each sequence, (B, V).
-fn last_logits<M: Forward + ?Sized>(
+/// Puts waiting samples into empty slots, and their prompts but for the last token into the cache.
+fn fill<M: Forward + ?Sized>(
     model: &M,
-    ids: Vec<u32>,
-    batch: usize,
+    slots: &mut [Option<Drawing>],
+    waiting: &mut impl Iterator<Item = Drawing>,
     cache: &mut M::Cache,
-) -> Result<Vec<f32>> {
-    let t = ids.len() / batch;
-    let ids = Tensor::from_vec(ids, (batch, t), &Device::Cpu)?;
-    let hidden = model.hidden(&ids, Some(cache))?; // (B * T, C)
-    let c = hidden.dim(1)?;
-    let last = hidden.reshape((batch, t, c))?.narrow(1, t - 1, 1)?.reshape((batch, c))?; // (B, C)
-    Ok(model.head(&last)?.flatten_all()?.to_vec1()?)
+) -> Result<()> {
+    // (from, to): prompts that another slot has, or is about to have.
+    let mut copies = Vec::new();
+    let mut fresh = Vec::new();
+    for slot in 0..slots.len() {
+        if slots[slot].is_some() {
+            continue;
+        }
+        let Some(drawing) = waiting.next() else { break };
+        let prompt = &drawing.sample.prompt;
+        let same =
+            |other: &Option<Drawing>| other.as_ref().is_some_and(|other| other.sample.prompt == *prompt);
+        match slots.iter().position(same) {
+            Some(from) => copies.push((from, slot)),
+            None => fresh.push(slot),
+        }
+        model.copy_prefix(cache, slot, slot, 0)?;
+        slots[slot] = Some(drawing);
+    }
+    let head = |slot: usize| {
+        let prompt = slots[slot].as_ref().map_or(&[][..], |drawing| &drawing.sample.prompt);
+        &prompt[..prompt.len().saturating_sub(1)]
+    };
+    let runs: Vec<Run<'_>> = fresh.iter().map(|&slot| Run { slot, tokens: head(slot) }).collect();
+    let runs: Vec<Run<'_>> = runs.into_iter().filter(|run| !run.tokens.is_empty()).collect();
+    let mut rest = &runs[..];
+    while !rest.is_empty() {
+        let mut n_positions = 0;
+        let fitting = rest.iter().take_while(|run| {
+            n_positions += run.tokens.len();
+            n_positions <= model.max_positions()
+        });
+        let pass;
+        (pass, rest) = rest.split_at(fitting.count().max(1));
+        model.hidden(pass, cache)?;
+    }
+    copies.into_iter().try_for_each(|(from, to)| model.copy_prefix(cache, from, to, head(to).len()))
 }
 
-/// Draws the next token of one sample and returns it; a sample that has ended is fed zeros.
-fn draw(drawing: &mut Drawing, logits: &[f32], config: &SamplingConfig, position: usize) -> u32 {
-    if drawing.done {
-        return 0;
-    }
+/// Feeds each sample's last token and draws the next.
+fn step<M: Forward + ?Sized>(
+    model: &M,
+    slots: &mut [Option<Drawing>],
+    config: &SamplingConfig,
+    cache: &mut M::Cache,
+    logits: &mut Logits,
+) -> Result<()> {
+    let runs: Vec<Run<'_>> = (0..)
+        .zip(slots.iter())
+        .filter_map(|(slot, drawing)| {
+            let sample = &drawing.as_ref()?.sample;
+            let last = sample.tokens.last().or(sample.prompt.last())?;
+            Some(Run { slot, tokens: std::slice::from_ref(last) })
+        })
+        .collect();
+    let states = model.hidden(&runs, cache)?;
+    let rows: Vec<usize> = (0..runs.len()).collect();
+    model.logits(&states, &rows, logits)?;
+    let logits = &*logits;
+    let drawings: Vec<&mut Drawing> = slots.iter_mut().flatten().collect();
+    drawings.into_par_iter().enumerate().for_each(|(row, drawing)| draw(drawing, logits.row(row), config));
+    Ok(())
+}
+
+/// Draws the next token of one sample.
+fn draw(drawing: &mut Drawing, logits: Row<'_>, config: &SamplingConfig) {
+    let sample = &mut drawing.sample;
+    let position = sample.tokens.len();
     match choose(logits, config, position, &mut drawing.rng) {
-        Some(id) if Some(id) == config.stop_token => drawing.done = true,
-        Some(id) => {
-            drawing.sample.tokens.push(id);
-            return id;
+        Some(record) if Some(record.token) == config.stop_token => drawing.done = true,
+        Some(record) => {
+            sample.tokens.push(record.token);
+            sample.records.push(record);
+            drawing.done = sample.tokens.len() == drawing.n_new;
         }
         None => {
-            drawing.sample.error = Some(format!("the logits of token {position} hold NaN or infinity"));
+            sample.error = Some(format!("the logits of token {position} hold NaN or infinity"));
             drawing.done = true;
         }
     }
-    0
 }
 
-/// The next token's id, or nothing when a logit is not a finite number.
+/// The next token's record, or nothing when a logit is not a finite number.
 ///
 /// Temperature, then top-k, then top-p, in the order of Hugging Face `generate`; one random number.
-fn choose(logits: &[f32], config: &SamplingConfig, position: usize, rng: &mut ChaCha8Rng) -> Option<u32> {
-    if logits.iter().any(|logit| !logit.is_finite()) {
-        return None;
-    }
+fn choose(
+    logits: Row<'_>,
+    config: &SamplingConfig,
+    position: usize,
+    rng: &mut ChaCha8Rng,
+) -> Option<TokenRecord> {
+    let distribution = logits.distribution()?;
     let temperature = f64::from(config.temperature.at(position));
     let k = if temperature == 0.0 { Some(1) } else { config.top_k };
-    let candidates = candidates(logits, k, config.top_p, temperature);
+    let candidates = candidates(logits, distribution.max(), (k, config.top_p), temperature);
     let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
     // 53 random bits: uniform in [0, 1), as fine as f64 can be.
     let mut target = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * total;
-    for candidate in &candidates {
+    let below = candidates.iter().position(|candidate| {
         target -= candidate.weight;
-        if target < 0.0 {
-            return Some(candidate.id);
-        }
-    }
+        target < 0.0
+    });
     // Rounding may leave a crumb of the total; it belongs to the last token that had any weight.
-    candidates.iter().rev().find(|candidate| candidate.weight > 0.0).map(|candidate| candidate.id)
+    let at = below.or_else(|| candidates.iter().rposition(|candidate| candidate.weight > 0.0))?;
+    let Candidate { id, logit, .. } = candidates[at];
+    // What was cut is sorted, and begins with the model's first choice.
+    let rank = if k.is_some() || config.top_p.is_some() { at as u32 } else { logits.rank(id) };
+    Some(distribution.record(id, logit, rank))
 }
 
 /// A token that may be drawn.
@@ -269,24 +326,28 @@ struct Candidate {
 
 /// The tokens that may be drawn: by id when nothing is cut off, otherwise the most likely first, ties to the
 /// lower id.
-fn candidates(logits: &[f32], top_k: Option<usize>, top_p: Option<f32>, temperature: f64) -> Vec<Candidate> {
-    let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let weigh = |(id, &logit): (u32, &f32)| {
-        let below = f64::from(logit) - max;
+fn candidates(
+    logits: Row<'_>,
+    max: f32,
+    (top_k, top_p): (Option<usize>, Option<f32>),
+    temperature: f64,
+) -> Vec<Candidate> {
+    let top_k = top_k.filter(|k| *k < logits.len());
+    let at_least = top_k.map_or(f32::NEG_INFINITY, |k| logits.at_most_the_kth(k));
+    // Adding zero turns minus zero into zero: equal logits must be equal in the total order below.
+    let all = (0u32..).zip(logits.parts().flatten()).map(|(id, &logit)| (id, logit + 0.0));
+    let mut chosen: Vec<(u32, f32)> = all.filter(|(_, logit)| *logit >= at_least).collect();
+    if top_k.is_some() || top_p.is_some() {
+        chosen.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        chosen.truncate(top_k.unwrap_or(usize::MAX));
+    }
+    let weigh = |(id, logit): (u32, f32)| {
+        let below = f64::from(logit) - f64::from(max);
         // At temperature zero only the first candidate is left, so any finite weight will do.
         let weight = if temperature == 0.0 { 1.0 } else { (below / temperature).exp() };
-        // Adding zero turns minus zero into zero: equal logits must be equal in the total order below.
-        Candidate { id, logit: logit + 0.0, weight }
+        Candidate { id, logit, weight }
     };
-    let mut all: Vec<Candidate> = (0u32..).zip(logits).map(weigh).collect();
-    let order = |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id));
-    if let Some(k) = top_k.filter(|k| *k < all.len()) {
-        all.select_nth_unstable_by(k, order);
-        all.truncate(k);
-    }
-    if top_k.is_some() || top_p.is_some() {
-        all.sort_unstable_by(order);
-    }
+    let mut all: Vec<Candidate> = chosen.into_iter().map(weigh).collect();
     if let Some(p) = top_p {
         let needed = f64::from(p) * all.iter().map(|candidate| candidate.weight).sum::<f64>();
         let mut held = 0.0;
@@ -309,6 +370,11 @@ mod tests {
 
     fn config(top_k: Option<usize>, top_p: Option<f32>, temperature: Temperature) -> SamplingConfig {
         SamplingConfig { max_new_tokens: 1, top_k, top_p, temperature, seed: 0, batch: 1, stop_token: None }
+    }
+
+    fn choose_id(logits: &[f32], config: &SamplingConfig, rng: &mut ChaCha8Rng) -> Option<u32> {
+        let logits = Logits::from_rows(logits.to_vec(), logits.len());
+        Some(choose(logits.row(0), config, 0, rng)?.token)
     }
 
     /// The distribution by its definition: temper, sort, cut to k, renormalise, cut to p, renormalise.
@@ -346,7 +412,7 @@ mod tests {
                 let mut rng = ChaCha8Rng::seed_from_u64(1);
                 let mut counts = [0u32; LOGITS.len()];
                 for _ in 0..n_draws {
-                    counts[choose(&LOGITS, &config, 0, &mut rng).unwrap() as usize] += 1;
+                    counts[choose_id(&LOGITS, &config, &mut rng).unwrap() as usize] += 1;
                 }
                 for (id, p) in naive(top_k, top_p, temperature).into_iter().enumerate() {
                     let n = f64::from(n_draws);
@@ -365,9 +431,9 @@ mod tests {
     fn greedy_takes_the_lower_id_of_equals() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let config = config(None, Some(0.5), Temperature::Fixed(0.0));
-        assert_eq!(choose(&LOGITS, &config, 0, &mut rng), Some(2));
+        assert_eq!(choose_id(&LOGITS, &config, &mut rng), Some(2));
         // Plus zero is above minus zero in a total order of floats; as logits they are equal.
-        assert_eq!(choose(&[-1.0, -0.0, 0.0], &config, 0, &mut rng), Some(1));
+        assert_eq!(choose_id(&[-1.0, -0.0, 0.0], &config, &mut rng), Some(1));
     }
 
     #[test]
@@ -375,7 +441,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for temperature in [f32::MIN_POSITIVE, 1e-45, f32::MAX] {
             let config = config(None, Some(0.999), Temperature::Fixed(temperature));
-            assert!(choose(&[f32::MIN, f32::MAX, 0.0], &config, 0, &mut rng).is_some());
+            assert!(choose_id(&[f32::MIN, f32::MAX, 0.0], &config, &mut rng).is_some());
         }
     }
 
@@ -385,7 +451,7 @@ mod tests {
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for temperature in [0.0, 1.0] {
                 let config = config(Some(2), None, Temperature::Fixed(temperature));
-                assert_eq!(choose(&[0.0, broken, 1.0], &config, 0, &mut rng), None);
+                assert_eq!(choose_id(&[0.0, broken, 1.0], &config, &mut rng), None);
             }
         }
     }

@@ -1,9 +1,8 @@
 //! A model whose answers are written down, for tests of what is built on top.
 
-use candle_core::{Device, Tensor};
-
 use crate::error::Result;
-use crate::model::Forward;
+use crate::logits::Logits;
+use crate::model::{Forward, Run};
 
 /// A model that knows some texts by heart and guesses evenly elsewhere.
 ///
@@ -59,7 +58,7 @@ impl Scripted {
     }
 
     /// The logits after `seen`: logarithms of probabilities, (V).
-    fn logits(&self, seen: &[u32]) -> Vec<f32> {
+    fn logits_after(&self, seen: &[u32]) -> Vec<f32> {
         if self.broken_after.is_some_and(|token| seen.contains(&token)) {
             return vec![f32::NAN; self.vocab_size];
         }
@@ -91,6 +90,9 @@ impl Forward for Scripted {
     /// What each sequence has seen.
     type Cache = Vec<Vec<u32>>;
 
+    /// The logits after each position.
+    type States = Vec<Vec<f32>>;
+
     fn vocab_size(&self) -> usize {
         self.vocab_size
     }
@@ -103,27 +105,34 @@ impl Forward for Scripted {
         self.bos
     }
 
-    fn new_cache(&self, batch: usize, _capacity: usize) -> Result<Self::Cache> {
-        Ok(vec![Vec::new(); batch])
+    fn cache_bytes(&self, capacity: usize) -> u64 {
+        (capacity * size_of::<u32>()) as u64
     }
 
-    fn hidden(&self, ids: &Tensor, cache: Option<&mut Self::Cache>) -> Result<Tensor> {
-        let (b, t) = ids.dims2()?;
-        let mut fresh = vec![Vec::new(); b];
-        let cache = cache.unwrap_or(&mut fresh);
-        let mut rows = Vec::with_capacity(b * t * self.vocab_size);
-        for (seen, new) in cache.iter_mut().zip(ids.to_vec2::<u32>()?) {
-            for token in new {
-                seen.push(token);
-                rows.extend(self.logits(seen));
+    fn new_cache(&self, n_slots: usize, _capacity: usize) -> Result<Self::Cache> {
+        Ok(vec![Vec::new(); n_slots])
+    }
+
+    fn hidden(&self, runs: &[Run<'_>], cache: &mut Self::Cache) -> Result<Self::States> {
+        let mut rows = Vec::new();
+        for run in runs {
+            for token in run.tokens {
+                cache[run.slot].push(*token);
+                rows.push(self.logits_after(&cache[run.slot]));
             }
         }
-        Ok(Tensor::from_vec(rows, (b * t, self.vocab_size), &Device::Cpu)?)
+        Ok(rows)
     }
 
-    /// The states are the logits already.
-    fn head(&self, rows: &Tensor) -> Result<Tensor> {
-        Ok(rows.clone())
+    fn copy_prefix(&self, cache: &mut Self::Cache, from: usize, to: usize, n: usize) -> Result<()> {
+        cache[to] = cache[from][..n].to_vec();
+        Ok(())
+    }
+
+    fn logits(&self, states: &Self::States, rows: &[usize], logits: &mut Logits) -> Result<()> {
+        *logits =
+            Logits::from_rows(rows.iter().flat_map(|row| states[*row].clone()).collect(), self.vocab_size);
+        Ok(())
     }
 }
 
@@ -132,7 +141,7 @@ mod tests {
     use super::*;
 
     fn probability(model: &Scripted, seen: &[u32], token: u32) -> f32 {
-        crate::TokenRecord::from_logits(&model.logits(seen), token).unwrap().log_prob.exp()
+        crate::TokenRecord::from_logits(&model.logits_after(seen), token).unwrap().log_prob.exp()
     }
 
     #[test]

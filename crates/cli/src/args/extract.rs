@@ -1,8 +1,10 @@
 //! Flags of the commands that ask models.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
+use verbatim_lm::{Device, Dtype, Kernel};
 
 use crate::args::values::{local, probability};
 use crate::args::{Output, Reading};
@@ -13,9 +15,6 @@ pub(crate) const MAX_NEW_TOKENS: u32 = 256;
 pub(crate) const TOP_K: u32 = 40;
 /// Tokens that must stand verbatim in one document (Nasr et al. 2023).
 pub(crate) const MIN_MATCH: u32 = 50;
-/// Sequences computed at once.
-pub(crate) const BATCH: u16 = 16;
-
 /// `verbatim demo`
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -58,7 +57,7 @@ pub(crate) struct Extract {
     /// Rank the samples of an earlier run again; needs no model
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
-        "prompts", "batch", "seed",
+        "prompts", "batch", "seed", "device", "dtype", "kernel",
     ])]
     pub(crate) rerank: Option<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
@@ -85,9 +84,10 @@ pub(crate) struct Extract {
     /// One prompt a line for the conditioned strategy; default is the built-in set
     #[arg(long, value_name = "FILE", help_heading = "Drawing")]
     pub(crate) prompts: Option<PathBuf>,
-    /// Sequences computed at once; never changes a sample
-    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
-    pub(crate) batch: u16,
+    /// Sequences computed at once; never changes a sample. Default is 64, or as many as fit in a quarter of the free
+    /// memory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
+    pub(crate) batch: Option<u16>,
     /// Seed; sample i depends on it, the strategy and i only
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Drawing")]
     pub(crate) seed: u64,
@@ -105,7 +105,26 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) runtime: RuntimeFlags,
+    #[command(flatten)]
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// What models run on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct RuntimeFlags {
+    /// cpu, or cuda:N for GPU number N (in builds with the feature `cuda`)
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = Device::from_str)]
+    pub(crate) device: Device,
+    /// How weights are stored in memory: f32, bf16 (half the memory, faster for small batches, 8 bits of precision) or
+    /// f16 (GPU only). On the CPU everything is computed in f32
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = Dtype::from_str)]
+    pub(crate) dtype: Dtype,
+    /// The CPU's instructions: auto, avx512, avx2 (the same bytes as avx512) or portable (slow; the same bytes on every
+    /// machine)
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = Kernel::from_str)]
+    pub(crate) kernel: Kernel,
 }

@@ -9,14 +9,14 @@ use verbatim_dedup::{Plan, Resources, Tally};
 use verbatim_extraction::{Canary, ExtractConfig, Proof, Recitation, Strategy, Verdict};
 use verbatim_index::Occurrences;
 use verbatim_lab::{TrainingRecord, demo as recipe};
-use verbatim_lm::Checkpoint;
+use verbatim_lm::{Checkpoint, Runtime};
 use verbatim_report::{
     CheckpointCheck, DemoBody, DemoCase, DemoFacts, Flow, Pair, Provenance, Rate, Redactor, Report, Reveal,
     Sampling, StageRow, demo_text,
 };
 use verbatim_store::{Access, Bytes, Existing, StagedDir, write_private, write_shared};
 
-use crate::args::{BATCH, Demo, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
+use crate::args::{Demo, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 use crate::commands::{Context, extract, model, reading};
 
 const CORPUS: &[u8] = include_bytes!("../../../../corpora/demo/corpus.jsonl");
@@ -129,10 +129,11 @@ struct Stage<'a> {
 /// Audits the checkpoint of this name: canaries by their prefixes, and samples drawn freely, which it keeps.
 fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result<Audit> {
     let home = stage.home.join(name);
-    let checkpoint = Checkpoint::open(&home)?;
+    let checkpoint = Checkpoint::open(&home, Runtime::default())?;
     let record: TrainingRecord = serde_json::from_slice(&Bytes::open(&home.join("training.json"))?)?;
     let (ledger, recitations) = extract::recite(&checkpoint, &stage.folder.join("ledger.jsonl"), context)?;
     context.check()?;
+    let model = checkpoint.model.as_ref();
     let config = ExtractConfig {
         strategies: Strategy::ALL.to_vec(),
         n_samples: stage.n_samples,
@@ -140,10 +141,10 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
         top_k: Some(TOP_K as usize),
         top_p: None,
         seed: SEED,
-        batch: usize::from(BATCH),
+        batch: model::batch(model, MAX_NEW_TOKENS as usize),
         prompts: extract::built_in_prompts(),
     };
-    let drawn = verbatim_extraction::draw(&checkpoint.model, &checkpoint.tokenizer, &config, context.teller)?;
+    let drawn = verbatim_extraction::draw(model, &checkpoint.tokenizer, &config, context.teller)?.samples;
     let samples = stage.folder.join("samples").join(name);
     std::fs::create_dir_all(&samples)?;
     verbatim_extraction::save_samples(&samples, &drawn)?;

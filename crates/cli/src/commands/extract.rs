@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, ExtractConfig, Proof, RECORDS_FILE, RankConfig, Recitation, SAMPLES_FILE,
-    Scorers, Strategy, TextModel,
+    Canary, Cell, DrawnSample, Draws, ExtractConfig, Proof, RECORDS_FILE, RankConfig, Recitation,
+    SAMPLES_FILE, Scorers, Strategy, TextModel,
 };
 use verbatim_index::SubstringIndex;
-use verbatim_lm::{Checkpoint, Tokenizer};
+use verbatim_lm::{Checkpoint, LanguageModel, Tokenizer};
 use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
 use verbatim_store::{Access, Bytes, Progress, StagedDir, write_private};
 
@@ -102,17 +102,22 @@ fn draw_and_rank(
     folder: &Path,
     context: &Context<'_>,
 ) -> anyhow::Result<Ranked> {
-    let (target, home) = model::open(name, &arguments.revision, context)?;
-    let small = reference(arguments.small.as_deref(), context)?;
-    let medium = reference(arguments.medium.as_deref(), context)?;
-    let config = extract_config(arguments)?;
+    let runtime = model::runtime(&arguments.runtime);
+    let (target, home) = model::open(name, &arguments.revision, runtime, context)?;
+    let reference = |name: &Option<String>| -> anyhow::Result<Option<Checkpoint>> {
+        name.as_ref().map(|name| Ok(model::open(name, "main", runtime, context)?.0)).transpose()
+    };
+    let (small, medium) = (reference(&arguments.small)?, reference(&arguments.medium)?);
+    let config = extract_config(arguments, target.model.as_ref())?;
     let mut provenance = provenance(arguments, &config).model(model::used("target", &target));
     for (role, reference) in [("small", &small), ("medium", &medium)] {
         if let Some(checkpoint) = reference {
             provenance = provenance.model(model::used(role, checkpoint));
         }
     }
-    let drawn = verbatim_extraction::draw(&target.model, &target.tokenizer, &config, context.teller)?;
+    let model = target.model.as_ref();
+    let Draws { samples: drawn, records } =
+        verbatim_extraction::draw(model, &target.tokenizer, &config, context.teller)?;
     context.check()?;
     verbatim_extraction::save_samples(folder, &drawn)?;
     let scorers = Scorers {
@@ -120,7 +125,7 @@ fn draw_and_rank(
         small: small.as_ref().map(text_model),
         medium: medium.as_ref().map(text_model),
     };
-    let scored = verbatim_extraction::score(&scorers, &drawn, config.batch, context.teller)?;
+    let scored = verbatim_extraction::score(&scorers, &drawn, Some(records), config.batch, context.teller)?;
     context.check()?;
     verbatim_extraction::save_records(folder, &scored)?;
     // Ranking and verifying again need the tokenizer, and nothing else of the model.
@@ -199,7 +204,7 @@ pub(crate) fn recite(
     let ledger = verbatim_extraction::read_ledger(ledger)?;
     context.teller.stage("recite canaries", None, "canaries");
     let recitations = verbatim_extraction::audit_canaries(
-        &checkpoint.model,
+        checkpoint.model.as_ref(),
         &checkpoint.tokenizer,
         &ledger,
         context.teller,
@@ -207,15 +212,11 @@ pub(crate) fn recite(
     Ok((ledger, recitations))
 }
 
-fn reference(name: Option<&str>, context: &Context<'_>) -> anyhow::Result<Option<Checkpoint>> {
-    name.map(|name| Ok(model::open(name, "main", context)?.0)).transpose()
-}
-
 fn text_model(checkpoint: &Checkpoint) -> TextModel<'_> {
-    TextModel { model: &checkpoint.model, tokenizer: &checkpoint.tokenizer }
+    TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer }
 }
 
-fn extract_config(arguments: &Extract) -> anyhow::Result<ExtractConfig> {
+fn extract_config(arguments: &Extract, model: &dyn LanguageModel) -> anyhow::Result<ExtractConfig> {
     let strategies: Result<Vec<Strategy>, _> = arguments.strategies.iter().map(|name| name.parse()).collect();
     let prompts = match &arguments.prompts {
         None => built_in_prompts(),
@@ -233,7 +234,10 @@ fn extract_config(arguments: &Extract) -> anyhow::Result<ExtractConfig> {
         top_k: Some(arguments.top_k as usize),
         top_p: arguments.top_p,
         seed: arguments.seed,
-        batch: usize::from(arguments.batch),
+        batch: match arguments.batch {
+            Some(batch) => usize::from(batch),
+            None => model::batch(model, model.context_len().min(2 * arguments.max_new_tokens as usize)),
+        },
         prompts,
     })
 }
@@ -260,5 +264,6 @@ fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
         .parameter("min_match", arguments.min_match)
         .parameter("window_tokens", WINDOW_TOKENS)
         .parameter("prompts_xxh3", verbatim_store::xxh3_128_hex(prompts.as_bytes()))
+        .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
         .parameter("zlib", format!("stock zlib, level {}", verbatim_membership::ZLIB_LEVEL))
 }

@@ -5,23 +5,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use verbatim_lm::Checkpoint;
+use sysinfo::System;
 use verbatim_lm::hub::{self, HubConfig, Token};
+use verbatim_lm::{Checkpoint, Device, LanguageModel, Runtime};
 use verbatim_report::{FileUsed, ModelUsed};
 
+use crate::args::RuntimeFlags;
 use crate::commands::Context;
 use crate::failure;
+
+/// Samples drawn at once where memory is no matter: more make nothing faster.
+const MAX_BATCH: u64 = 64;
 
 /// Opens a folder in Hugging Face layout, or fetches `organisation/name` and opens what was fetched.
 /// Gives the checkpoint and its folder.
 pub(crate) fn open(
     name: &str,
     revision: &str,
+    runtime: Runtime,
     context: &Context<'_>,
 ) -> anyhow::Result<(Checkpoint, PathBuf)> {
     let path = Path::new(name);
     if path.exists() {
-        let checkpoint = Checkpoint::open(path).with_context(|| format!("cannot load the model {name}"))?;
+        let checkpoint =
+            Checkpoint::open(path, runtime).with_context(|| format!("cannot load the model {name}"))?;
         return Ok((checkpoint, path.to_path_buf()));
     }
     if name.split('/').count() != 2 || name.starts_with(['.', '/']) {
@@ -32,10 +39,39 @@ pub(crate) fn open(
     let snapshot = hub::fetch(&hub_config()?, name, revision, context.teller)
         .with_context(|| format!("{name} is no folder here, and fetching it from the hub failed"))?;
     let mut checkpoint =
-        Checkpoint::open(&snapshot.dir).with_context(|| format!("cannot load the model {name}"))?;
+        Checkpoint::open(&snapshot.dir, runtime).with_context(|| format!("cannot load the model {name}"))?;
     name.clone_into(&mut checkpoint.name);
     checkpoint.revision = Some(snapshot.commit);
     Ok((checkpoint, snapshot.dir))
+}
+
+/// What the flags ask for.
+pub(crate) fn runtime(flags: &RuntimeFlags) -> Runtime {
+    let device = match flags.device {
+        Device::Cpu(_) => Device::Cpu(flags.kernel),
+        Device::Cuda(number) => Device::Cuda(number),
+    };
+    Runtime { device, dtype: flags.dtype }
+}
+
+/// What decides about the last bits of a model's answers, for a report.
+pub(crate) fn arithmetic(runtime: Runtime) -> String {
+    match runtime.device {
+        Device::Cpu(kernel) => {
+            format!("{} weights, {} arithmetic on a CPU", runtime.dtype.name(), kernel.arithmetic())
+        }
+        Device::Cuda(_) => format!("{} on a GPU", runtime.dtype.name()),
+    }
+}
+
+/// How many samples of up to `n_tokens` are drawn at once where nobody said it.
+pub(crate) fn batch(model: &dyn LanguageModel, n_tokens: usize) -> usize {
+    let at_hand = System::new().ok().map_or(0, |mut system| {
+        system.refresh_memory();
+        system.cgroup_limits().map_or(system.available_memory(), |limits| limits.free_memory)
+    });
+    let fitting = at_hand / 4 / model.sequence_bytes(n_tokens).max(1);
+    fitting.clamp(1, MAX_BATCH) as usize
 }
 
 /// The model as a report names it.

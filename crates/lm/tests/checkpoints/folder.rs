@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use tempfile::TempDir;
-use verbatim_lm::{Checkpoint, Error, Gpt2, Gpt2Config, LanguageModel, Result, Tokenizer};
+use verbatim_lm::{Checkpoint, Error, Gpt2, Gpt2Config, LanguageModel, Result, Runtime, Tokenizer};
 use verbatim_store::{Silent, sha256_file};
 
 const TEXTS: [&str; 2] = ["the cat sat on the mat, and the cat sat still", "a cat and a mat"];
@@ -52,7 +52,7 @@ impl Folder {
     }
 
     fn open(&self) -> Result<Checkpoint> {
-        Checkpoint::open(self.path())
+        Checkpoint::open(self.path(), Runtime::default())
     }
 
     fn refusal(&self, exit_code: u8, expected: &str) {
@@ -174,8 +174,11 @@ fn fault_50_pickles_are_refused_wherever_they_stand() {
     folder.write("pytorch_model.bin", b"PK\x03\x04");
     folder.refusal(77, "pytorch_model.bin: a pickle can run code");
     let pickle = folder.path().join("pytorch_model.bin");
-    assert_eq!(Checkpoint::open(&pickle).unwrap_err().exit_code(), 77);
-    assert_eq!(Checkpoint::open(&folder.path().join("nowhere")).unwrap_err().exit_code(), 66);
+    assert_eq!(Checkpoint::open(&pickle, Runtime::default()).unwrap_err().exit_code(), 77);
+    assert_eq!(
+        Checkpoint::open(&folder.path().join("nowhere"), Runtime::default()).unwrap_err().exit_code(),
+        66
+    );
 }
 
 #[test]
@@ -217,8 +220,8 @@ fn fault_55_absurd_or_foreign_configurations_are_refused_before_the_weights() {
         ("n_positions", serde_json::json!(1u64 << 40), "n_positions"),
         ("activation_function", serde_json::json!("relu"), "relu"),
         ("layer_norm_epsilon", serde_json::json!(-1.0), "layer_norm_epsilon"),
-        ("model_type", serde_json::json!("llama"), "supported is GPT-2"),
-        ("architectures", serde_json::json!(["LlamaForCausalLM"]), "supported is GPT-2"),
+        ("model_type", serde_json::json!("llama"), "supported are GPT-2"),
+        ("architectures", serde_json::json!(["LlamaForCausalLM"]), "supported are GPT-2"),
         ("quantization_config", serde_json::json!({"bits": 4}), "quantization_config"),
         ("add_cross_attention", serde_json::json!(true), "add_cross_attention"),
     ];
@@ -283,7 +286,7 @@ fn a_snapshot_of_a_hubs_cache_is_named_by_its_model_and_commit() {
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::copy(folder.path().join(name), dir.join(name)).unwrap();
     }
-    let checkpoint = Checkpoint::open(&dir).unwrap();
+    let checkpoint = Checkpoint::open(&dir, Runtime::default()).unwrap();
     assert_eq!(checkpoint.name, "openai-community/gpt2");
     assert_eq!(checkpoint.revision.as_deref(), Some(commit));
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Tensor};
 use verbatim_lm::{
-    Error, Gpt2, Gpt2Config, LanguageModel, Sample, SampleRequest, SamplingConfig, Scripted, Temperature,
+    Error, Gpt2, Gpt2Config, LanguageModel, SampleRequest, SamplingConfig, Scripted, Temperature,
 };
 use verbatim_store::{Progress, Silent};
 
@@ -61,7 +61,7 @@ fn every_tensor_that_does_not_fit_is_named() {
     assert_eq!(
         complaint(broken),
         "the tensors do not fit the configuration: `wpe.weight`: expected shape [10, 6], got [9, 6]; \
-         `h.0.attn.c_attn.weight` is transposed: expected the Conv1D layout (in, out) [6, 18], got [18, 6]; \
+         `h.0.attn.c_attn.weight` is transposed: expected shape [6, 18], got [18, 6]; \
          `ln_f.bias` is missing, expected shape [6]"
     );
 }
@@ -216,8 +216,8 @@ fn broken_logits_end_one_sample_and_no_other() {
     let config = SamplingConfig { temperature: Temperature::Fixed(0.0), ..sampling() };
     let samples = model.sample(&[request(0, &[1]), request(1, &[5])], &config, &Silent).unwrap();
     let error = Some("the logits of token 2 hold NaN or infinity".to_owned());
-    assert_eq!(samples[0], Sample { index: 0, prompt: vec![1], tokens: vec![2, 3], error });
-    assert_eq!(samples[1], Sample { index: 1, prompt: vec![5], tokens: vec![6, 7, 5, 6, 7, 5], error: None });
+    assert_eq!((&samples[0].tokens[..], &samples[0].error), (&[2, 3][..], &error));
+    assert_eq!((&samples[1].tokens[..], &samples[1].error), (&[6, 7, 5, 6, 7, 5][..], &None));
 }
 
 struct Impatient;

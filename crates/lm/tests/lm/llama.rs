@@ -1,4 +1,4 @@
-//! The scoring and sampling code over a model that is not ours: candle-transformers' Llama.
+//! Our Llama against candle-transformers', and against a real small model.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,68 +7,11 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama;
 use serde::Deserialize;
-use verbatim_lm::{Forward, LanguageModel, Result, SampleRequest, SamplingConfig, Temperature, TokenRecord};
+use verbatim_lm::{
+    CpuEngine, Dtype, Kernel, ModelConfig, Runtime, SampleRequest, SamplingConfig, Temperature, TokenRecord,
+    WeightType,
+};
 use verbatim_store::Silent;
-
-struct Llama {
-    config: llama::Config,
-    model: llama::Llama,
-}
-
-impl Llama {
-    fn new(config: &str, tensors: HashMap<String, Tensor>) -> Self {
-        let config: llama::LlamaConfig = serde_json::from_str(config).unwrap();
-        let config = config.into_config(false);
-        let builder = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
-        Self { model: llama::Llama::load(builder, &config).unwrap(), config }
-    }
-
-    fn cache(&self, use_kv_cache: bool) -> llama::Cache {
-        llama::Cache::new(use_kv_cache, DType::F32, &self.config, &Device::Cpu).unwrap()
-    }
-
-    /// Candle's own answer: the whole prefix in one pass, no cache, the last position's logits.
-    fn logits_after(&self, prefix: &[u32]) -> Vec<f32> {
-        let ids = Tensor::new(prefix, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
-        self.model.forward(&ids, 0, &mut self.cache(false)).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-    }
-}
-
-impl Forward for Llama {
-    type Cache = (llama::Cache, usize);
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
-    }
-
-    fn context_len(&self) -> usize {
-        self.config.max_position_embeddings
-    }
-
-    fn bos(&self) -> Option<u32> {
-        self.config.bos_token_id
-    }
-
-    fn new_cache(&self, _batch: usize, _capacity: usize) -> Result<Self::Cache> {
-        Ok((self.cache(true), 0))
-    }
-
-    /// Candle's Llama returns the last position only, so positions go in one by one; states are logits.
-    fn hidden(&self, ids: &Tensor, cache: Option<&mut Self::Cache>) -> Result<Tensor> {
-        let mut fresh = (self.cache(true), 0);
-        let (cache, seen) = cache.unwrap_or(&mut fresh);
-        let mut logits = Vec::new();
-        for at in 0..ids.dim(1)? {
-            logits.push(self.model.forward(&ids.narrow(1, at, 1)?, *seen, cache)?); // (B, V)
-            *seen += 1;
-        }
-        Ok(Tensor::stack(&logits, 1)?.flatten_to(1)?) // (B * T, V)
-    }
-
-    fn head(&self, rows: &Tensor) -> Result<Tensor> {
-        Ok(rows.clone())
-    }
-}
 
 /// Any deterministic numbers will do; `salt` keeps tensors apart.
 fn noise(shape: &[usize], salt: usize, scale: f32) -> Tensor {
@@ -79,10 +22,11 @@ fn noise(shape: &[usize], salt: usize, scale: f32) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-fn tiny() -> Llama {
-    let config = r#"{"hidden_size": 16, "intermediate_size": 24, "vocab_size": 40, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-        "bos_token_id": 1, "max_position_embeddings": 64, "tie_word_embeddings": true}"#;
+const CONFIG: &str = r#"{"hidden_size": 16, "intermediate_size": 24, "vocab_size": 40, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "bos_token_id": 1, "max_position_embeddings": 64, "tie_word_embeddings": true, "model_type": "llama"}"#;
+
+fn tensors() -> HashMap<String, Tensor> {
     let mut shapes =
         vec![("model.embed_tokens".to_owned(), vec![40, 16]), ("model.norm".to_owned(), vec![16])];
     for layer in 0..2 {
@@ -100,52 +44,40 @@ fn tiny() -> Llama {
             shapes.push((format!("model.layers.{layer}.{name}"), shape));
         }
     }
-    let tensors = shapes
-        .iter()
-        .enumerate()
-        .map(|(salt, (name, shape))| (format!("{name}.weight"), noise(shape, salt, 1.5)));
-    Llama::new(config, tensors.collect())
+    let tensor = |(salt, (name, shape)): (usize, &(String, Vec<usize>))| {
+        (format!("{name}.weight"), noise(shape, salt, 1.5))
+    };
+    shapes.iter().enumerate().map(tensor).collect()
 }
 
-fn greedy(max_new_tokens: usize, batch: usize) -> SamplingConfig {
-    let temperature = Temperature::Fixed(0.0);
-    SamplingConfig { max_new_tokens, top_k: None, top_p: None, temperature, seed: 0, batch, stop_token: None }
+/// Candle's own answer: the whole prefix in one pass, no cache, the last position's logits.
+fn logits_after(model: &llama::Llama, config: &llama::Config, prefix: &[u32]) -> Vec<f32> {
+    let ids = Tensor::new(prefix, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+    let mut cache = llama::Cache::new(false, DType::F32, config, &Device::Cpu).unwrap();
+    model.forward(&ids, 0, &mut cache).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[test]
-fn scores_are_those_of_a_direct_loop() {
-    let model = tiny();
+fn scores_are_those_of_candles_llama() {
+    let theirs: llama::LlamaConfig = serde_json::from_str(CONFIG).unwrap();
+    let theirs = theirs.into_config(false);
+    let builder = VarBuilder::from_tensors(tensors(), DType::F32, &Device::Cpu);
+    let oracle = llama::Llama::load(builder, &theirs).unwrap();
+    let config = ModelConfig::parse(CONFIG.as_bytes()).unwrap();
+    let engine = CpuEngine::new(&config, tensors(), Kernel::default(), WeightType::F32).unwrap();
+    let models = [config.readable(tensors()).unwrap(), Box::new(engine)];
     let texts: Vec<Vec<u32>> =
         [9u32, 2, 17, 31].map(|n| (0..n).map(|t| (t * t * 5 + n) % 40).collect()).to_vec();
-    let records = model.score(&texts, 3, &Silent).unwrap();
-    for (text, records) in texts.iter().zip(&records) {
-        for (at, record) in (1..).zip(records) {
-            let direct = TokenRecord::from_logits(&model.logits_after(&text[..at]), text[at]).unwrap();
-            assert_eq!((record.token, record.rank), (direct.token, direct.rank));
-            assert!((record.log_prob - direct.log_prob).abs() < 1e-4, "{record:?} against {direct:?}");
-            assert!((record.std_log_prob - direct.std_log_prob).abs() < 1e-4);
+    for model in &models {
+        for (text, records) in texts.iter().zip(&model.score(&texts, 3, &Silent).unwrap()) {
+            for (at, record) in (1..).zip(records) {
+                let logits = logits_after(&oracle, &theirs, &text[..at]);
+                let direct = TokenRecord::from_logits(&logits, text[at]).unwrap();
+                assert_eq!((record.token, record.rank), (direct.token, direct.rank));
+                assert!((record.log_prob - direct.log_prob).abs() < 1e-4, "{record:?} against {direct:?}");
+                assert!((record.std_log_prob - direct.std_log_prob).abs() < 1e-4);
+            }
         }
-    }
-}
-
-fn naive_greedy(model: &Llama, prompt: &[u32], n: usize) -> Vec<u32> {
-    let mut tokens = prompt.to_vec();
-    for _ in 0..n {
-        let logits = model.logits_after(&tokens);
-        let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
-        tokens.push(best as u32);
-    }
-    tokens.split_off(prompt.len())
-}
-
-#[test]
-fn greedy_tokens_are_those_of_a_direct_loop() {
-    let model = tiny();
-    let prompts = [vec![1], vec![7, 30, 2], vec![1, 12, 13], vec![39]];
-    let requests: Vec<SampleRequest> =
-        (0..).zip(prompts).map(|(index, prompt)| SampleRequest { index, prompt }).collect();
-    for sample in model.sample(&requests, &greedy(25, 2), &Silent).unwrap() {
-        assert_eq!(sample.tokens, naive_greedy(&model, &sample.prompt, 25));
     }
 }
 
@@ -163,14 +95,31 @@ fn the_stories_model_tells_the_story_that_numpy_tells() {
         return;
     };
     let folder = PathBuf::from(data).join("models/stories260K");
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    let tensors = candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap();
-    let model = Llama::new(&read("config.json"), tensors);
-    let reference: GreedyReference = serde_json::from_str(&read("greedy_reference.json")).unwrap();
+    let config = ModelConfig::parse(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let tensors = || candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap();
+    let reference = std::fs::read_to_string(folder.join("greedy_reference.json")).unwrap();
+    let reference: GreedyReference = serde_json::from_str(&reference).unwrap();
     let expected = &reference.greedy_ids[reference.prompt_ids.len()..];
     let request = SampleRequest { index: 0, prompt: reference.prompt_ids.clone() };
-    let samples = model.sample(&[request], &greedy(expected.len(), 1), &Silent).unwrap();
-    assert_eq!(samples[0].tokens, expected);
-    let records = model.score(std::slice::from_ref(&reference.greedy_ids), 1, &Silent).unwrap();
-    assert!(records[0].iter().all(|record| record.rank == 0), "greedy tokens are the model's first choices");
+    let greedy = SamplingConfig {
+        max_new_tokens: expected.len(),
+        top_k: None,
+        top_p: None,
+        temperature: Temperature::Fixed(0.0),
+        seed: 0,
+        batch: 1,
+        stop_token: None,
+    };
+    let bf16 = Runtime { dtype: Dtype::Bf16, ..Runtime::default() };
+    for (runtime, n_equal) in [(Runtime::default(), expected.len()), (bf16, 0)] {
+        let model = runtime.load(&config, tensors()).unwrap();
+        let sample = &model.sample(std::slice::from_ref(&request), &greedy, &Silent).unwrap()[0];
+        let common = sample.tokens.iter().zip(expected).take_while(|(a, b)| a == b).count();
+        println!("{runtime:?}: {common} of {} greedy tokens are numpy's", expected.len());
+        assert!(common >= n_equal);
+        let records = model.score(std::slice::from_ref(&reference.greedy_ids), 1, &Silent).unwrap();
+        assert!(n_equal == 0 || records[0].iter().all(|record| record.rank == 0));
+    }
+    let readable = config.readable(tensors()).unwrap();
+    assert_eq!(readable.sample(&[request], &greedy, &Silent).unwrap()[0].tokens, expected);
 }

@@ -1,0 +1,126 @@
+//! What a model runs on: the CPU engine, or candle on a GPU.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use candle_core::{DType, Tensor};
+
+use crate::config::ModelConfig;
+use crate::engine::CpuEngine;
+use crate::engine::kernel::Kernel;
+use crate::engine::packed::WeightType;
+use crate::error::{Error, Result};
+use crate::model::LanguageModel;
+
+/// Where a model is computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Device {
+    /// On this machine's processor, with these vector instructions.
+    Cpu(Kernel),
+    /// On the GPU with this number; in builds with the feature `cuda` only.
+    Cuda(usize),
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self::Cpu(Kernel::default())
+    }
+}
+
+/// How weights are stored in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32 bits; on the CPU everything is computed in it.
+    #[default]
+    F32,
+    /// The upper half of an f32.
+    Bf16,
+    /// IEEE 754's half precision; on a GPU only.
+    F16,
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    /// Reads `cpu` or `cuda:N`; the CPU's kernel is the fastest.
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name.strip_prefix("cuda:").map(str::parse) {
+            Some(Ok(number)) => Ok(Self::Cuda(number)),
+            None if name == "cpu" => Ok(Self::default()),
+            _ => Err(format!("`{name}` is no device; choose cpu or cuda:N")),
+        }
+    }
+}
+
+impl Dtype {
+    /// The name, as [`Dtype::from_str`] reads it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
+            _ => Err(format!("`{name}` is no type of weights; choose f32, bf16 or f16")),
+        }
+    }
+}
+
+/// What a model runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Runtime {
+    /// Where it is computed.
+    pub device: Device,
+    /// How its weights are stored.
+    pub dtype: Dtype,
+}
+
+impl Runtime {
+    /// Makes a model of named tensors, with or without the prefix of their family.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for what this build or machine cannot run; [`Error::Tensors`] lists every tensor that
+    /// is missing or has another shape, or holds NaN or infinity.
+    pub fn load(
+        self,
+        config: &ModelConfig,
+        tensors: HashMap<String, Tensor>,
+    ) -> Result<Box<dyn LanguageModel>> {
+        match (self.device, self.dtype) {
+            (Device::Cpu(kernel), Dtype::F32) => {
+                Ok(Box::new(CpuEngine::new(config, tensors, kernel, WeightType::F32)?))
+            }
+            (Device::Cpu(kernel), Dtype::Bf16) => {
+                Ok(Box::new(CpuEngine::new(config, tensors, kernel, WeightType::Bf16)?))
+            }
+            (Device::Cpu(_), Dtype::F16) => Err(Error::InvalidArgument(
+                "weights in f16 run on a GPU only; on the CPU choose f32 or bf16".to_owned(),
+            )),
+            (Device::Cuda(number), dtype) => {
+                let device = candle_core::Device::new_cuda(number).map_err(|e| {
+                    Error::InvalidArgument(format!("no GPU with number {number} can be used: {e}"))
+                })?;
+                let dtype = match dtype {
+                    Dtype::F32 => DType::F32,
+                    Dtype::Bf16 => DType::BF16,
+                    Dtype::F16 => DType::F16,
+                };
+                let moved = tensors
+                    .into_iter()
+                    .map(|(name, tensor)| Ok((name, tensor.to_dtype(dtype)?.to_device(&device)?)));
+                config.readable(moved.collect::<Result<_>>()?)
+            }
+        }
+    }
+}

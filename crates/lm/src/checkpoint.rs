@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::gguf::{self, Gguf};
 use crate::model::LanguageModel;
 use crate::precheck::{Dtype, TensorEntry, open_regular, read_capped, read_header, refuse_pickle_name};
 use crate::runtime::Runtime;
@@ -71,7 +72,7 @@ impl fmt::Debug for Checkpoint {
 
 impl Checkpoint {
     /// Reads a folder with `config.json`, `tokenizer.json` and `model.safetensors`, single or sharded, in
-    /// f32, f16 or bf16. Pickled weights are never opened.
+    /// f32, f16 or bf16, or one GGUF file. Pickled weights are never opened.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Refused`] for pickles, [`Error::Config`] for a configuration that is
@@ -80,12 +81,17 @@ impl Checkpoint {
     /// [`Error::Io`].
     pub fn open(dir: &Path, runtime: Runtime) -> Result<Self> {
         refuse_pickle_name(dir)?;
+        if dir.is_file() {
+            return Self::open_gguf(dir, runtime);
+        }
         let dir = match fs::canonicalize(dir) {
             Ok(real) if real.is_dir() => real,
             _ => {
                 return Err(Error::Missing {
                     path: dir.to_path_buf(),
-                    cause: format!("no such folder; give the folder that holds {CONFIG} and {WEIGHTS}"),
+                    cause: format!(
+                        "no such folder; give the folder that holds {CONFIG} and {WEIGHTS}, or a GGUF file"
+                    ),
                 });
             }
         };
@@ -100,6 +106,20 @@ impl Checkpoint {
         let tensors = read_weights(&dir, &mut files)?;
         let (name, revision) = name_and_revision(&dir);
         Ok(Self { model: runtime.load(&config, tensors)?, config, tokenizer, files, name, revision })
+    }
+}
+
+impl Checkpoint {
+    fn open_gguf(path: &Path, runtime: Runtime) -> Result<Self> {
+        let Gguf { config, tensors, tokenizer_json, file } = gguf::read(path)?;
+        let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|error| match error {
+            Error::BadFile { cause, .. } => Error::BadFile { path: path.to_path_buf(), cause },
+            other => other,
+        })?;
+        check_vocabulary(&config, &tokenizer, path.to_path_buf())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let model = runtime.load(&config, tensors)?;
+        Ok(Self { model, config, tokenizer, files: vec![file], name, revision: None })
     }
 }
 
@@ -205,7 +225,7 @@ fn read_shard(
 ) -> Result<()> {
     let path = dir.join(name);
     let (file, n_bytes) = open_regular(&path)?;
-    let mut reader = Hashing { inner: BufReader::with_capacity(1 << 16, file), sha256: Sha256::new() };
+    let mut reader = Hashing::new(BufReader::with_capacity(1 << 16, file));
     let entries = read_header(&mut reader, n_bytes, &path)?;
     check_memory(&entries, &path)?;
     let mut bytes = Vec::new();
@@ -255,7 +275,7 @@ fn check_memory(entries: &[TensorEntry], path: &Path) -> Result<()> {
 }
 
 /// A reader that hashes what passes through it.
-struct Hashing<R> {
+pub(crate) struct Hashing<R> {
     inner: R,
     sha256: Sha256,
 }
@@ -269,7 +289,12 @@ impl<R: Read> Read for Hashing<R> {
 }
 
 impl<R> Hashing<R> {
-    fn hex(self) -> String {
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner, sha256: Sha256::new() }
+    }
+
+    /// The SHA-256 of what has passed.
+    pub(crate) fn hex(self) -> String {
         self.sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

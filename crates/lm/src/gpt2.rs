@@ -132,7 +132,7 @@ impl Gpt2 {
     /// trainer's variables sees their updates, and gradients reach them.
     ///
     /// # Errors
-    /// [`Error::Config`] for an absurd configuration; [`Error::Tensors`] lists every tensor that is missing
+    /// [`crate::Error::Config`] for an absurd configuration; [`crate::Error::Tensors`] lists every tensor that is missing
     /// or has another shape, or holds NaN or infinity.
     pub fn new(config: Gpt2Config, tensors: HashMap<String, Tensor>) -> Result<Self> {
         config.validate()?;
@@ -174,7 +174,7 @@ impl Gpt2 {
     /// sqrt(2 `n_layer`), norms one, biases zero. Each tensor draws from its own stream of `seed`.
     ///
     /// # Errors
-    /// [`Error::Config`] for an absurd configuration.
+    /// [`crate::Error::Config`] for an absurd configuration.
     pub fn initial_tensors(config: &Gpt2Config, seed: u64) -> Result<BTreeMap<String, Tensor>> {
         config.initial_tensors(seed)
     }
@@ -188,7 +188,7 @@ impl Gpt2 {
     /// Logits for training, (B, T) u32 ids -> (B, T, V): every operation keeps gradients.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when T is zero or longer than the context.
+    /// [`crate::Error::InvalidArgument`] when T is zero or longer than the context.
     pub fn forward_train(&self, ids: &Tensor, dropout: Option<&Dropout>) -> Result<Tensor> {
         let (batch, t) = ids.dims2()?;
         ops::check_length(t, self.config.n_positions)?;

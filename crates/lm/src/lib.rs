@@ -7,6 +7,7 @@ mod checkpoint;
 mod config;
 mod engine;
 mod error;
+mod gguf;
 mod gpt2;
 mod gpt2_config;
 mod gpt_neox;

@@ -1,38 +1,61 @@
-//! The tokenizer of a checkpoint: byte-level BPE, text to ids and ids to bytes.
+//! The tokenizer of a checkpoint: BPE of bytes, text to ids and ids to bytes.
 //!
 //! Texts are data, never control: no text is encoded to a control token, whatever stands in it. Ids are
 //! decoded to bytes, because a token may end inside a character. Where the file asks for no normalisation
-//! (GPT-2 does not; GPT-NeoX asks for NFC), the tokens' bytes put together are the text's bytes.
+//! (GPT-2 does not; GPT-NeoX asks for NFC; Llama puts a space before the text), the tokens' bytes put together are the
+//! text's bytes.
 
 mod schema;
 mod train;
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::normalizers::NFC;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, DecoderWrapper, PostProcessorWrapper, TokenizerImpl};
+use std::sync::Arc;
 
-use self::schema::{END_OF_TEXT, Schema};
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::{NFC, Prepend as PrependMark, Replace, Sequence as NormalizerSequence};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split as SplitBy, SplitPattern};
+use tokenizers::{
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+    SplitDelimiterBehavior, TokenizerImpl,
+};
+
+pub(crate) use self::schema::LLAMA_3_PATTERN;
+use self::schema::{ENDS_OF_TEXT, Kind, Prepend, Schema, Split};
 use crate::error::{Error, Result};
 use crate::precheck::read_capped;
 
 /// The longest `tokenizer.json` that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+/// What SentencePiece writes for a space.
+const MARK: char = '\u{2581}';
 /// Encoded once while loading, so that what cannot encode is refused and not found out later.
 const PROBE: &str = "It's 1984,\tCaf\u{e9}   \u{65e5}\u{672c} \u{1f600}\r\n<|endoftext|>\0  ";
 
-type Encoder = TokenizerImpl<BPE, NFC, ByteLevel, PostProcessorWrapper, DecoderWrapper>;
+type Encoder =
+    TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
-/// A byte-level BPE tokenizer.
-#[derive(Clone, Debug)]
+/// A BPE tokenizer that encodes every text.
+#[derive(Clone)]
 pub struct Tokenizer {
     encoder: Encoder,
     bytes_by_id: Vec<Vec<u8>>,
     end_of_text: Option<u32>,
+    missing_bytes: Vec<u8>,
+    json: Arc<[u8]>,
     sha256: String,
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Tokenizer").field("sha256", &self.sha256).finish_non_exhaustive()
+    }
 }
 
 impl Tokenizer {
@@ -59,11 +82,14 @@ impl Tokenizer {
         let encoder = catch_unwind(AssertUnwindSafe(|| encoder(&schema)))
             .unwrap_or_else(|_| Err("the tokenizers crate panicked".into()))
             .map_err(|e| bad(e.to_string()))?;
-        let end_of_text = schema.tokens.iter().position(|token| token == END_OF_TEXT).map(|id| id as u32);
+        let id_of = |text: &&str| schema.tokens.iter().position(|token| token == text).map(|id| id as u32);
+        let end_of_text = ENDS_OF_TEXT.iter().find_map(id_of);
         Ok(Self {
             encoder,
             bytes_by_id: schema.bytes,
             end_of_text,
+            missing_bytes: schema.missing,
+            json: bytes.into(),
             sha256: verbatim_store::sha256_hex(bytes),
         })
     }
@@ -85,10 +111,11 @@ impl Tokenizer {
     /// The ids of a text; the names of control tokens inside it are plain text.
     ///
     /// # Panics
-    /// Never for a tokenizer that loaded: each byte of UTF-8 is a token.
+    /// Never for a tokenizer that loaded: each byte of UTF-8 is a token, or is left out.
     #[must_use]
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let encoding = self.encoder.encode_fast(text, false).expect("each byte of UTF-8 is a token");
+        let encoding =
+            self.encoder.encode_fast(text, false).expect("each byte of UTF-8 is a token or left out");
         encoding.get_ids().to_vec()
     }
 
@@ -99,7 +126,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`].
     #[must_use]
     pub fn encode_with_places(&self, text: &str) -> Vec<(u32, usize)> {
-        let encoding = self.encoder.encode(text, false).expect("each byte of UTF-8 is a token");
+        let encoding = self.encoder.encode(text, false).expect("each byte of UTF-8 is a token or left out");
         let starts = encoding.get_offsets().iter().map(|&(start, _)| start);
         encoding.get_ids().iter().copied().zip(starts).collect()
     }
@@ -129,7 +156,20 @@ impl Tokenizer {
         self.bytes_by_id.len()
     }
 
-    /// The id of `<|endoftext|>`, if the vocabulary has it.
+    /// Bytes that texts lose in encoding, because the vocabulary has no token for them; control characters at most, and
+    /// what private characters begin with.
+    #[must_use]
+    pub fn missing_bytes(&self) -> &[u8] {
+        &self.missing_bytes
+    }
+
+    /// The contents of its `tokenizer.json`.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// The id of the token that ends a document, `<|endoftext|>` or one of its kin, if the vocabulary has one.
     #[must_use]
     pub fn end_of_text(&self) -> Option<u32> {
         self.end_of_text
@@ -144,15 +184,49 @@ impl Tokenizer {
 
 /// Builds the tokenizers crate's tokenizer from a checked schema, and tries it.
 fn encoder(schema: &Schema) -> tokenizers::Result<Encoder> {
-    // Added tokens are part of the vocabulary, so that they keep their ids. Only runs of white space are also
-    // matched in texts; control tokens are not, and no merge makes one.
-    let vocab: Vocab =
-        schema.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id as u32)).collect();
-    let model = BPE::builder().vocab_and_merges(vocab, schema.merges.clone()).build()?;
-    let mut encoder = Encoder::new(model);
-    encoder.with_normalizer(schema.nfc.then_some(NFC))?;
-    encoder.with_pre_tokenizer(Some(ByteLevel::new(false, false, true)));
+    // Without the control tokens no text can be encoded to one. Runs of white space are part of the vocabulary, so that
+    // they keep their ids, and are matched in texts.
+    let vocab: Vocab = (0u32..)
+        .zip(&schema.tokens)
+        .filter(|(id, _)| !schema.controls.contains(id))
+        .map(|(id, token)| (token.clone(), id))
+        .collect();
+    let mut model = BPE::builder().vocab_and_merges(vocab, schema.merges.clone());
+    model = model.ignore_merges(schema.ignore_merges);
+    if matches!(schema.kind, Kind::Marks(_)) {
+        model = model.byte_fallback(true);
+    }
+    let mut encoder = Encoder::new(model.build()?);
+    match schema.kind {
+        Kind::ByteLevel { split, nfc } => {
+            encoder.with_normalizer(nfc.then(|| NormalizerWrapper::from(NFC)))?;
+            encoder.with_pre_tokenizer(Some(pre_tokenizer(split)?));
+        }
+        Kind::Marks(Prepend::Missing) => {
+            let marks = Metaspace::new(MARK, PrependScheme::First, false);
+            encoder.with_pre_tokenizer(Some(PreTokenizerWrapper::from(marks)));
+        }
+        Kind::Marks(prepend) => {
+            let before = (prepend == Prepend::Always).then(|| PrependMark::new(MARK.to_string()).into());
+            let replace = Replace::new(" ", MARK.to_string())?.into();
+            let steps: Vec<NormalizerWrapper> = before.into_iter().chain([replace]).collect();
+            encoder.with_normalizer(Some(NormalizerWrapper::from(NormalizerSequence::new(steps))))?;
+        }
+    }
     encoder.add_tokens(schema.spaces.iter().map(|run| AddedToken::from(run.as_str(), false)))?;
     encoder.encode_fast(PROBE, false)?;
     Ok(encoder)
+}
+
+fn pre_tokenizer(split: Split) -> tokenizers::Result<PreTokenizerWrapper> {
+    let words = ByteLevel::new(false, false, true);
+    Ok(match split {
+        Split::Words => words.into(),
+        Split::WordsAndDigits => Sequence::new(vec![Digits::new(true).into(), words.into()]).into(),
+        Split::Llama3 => {
+            let pattern = SplitPattern::Regex(LLAMA_3_PATTERN.to_owned());
+            let split = SplitBy::new(pattern, SplitDelimiterBehavior::Isolated, false)?;
+            Sequence::new(vec![split.into(), ByteLevel::new(false, false, false).into()]).into()
+        }
+    })
 }

@@ -35,7 +35,7 @@ pub(crate) struct Demo {
 /// `verbatim extract`
 #[derive(Debug, Args)]
 pub(crate) struct Extract {
-    /// A folder in Hugging Face layout, or a model on the hub such as openai-community/gpt2
+    /// A folder in Hugging Face layout, a GGUF file, or a model on the hub such as openai-community/gpt2
     #[arg(long, value_name = "MODEL", required_unless_present = "rerank")]
     pub(crate) model: Option<String>,
     /// Branch, tag or commit on the hub; the commit is recorded

@@ -103,9 +103,9 @@ fn draw_and_rank(
     context: &Context<'_>,
 ) -> anyhow::Result<Ranked> {
     let runtime = model::runtime(&arguments.runtime);
-    let (target, home) = model::open(name, &arguments.revision, runtime, context)?;
+    let target = model::open(name, &arguments.revision, runtime, context)?;
     let reference = |name: &Option<String>| -> anyhow::Result<Option<Checkpoint>> {
-        name.as_ref().map(|name| Ok(model::open(name, "main", runtime, context)?.0)).transpose()
+        name.as_ref().map(|name| model::open(name, "main", runtime, context)).transpose()
     };
     let (small, medium) = (reference(&arguments.small)?, reference(&arguments.medium)?);
     let config = extract_config(arguments, target.model.as_ref())?;
@@ -129,7 +129,7 @@ fn draw_and_rank(
     context.check()?;
     verbatim_extraction::save_records(folder, &scored)?;
     // Ranking and verifying again need the tokenizer, and nothing else of the model.
-    write_private(&folder.join(TOKENIZER_FILE), &Bytes::open(&home.join(TOKENIZER_FILE))?)?;
+    write_private(&folder.join(TOKENIZER_FILE), target.tokenizer.json())?;
     let canaries = match &arguments.canaries {
         Some(ledger) => Some(recite(&target, ledger, context)?),
         None => None,
@@ -175,6 +175,12 @@ fn verify(
     let min_match = arguments.min_match as usize;
     let findings = verbatim_extraction::verify(proof, &tokenizer, &candidates, min_match, context.teller)?;
     let mut warnings = Vec::new();
+    if !tokenizer.missing_bytes().is_empty() {
+        warnings.push(format!(
+            "the tokenizer has no tokens for the bytes {:02x?}; texts lose them before the model sees them",
+            tokenizer.missing_bytes()
+        ));
+    }
     if let Some(Proof { corpus, index }) = proof {
         provenance = provenance.corpus(reading::used("proof", corpus));
         if let Some(index) = index {

@@ -17,23 +17,20 @@ use crate::failure;
 /// Samples drawn at once where memory is no matter: more make nothing faster.
 const MAX_BATCH: u64 = 64;
 
-/// Opens a folder in Hugging Face layout, or fetches `organisation/name` and opens what was fetched.
-/// Gives the checkpoint and its folder.
+/// Opens a folder in Hugging Face layout or a GGUF file, or fetches `organisation/name` and opens what was fetched.
 pub(crate) fn open(
     name: &str,
     revision: &str,
     runtime: Runtime,
     context: &Context<'_>,
-) -> anyhow::Result<(Checkpoint, PathBuf)> {
+) -> anyhow::Result<Checkpoint> {
     let path = Path::new(name);
     if path.exists() {
-        let checkpoint =
-            Checkpoint::open(path, runtime).with_context(|| format!("cannot load the model {name}"))?;
-        return Ok((checkpoint, path.to_path_buf()));
+        return Checkpoint::open(path, runtime).with_context(|| format!("cannot load the model {name}"));
     }
     if name.split('/').count() != 2 || name.starts_with(['.', '/']) {
         return Err(failure::missing(format!(
-            "{name}: no such folder, and not a hub name like openai-community/gpt2"
+            "{name}: no such folder or file, and not a hub name like openai-community/gpt2"
         )));
     }
     let snapshot = hub::fetch(&hub_config()?, name, revision, context.teller)
@@ -42,7 +39,7 @@ pub(crate) fn open(
         Checkpoint::open(&snapshot.dir, runtime).with_context(|| format!("cannot load the model {name}"))?;
     name.clone_into(&mut checkpoint.name);
     checkpoint.revision = Some(snapshot.commit);
-    Ok((checkpoint, snapshot.dir))
+    Ok(checkpoint)
 }
 
 /// What the flags ask for.

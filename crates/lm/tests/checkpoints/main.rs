@@ -5,6 +5,8 @@
 #[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]
 mod folder;
 #[cfg(test)]
+mod gguf;
+#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]
 mod hub;
 #[cfg(test)]

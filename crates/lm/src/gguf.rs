@@ -3,6 +3,7 @@
 
 mod header;
 mod translate;
+mod vocabulary;
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
@@ -37,7 +38,7 @@ pub(crate) fn read(path: &Path) -> Result<Gguf> {
     let bad = |cause| Error::BadFile { path: path.to_path_buf(), cause };
     let header = header::read(&mut reader, n_bytes).map_err(bad)?;
     let config = translate::config(&header)?;
-    let tokenizer_json = translate::tokenizer(&header).map_err(bad)?;
+    let tokenizer_json = vocabulary::tokenizer_json(&header).map_err(bad)?;
     let failed = |source| Error::Io { path: path.to_path_buf(), doing: "read the weights", source };
     let tensors = read_tensors(&mut reader, &header, &config, path)?;
     io::copy(&mut reader, &mut io::sink()).map_err(failed)?;

@@ -1,7 +1,5 @@
-//! What llama.cpp's converter did to a model, undone: its keys, its names of tensors, its order of rotated rows and its
-//! tokenizer, as Hugging Face has them.
-
-use std::collections::HashMap;
+//! What llama.cpp's converter did to a model, undone: its keys, its names of tensors and its order of rotated rows, as
+//! Hugging Face has them.
 
 use candle_core::Tensor;
 use serde_json::{Value as Json, json};
@@ -9,7 +7,6 @@ use serde_json::{Value as Json, json};
 use super::header::{Header, Value};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::tokenizer::LLAMA_3_PATTERN;
 
 /// The configuration that the metadata describes.
 pub(super) fn config(header: &Header) -> Result<ModelConfig> {
@@ -181,117 +178,4 @@ fn unpermuted(tensor: &Tensor, head_dim: usize) -> Result<Tensor> {
     };
     let pairs = tensor.reshape((rows / head_dim, head_dim / 2, 2, columns))?;
     Ok(pairs.transpose(1, 2)?.contiguous()?.reshape((rows, columns))?)
-}
-
-/// A `tokenizer.json` that says what the metadata says.
-pub(super) fn tokenizer(header: &Header) -> std::result::Result<Vec<u8>, String> {
-    let texts = |key: &str| match header.metadata.get(key) {
-        Some(Value::Texts(texts)) => texts
-            .iter()
-            .map(|text| String::from_utf8(text.clone()).map_err(|_| format!("{key} holds what is not UTF-8")))
-            .collect::<std::result::Result<Vec<String>, String>>(),
-        _ => Err(format!("{key} is missing")),
-    };
-    let text = |key: &str| match header.metadata.get(key) {
-        Some(Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-        _ => String::new(),
-    };
-    let tokens = texts("tokenizer.ggml.tokens")?;
-    let kinds = match header.metadata.get("tokenizer.ggml.token_type") {
-        Some(Value::Integers(kinds)) if kinds.len() == tokens.len() => kinds.clone(),
-        _ => {
-            return Err(
-                "tokenizer.ggml.token_type is missing or has another length than the tokens".to_owned()
-            );
-        }
-    };
-    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": true});
-    let after_split = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": false});
-    let (pre_tokenizer, normalizer, fields, merges) = match text("tokenizer.ggml.model").as_str() {
-        "gpt2" => {
-            let (pre_tokenizer, ignore_merges) = match text("tokenizer.ggml.pre").as_str() {
-                "" | "default" | "gpt-2" | "gpt2" => (byte_level, false),
-                "smollm" => {
-                    let digits = json!({"type": "Digits", "individual_digits": true});
-                    (json!({"type": "Sequence", "pretokenizers": [digits, byte_level]}), false)
-                }
-                "llama-bpe" | "llama3" | "llama-v3" => {
-                    let split = json!({
-                        "type": "Split", "pattern": {"Regex": LLAMA_3_PATTERN}, "behavior": "Isolated", "invert": false,
-                    });
-                    (json!({"type": "Sequence", "pretokenizers": [split, after_split]}), true)
-                }
-                other => return Err(format!("tokenizer.ggml.pre is `{other}`, which is not supported")),
-            };
-            let fields = json!({"byte_fallback": false, "ignore_merges": ignore_merges});
-            (pre_tokenizer, Json::Null, fields, texts("tokenizer.ggml.merges")?)
-        }
-        "llama" => {
-            let scores = match header.metadata.get("tokenizer.ggml.scores") {
-                Some(Value::Floats(scores)) if scores.len() == tokens.len() => scores,
-                _ => {
-                    return Err(
-                        "tokenizer.ggml.scores is missing or has another length than the tokens".to_owned()
-                    );
-                }
-            };
-            let prepend = match header.metadata.get("tokenizer.ggml.add_space_prefix") {
-                Some(Value::Bool(false)) => vec![],
-                _ => vec![json!({"type": "Prepend", "prepend": "\u{2581}"})],
-            };
-            let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"});
-            let normalizers: Vec<Json> = prepend.into_iter().chain([replace]).collect();
-            let normalizer = json!({"type": "Sequence", "normalizers": normalizers});
-            let fields = json!({"byte_fallback": true, "ignore_merges": false});
-            (Json::Null, normalizer, fields, merges_by_score(&tokens, &kinds, scores)?)
-        }
-        other => return Err(format!("tokenizer.ggml.model is `{other}`; read are gpt2 and llama")),
-    };
-    let is_control = |kind: &i64| matches!(kind, 2 | 3 | 5);
-    let numbered = || tokens.iter().zip(0u32..).zip(&kinds);
-    let added: Vec<Json> = numbered()
-        .filter(|(_, kind)| is_control(kind))
-        .map(|((token, id), _)| json!({"id": id, "content": token, "special": true}))
-        .collect();
-    let mut vocab = serde_json::Map::new();
-    for ((token, id), kind) in numbered() {
-        if !is_control(kind) && vocab.insert(token.clone(), json!(id)).is_some() {
-            return Err(format!("token {id} stands twice in tokenizer.ggml.tokens"));
-        }
-    }
-    let mut model = json!({"type": "BPE", "vocab": vocab, "merges": merges});
-    if let (Some(model), Json::Object(fields)) = (model.as_object_mut(), fields) {
-        model.extend(fields);
-    }
-    let json = json!({
-        "version": "1.0", "added_tokens": added, "normalizer": normalizer, "pre_tokenizer": pre_tokenizer, "model": model,
-    });
-    Ok(json.to_string().into_bytes())
-}
-
-/// The merges of a SentencePiece BPE, which has scores instead: every way to make a token of two others, the token with
-/// the highest score first.
-fn merges_by_score(
-    tokens: &[String],
-    kinds: &[i64],
-    scores: &[f32],
-) -> std::result::Result<Vec<String>, String> {
-    /// The longest token, in bytes; each is taken apart in every way.
-    const MAX_TOKEN_BYTES: usize = 256;
-    if let Some(at) = tokens.iter().position(|token| token.len() > MAX_TOKEN_BYTES) {
-        return Err(format!("token {at} has {} bytes, at most {MAX_TOKEN_BYTES} are read", tokens[at].len()));
-    }
-    let normal = || tokens.iter().zip(0u32..).filter(|(_, id)| matches!(kinds[*id as usize], 1 | 4));
-    let ids: HashMap<&str, u32> = normal().map(|(token, id)| (token.as_str(), id)).collect();
-    let mut found: Vec<(f32, [u32; 3])> = Vec::new();
-    for (token, id) in normal() {
-        for (at, _) in token.char_indices().skip(1) {
-            if let (Some(left), Some(right)) = (ids.get(&token[..at]), ids.get(&token[at..])) {
-                found.push((scores[id as usize], [id, *left, *right]));
-            }
-        }
-    }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let spelled = |id: u32| &tokens[id as usize];
-    Ok(found.iter().map(|(_, [_, left, right])| format!("{} {}", spelled(*left), spelled(*right))).collect())
 }

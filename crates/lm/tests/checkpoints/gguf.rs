@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde::Deserialize;
 use verbatim_lm::{Checkpoint, Dtype, LanguageModel, Llama, LlamaConfig, ModelConfig, Runtime, Tokenizer};
 use verbatim_store::Silent;
@@ -21,21 +21,67 @@ fn noise(shape: &[usize], salt: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-/// Rows as llama.cpp's converter puts them: of each head, first the first numbers of both halves, then the second, ...
-fn permuted(tensor: &Tensor, n_heads: usize) -> Tensor {
-    let (rows, columns) = tensor.dims2().unwrap();
+/// Where llama.cpp's converter takes its rows from: of each head, first the first numbers of both halves, then the
+/// second, ...
+fn source(rows: usize, n_heads: usize) -> Vec<u32> {
     let d = rows / n_heads;
-    let source: Vec<u32> =
-        (0..rows).map(|row| (row / d * d + row % 2 * (d / 2) + row % d / 2) as u32).collect();
-    assert_eq!(columns, C);
-    tensor.index_select(&Tensor::new(source, &Device::Cpu).unwrap(), 0).unwrap()
+    (0..rows).map(|row| (row / d * d + row % 2 * (d / 2) + row % d / 2) as u32).collect()
+}
+
+/// A tensor as the file has it, and as the model should have it: what was lost in writing is lost for both.
+fn written(name: &str, shape: &[usize], salt: u64, dtype: GgmlDType) -> (QTensor, Tensor) {
+    let tensor = noise(shape, salt);
+    let n_heads = if name.ends_with("attn_q") { 4 } else { 2 };
+    let source = source(shape[0], n_heads);
+    let permuted = name.ends_with("attn_q") || name.ends_with("attn_k");
+    let select = |tensor: &Tensor, rows: &[u32]| {
+        tensor.index_select(&Tensor::new(rows, &Device::Cpu).unwrap(), 0).unwrap()
+    };
+    let stored = if permuted { select(&tensor, &source) } else { tensor };
+    let dtype = if shape.len() == 1 { GgmlDType::F32 } else { dtype };
+    let stored = QTensor::quantize(&stored, dtype).unwrap();
+    let read = stored.dequantize(&Device::Cpu).unwrap();
+    let mut inverse = source.clone();
+    source.iter().zip(0u32..).for_each(|(from, to)| inverse[*from as usize] = to);
+    let expected = if permuted { select(&read, &inverse) } else { read };
+    (stored, expected)
+}
+
+/// The metadata of the tiny Llama.
+fn metadata(tokenizer_json: &[u8]) -> Vec<(&'static str, Value)> {
+    let file: serde_json::Value = serde_json::from_slice(tokenizer_json).unwrap();
+    let text = |text: &str| Value::String(text.to_owned());
+    let vocab = file["model"]["vocab"].as_object().unwrap();
+    let mut tokens: Vec<(u64, &String)> =
+        vocab.iter().map(|(token, id)| (id.as_u64().unwrap(), token)).collect();
+    tokens.sort_unstable();
+    let kinds = tokens.iter().map(|(id, _)| Value::I32(if *id == 0 { 3 } else { 1 })).collect();
+    let tokens = tokens.iter().map(|(_, token)| text(token)).collect();
+    let merge =
+        |m: &serde_json::Value| text(&format!("{} {}", m[0].as_str().unwrap(), m[1].as_str().unwrap()));
+    let merges = file["model"]["merges"].as_array().unwrap().iter().map(merge).collect();
+    vec![
+        ("general.architecture", text("llama")),
+        ("llama.context_length", Value::U32(32)),
+        ("llama.embedding_length", Value::U32(C as u32)),
+        ("llama.block_count", Value::U32(1)),
+        ("llama.feed_forward_length", Value::U32(256)),
+        ("llama.attention.head_count", Value::U32(4)),
+        ("llama.attention.head_count_kv", Value::U32(2)),
+        ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+        ("tokenizer.ggml.model", text("gpt2")),
+        ("tokenizer.ggml.pre", text("gpt-2")),
+        ("tokenizer.ggml.tokens", Value::Array(tokens)),
+        ("tokenizer.ggml.token_type", Value::Array(kinds)),
+        ("tokenizer.ggml.merges", Value::Array(merges)),
+        ("tokenizer.ggml.bos_token_id", Value::U32(0)),
+    ]
 }
 
 /// A tiny Llama in both forms: the configuration, its tensors by Hugging Face's names, and a file.
 fn llama(dir: &Path, dtype: GgmlDType) -> (LlamaConfig, HashMap<String, Tensor>, PathBuf) {
     let json = Tokenizer::train(TEXTS.into_iter(), 270).unwrap();
-    let tokenizer = Tokenizer::from_bytes(&json).unwrap();
-    let v = tokenizer.vocab_size();
+    let v = Tokenizer::from_bytes(&json).unwrap().vocab_size();
     let config: LlamaConfig = serde_json::from_value(serde_json::json!({
         "vocab_size": v, "hidden_size": C, "intermediate_size": 256, "num_hidden_layers": 1, "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 32, "rms_norm_eps": 1e-5, "bos_token_id": 0,
@@ -57,68 +103,12 @@ fn llama(dir: &Path, dtype: GgmlDType) -> (LlamaConfig, HashMap<String, Tensor>,
     ];
     let (mut tensors, mut stored) = (HashMap::new(), Vec::new());
     for (salt, (gguf, hf, shape)) in (1..).zip(names) {
-        let tensor = noise(&shape, salt);
-        let heads = if gguf.ends_with("_q") { Some(4) } else { gguf.ends_with("attn_k").then_some(2) };
-        let written = heads.map_or(tensor.clone(), |n| permuted(&tensor, n));
-        let dtype = if shape.len() == 1 { GgmlDType::F32 } else { dtype };
-        let quantized = QTensor::quantize(&written, dtype).unwrap();
-        // What was lost in writing is lost for both; the rows go back by the inverse of the same permutation.
-        let read = quantized.dequantize(&Device::Cpu).unwrap();
-        let read = match heads {
-            None => read,
-            Some(n) => {
-                let rows: Vec<Vec<f32>> = read.to_vec2().unwrap();
-                let places = permuted(
-                    &Tensor::arange(0u32, shape[0] as u32, &Device::Cpu)
-                        .unwrap()
-                        .unsqueeze(1)
-                        .unwrap()
-                        .broadcast_as((shape[0], C))
-                        .unwrap()
-                        .to_dtype(DType::F32)
-                        .unwrap(),
-                    n,
-                );
-                let mut back = vec![Vec::new(); rows.len()];
-                for (row, place) in rows.into_iter().zip(places.to_vec2::<f32>().unwrap()) {
-                    back[place[0] as usize] = row;
-                }
-                Tensor::new(back, &Device::Cpu).unwrap()
-            }
-        };
-        tensors.insert(format!("{hf}.weight"), read);
+        let (quantized, expected) = written(gguf, &shape, salt, dtype);
+        tensors.insert(format!("{hf}.weight"), expected);
         stored.push((format!("{gguf}.weight"), quantized));
     }
-    let file: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    let tokens: Vec<Value> = (0..v)
-        .map(|id| {
-            let vocab = file["model"]["vocab"].as_object().unwrap();
-            Value::String(vocab.iter().find(|(_, found)| **found == id).unwrap().0.clone())
-        })
-        .collect();
-    let merge = |m: &serde_json::Value| {
-        Value::String(format!("{} {}", m[0].as_str().unwrap(), m[1].as_str().unwrap()))
-    };
-    let merges: Vec<Value> = file["model"]["merges"].as_array().unwrap().iter().map(merge).collect();
-    let kinds: Vec<Value> = (0..v).map(|id| Value::I32(if id == 0 { 3 } else { 1 })).collect();
-    let text = |text: &str| Value::String(text.to_owned());
-    let metadata = [
-        ("general.architecture", text("llama")),
-        ("llama.context_length", Value::U32(32)),
-        ("llama.embedding_length", Value::U32(C as u32)),
-        ("llama.block_count", Value::U32(1)),
-        ("llama.feed_forward_length", Value::U32(256)),
-        ("llama.attention.head_count", Value::U32(4)),
-        ("llama.attention.head_count_kv", Value::U32(2)),
-        ("llama.attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
-        ("tokenizer.ggml.model", text("gpt2")),
-        ("tokenizer.ggml.pre", text("gpt-2")),
-        ("tokenizer.ggml.tokens", Value::Array(tokens)),
-        ("tokenizer.ggml.token_type", Value::Array(kinds)),
-        ("tokenizer.ggml.merges", Value::Array(merges)),
-        ("tokenizer.ggml.bos_token_id", Value::U32(0)),
-    ];
     let path = dir.join("model.gguf");
+    let metadata = metadata(&json);
     let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (*key, value)).collect();
     let stored: Vec<(&str, &QTensor)> = stored.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     gguf_file::write(&mut File::create(&path).unwrap(), &metadata, &stored).unwrap();
@@ -138,7 +128,8 @@ fn a_file_of_every_type_is_the_model_that_was_written() {
         assert_eq!((read.head_dim, read.num_key_value_heads), (None, Some(2)));
         let ids = checkpoint.tokenizer.encode(TEXTS[0]);
         assert!(!ids.contains(&0) && checkpoint.tokenizer.decode(&ids) == TEXTS[0].as_bytes());
-        let expected = Llama::new(config, &tensors).unwrap().score(&[ids.clone()], 1, &Silent).unwrap();
+        let expected =
+            Llama::new(config, &tensors).unwrap().score(std::slice::from_ref(&ids), 1, &Silent).unwrap();
         let found = checkpoint.model.score(&[ids], 1, &Silent).unwrap();
         for (found, expected) in found[0].iter().zip(&expected[0]) {
             let difference = (found.log_prob - expected.log_prob).abs();

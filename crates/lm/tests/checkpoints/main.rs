@@ -5,6 +5,7 @@
 #[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]
 mod folder;
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]
 mod gguf;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use verbatim_lm::Parameters;
 
 use crate::error::Result;
 
@@ -22,52 +24,36 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
-/// One parameter with its moments. Values are kept here; the variable that the model sees follows them.
-#[derive(Debug)]
-pub(crate) struct Parameter {
-    pub(crate) name: String,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) values: Vec<f32>,
-    pub(crate) first: Vec<f32>,
-    pub(crate) second: Vec<f32>,
-    variable: Var,
-}
+/// Numbers of a parameter that one thread updates at a time.
+const CHUNK: usize = 1 << 14;
 
-/// AdamW over named parameters, in the order of their names.
+/// AdamW over named parameters.
 #[derive(Debug)]
 pub(crate) struct AdamW {
     config: AdamWConfig,
     n_steps: u64,
-    parameters: Vec<Parameter>,
+    shapes: BTreeMap<String, Vec<usize>>,
+    values: Parameters,
+    /// The first and the second moment.
+    moments: [Parameters; 2],
 }
 
 impl AdamW {
     /// An optimiser at rest: no steps, moments zero.
     pub(crate) fn new(config: AdamWConfig, tensors: &BTreeMap<String, Tensor>) -> Result<AdamW> {
-        let mut parameters = Vec::with_capacity(tensors.len());
+        let mut values = Parameters::new();
         for (name, tensor) in tensors {
-            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-            parameters.push(Parameter {
-                name: name.clone(),
-                shape: tensor.dims().to_vec(),
-                first: vec![0.0; values.len()],
-                second: vec![0.0; values.len()],
-                values,
-                variable: Var::from_tensor(tensor)?,
-            });
+            values.insert(name.clone(), tensor.flatten_all()?.to_vec1()?);
         }
-        Ok(AdamW { config, n_steps: 0, parameters })
+        let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec())).collect();
+        let moments = [zeros(&values), zeros(&values)];
+        Ok(AdamW { config, n_steps: 0, shapes, values, moments })
     }
 
-    /// Puts back what a saved state held; the vectors are in the order of [`AdamW::parameters`].
-    pub(crate) fn restore(&mut self, n_steps: u64, state: Vec<[Vec<f32>; 3]>) -> Result<()> {
-        assert_eq!(state.len(), self.parameters.len(), "the caller checked the names");
-        self.n_steps = n_steps;
-        for (parameter, [values, first, second]) in self.parameters.iter_mut().zip(state) {
-            (parameter.values, parameter.first, parameter.second) = (values, first, second);
-            parameter.show()?;
-        }
-        Ok(())
+    /// Puts back what a saved state held, with the same names and lengths.
+    pub(crate) fn restore(&mut self, n_steps: u64, values: Parameters, moments: [Parameters; 2]) {
+        assert!(values.keys().eq(self.values.keys()), "the caller checked the names");
+        (self.n_steps, self.values, self.moments) = (n_steps, values, moments);
     }
 
     /// Steps taken.
@@ -75,66 +61,67 @@ impl AdamW {
         self.n_steps
     }
 
-    /// The parameters in the order in which [`AdamW::step`] wants their gradients.
-    pub(crate) fn parameters(&self) -> &[Parameter] {
-        &self.parameters
+    /// The parameters.
+    pub(crate) fn values(&self) -> &Parameters {
+        &self.values
     }
 
-    /// The variables by name, for the model.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = (String, Tensor)> {
-        self.parameters
-            .iter()
-            .map(|parameter| (parameter.name.clone(), parameter.variable.as_tensor().clone()))
+    /// The first and the second moment of each parameter.
+    pub(crate) fn moments(&self) -> &[Parameters; 2] {
+        &self.moments
     }
 
-    /// One update with one gradient for each parameter.
-    pub(crate) fn step(&mut self, learning_rate: f64, gradients: &[Vec<f32>]) -> Result<()> {
-        assert_eq!(gradients.len(), self.parameters.len(), "one gradient for each parameter");
+    /// The parameters as tensors, in the order of their names.
+    pub(crate) fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let tensor = |(name, values): (&String, &Vec<f32>)| {
+            let shape = self.shapes[name].as_slice();
+            Ok((name.clone(), Tensor::from_slice(values, shape, &Device::Cpu)?))
+        };
+        self.values.iter().map(tensor).collect()
+    }
+
+    /// One update with a gradient for each parameter.
+    pub(crate) fn step(&mut self, learning_rate: f64, gradients: &Parameters) {
+        assert!(gradients.keys().eq(self.values.keys()), "one gradient for each parameter");
         self.n_steps += 1;
         let n_steps = i32::try_from(self.n_steps).unwrap_or(i32::MAX);
         let AdamWConfig { beta_1, beta_2, epsilon, weight_decay } = self.config;
         let step_size = (learning_rate / (1.0 - beta_1.powi(n_steps))) as f32;
         let root_correction = (1.0 - beta_2.powi(n_steps)).sqrt() as f32;
         let (beta_1, beta_2, epsilon) = (beta_1 as f32, beta_2 as f32, epsilon as f32);
-        for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
+        let [firsts, seconds] = &mut self.moments;
+        let moments = firsts.values_mut().zip(seconds.values_mut());
+        for (((name, values), (first, second)), gradient) in
+            self.values.iter_mut().zip(moments).zip(gradients.values())
+        {
             let keep =
-                if parameter.shape.len() >= 2 { 1.0 - learning_rate * weight_decay } else { 1.0 } as f32;
-            let moments = parameter.first.iter_mut().zip(&mut parameter.second);
-            for ((value, (first, second)), &g) in parameter.values.iter_mut().zip(moments).zip(gradient) {
-                *first = beta_1 * *first + (1.0 - beta_1) * g;
-                *second = beta_2 * *second + (1.0 - beta_2) * g * g;
-                *value = *value * keep - step_size * *first / (second.sqrt() / root_correction + epsilon);
-            }
-            parameter.show()?;
+                if self.shapes[name].len() >= 2 { 1.0 - learning_rate * weight_decay } else { 1.0 } as f32;
+            let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
+            let chunks = values.par_chunks_mut(CHUNK).zip(moments).zip(gradient.par_chunks(CHUNK));
+            chunks.for_each(|((values, (firsts, seconds)), gradient)| {
+                let moments = firsts.iter_mut().zip(seconds);
+                for ((value, (first, second)), &g) in values.iter_mut().zip(moments).zip(gradient) {
+                    *first = beta_1 * *first + (1.0 - beta_1) * g;
+                    *second = beta_2 * *second + (1.0 - beta_2) * g * g;
+                    *value = *value * keep - step_size * *first / (second.sqrt() / root_correction + epsilon);
+                }
+            });
         }
-        Ok(())
     }
 }
 
-impl Parameter {
-    /// Copies the values into the variable that the model reads.
-    fn show(&self) -> Result<()> {
-        Ok(self.variable.set(&self.tensor()?)?)
-    }
-
-    /// The values as a tensor of their own.
-    pub(crate) fn tensor(&self) -> Result<Tensor> {
-        Ok(Tensor::from_slice(&self.values, self.shape.as_slice(), &Device::Cpu)?)
-    }
-
-    /// The variable that gradients are asked of.
-    pub(crate) fn variable(&self) -> &Tensor {
-        self.variable.as_tensor()
-    }
+/// Zeros for each parameter.
+pub(crate) fn zeros(parameters: &Parameters) -> Parameters {
+    parameters.iter().map(|(name, values)| (name.clone(), vec![0.0; values.len()])).collect()
 }
 
 /// Scales the gradients so that their joint Euclidean norm is at most `max_norm`; returns the norm before.
-pub(crate) fn clip(gradients: &mut [Vec<f32>], max_norm: f64) -> f64 {
-    let squares = gradients.iter().flatten().map(|&g| f64::from(g) * f64::from(g));
+pub(crate) fn clip(gradients: &mut Parameters, max_norm: f64) -> f64 {
+    let squares = gradients.values().flatten().map(|&g| f64::from(g) * f64::from(g));
     let norm = squares.sum::<f64>().sqrt();
     if norm > max_norm {
         let scale = (max_norm / norm) as f32;
-        gradients.iter_mut().flatten().for_each(|g| *g *= scale);
+        gradients.values_mut().flatten().for_each(|g| *g *= scale);
     }
     norm
 }
@@ -175,29 +162,29 @@ mod tests {
             ),
         ];
         for ((learning_rate, on_matrix, on_vector), (matrix, vector)) in steps.into_iter().zip(golden) {
-            optimizer.step(learning_rate, &[on_matrix.to_vec(), on_vector.to_vec()]).unwrap();
-            let seen: Vec<f32> =
-                optimizer.parameters()[0].variable().flatten_all().unwrap().to_vec1().unwrap();
+            let gradients = Parameters::from([
+                ("a".to_owned(), on_matrix.to_vec()),
+                ("b".to_owned(), on_vector.to_vec()),
+            ]);
+            optimizer.step(learning_rate, &gradients);
+            let (on_matrix, on_vector) = (&optimizer.values()["a"], &optimizer.values()["b"]);
             let close = |ours: &[f32], torch: &[f64]| {
                 ours.iter().zip(torch).all(|(&a, b)| (f64::from(a) - b).abs() < 5e-7)
             };
-            assert!(close(&seen, &matrix), "{seen:?}\n{matrix:?}");
-            assert!(
-                close(&optimizer.parameters()[1].values, &vector),
-                "{:?}",
-                optimizer.parameters()[1].values
-            );
+            assert!(close(on_matrix, &matrix), "{on_matrix:?}\n{matrix:?}");
+            assert!(close(on_vector, &vector), "{on_vector:?}");
         }
     }
 
     /// `torch.nn.utils.clip_grad_norm_` of the same gradients gives norm 13 and these numbers.
     #[test]
     fn clipping_is_by_the_global_norm() {
-        let mut gradients = vec![vec![3.0f32, -4.0], vec![12.0, 0.0]];
+        let mut gradients =
+            Parameters::from([("a".to_owned(), vec![3.0f32, -4.0]), ("b".to_owned(), vec![12.0, 0.0])]);
         assert!((clip(&mut gradients, 1.0) - 13.0).abs() < 1e-12);
         let golden = [0.230_769_23f64, -0.307_692_3, 0.923_076_93, 0.0];
         assert!(
-            gradients.iter().flatten().zip(golden).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-6),
+            gradients.values().flatten().zip(golden).all(|(&a, b)| (f64::from(a) - b).abs() < 1e-6),
             "{gradients:?}"
         );
         let before = gradients.clone();

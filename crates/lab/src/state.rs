@@ -4,13 +4,16 @@ use std::io::Write;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use verbatim_lm::Parameters;
 use verbatim_store::{Access, Bytes, Existing, Replace};
 
 use crate::error::{Error, Result};
 use crate::optimizer::AdamW;
 use crate::train::EpochLosses;
 
-const MAGIC: &str = "verbatim training state 1";
+const MAGIC: &str = "verbatim training state 2";
+/// What is saved of each parameter.
+const KINDS: [&str; 3] = ["value", "first", "second"];
 
 /// What a run needs to go on, besides its optimiser.
 #[derive(Debug, Default)]
@@ -24,14 +27,11 @@ pub(crate) struct Progressed {
 /// Saves a run under `path`; `run` names its data and recipe.
 pub(crate) fn save(path: &Path, run: &str, optimizer: &AdamW, progressed: &Progressed) -> Result<()> {
     let mut tensors = Vec::new();
-    for parameter in optimizer.parameters() {
-        let vectors =
-            [("value", &parameter.values), ("first", &parameter.first), ("second", &parameter.second)];
-        for (kind, vector) in vectors {
-            tensors.push((
-                format!("{kind}.{}", parameter.name),
-                Tensor::from_slice(vector, vector.len(), &Device::Cpu)?,
-            ));
+    let [first, second] = optimizer.moments();
+    for (kind, parameters) in KINDS.into_iter().zip([optimizer.values(), first, second]) {
+        for (name, values) in parameters {
+            let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
+            tensors.push((format!("{kind}.{name}"), tensor));
         }
     }
     // f64 tensors keep every bit, which decimal text need not.
@@ -72,24 +72,24 @@ pub(crate) fn load(path: &Path, run: &str, optimizer: &mut AdamW) -> Result<Opti
     let mut tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
     let mut take =
         |name: &str| tensors.remove(name).ok_or_else(|| bad(path, &format!("`{name}` is missing")));
-    let mut state = Vec::new();
-    for parameter in optimizer.parameters() {
-        let mut vectors = Vec::with_capacity(3);
-        for kind in ["value", "first", "second"] {
-            let vector: Vec<f32> = take(&format!("{kind}.{}", parameter.name))?.to_vec1()?;
-            if vector.len() != parameter.values.len() {
-                return Err(bad(path, &format!("`{kind}.{}` has another length", parameter.name)));
+    let mut parameters = |kind: &str| {
+        let vector = |(name, current): (&String, &Vec<f32>)| {
+            let vector: Vec<f32> = take(&format!("{kind}.{name}"))?.to_vec1()?;
+            if vector.len() != current.len() {
+                return Err(bad(path, &format!("`{kind}.{name}` has another length")));
             }
-            vectors.push(vector);
-        }
-        state.push(<[Vec<f32>; 3]>::try_from(vectors).expect("three kinds"));
-    }
+            Ok((name.clone(), vector))
+        };
+        optimizer.values().iter().map(vector).collect::<Result<Parameters>>()
+    };
+    let [values, first, second] = KINDS.map(&mut parameters);
+    let (values, moments) = (values?, [first?, second?]);
     let losses: Vec<f64> = take("losses")?.to_dtype(DType::F64)?.to_vec1()?;
     let ends: Vec<i64> = take("epoch_ends")?.to_vec1()?;
     if losses.len() != 1 + 2 * ends.len() {
         return Err(bad(path, "its losses do not fit its epochs"));
     }
-    optimizer.restore(n_steps, state)?;
+    optimizer.restore(n_steps, values, moments);
     let history = losses[1..].chunks_exact(2).zip(ends).map(|(losses, end)| EpochLosses {
         step: u64::try_from(end).unwrap_or(0),
         train_loss: losses[0],

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Gpt2, Gpt2Config};
+use verbatim_lm::{Gpt2, Gpt2Config, Gpt2Gradient, Kernel};
 use verbatim_store::Progress;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -37,7 +37,7 @@ pub struct TrainConfig {
     pub length: Length,
     /// Rows of one context length in a step.
     pub batch_rows: usize,
-    /// Rows that go through the model together: the unit of parallel work, and part of the recipe.
+    /// Rows that go through the model together: what bounds the memory, and part of the recipe.
     pub micro_rows: usize,
     /// The highest learning rate.
     pub learning_rate: f64,
@@ -64,7 +64,7 @@ impl TrainConfig {
             seed,
             length: Length::Epochs(12),
             batch_rows: 16,
-            micro_rows: 2,
+            micro_rows: 16,
             learning_rate: 2e-3,
             final_fraction: 0.1,
             warmup_steps: 50,
@@ -148,7 +148,7 @@ pub fn train(
 struct Run<'a> {
     config: &'a TrainConfig,
     key: String,
-    model: Gpt2,
+    model: Gpt2Gradient,
     optimizer: AdamW,
     progressed: Progressed,
     validation_rows: Vec<Vec<u32>>,
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
         Ok(Run {
             config,
             key: run_key(data, model, config),
-            model: Gpt2::new(model.clone(), optimizer.variables().collect())?,
+            model: Gpt2Gradient::new(model.clone(), Kernel::default())?,
             optimizer,
             progressed: Progressed::default(),
             validation_rows: pack(&data.validation, &held_out, data.end_of_text, model.n_positions),
@@ -196,12 +196,12 @@ impl<'a> Run<'a> {
             micro_rows: config.micro_rows,
             dropout_seed: drops.then(|| Draw::new(config.seed, "dropout", step).seed()),
         };
-        let mut gradient = batch_gradient(&self.model, &self.optimizer, &batch)?;
+        let mut gradient = batch_gradient(&mut self.model, self.optimizer.values(), &batch)?;
         let norm = clip(&mut gradient.gradients, config.clip_norm);
         if !(gradient.loss.is_finite() && norm.is_finite()) {
             return Err(Error::Diverged { step: step + 1 });
         }
-        self.optimizer.step(learning_rate(config, step, self.n_steps), &gradient.gradients)?;
+        self.optimizer.step(learning_rate(config, step, self.n_steps), &gradient.gradients);
         self.progressed.loss_sum += gradient.loss;
         let n_steps = step + 1;
         if n_steps.is_multiple_of(self.steps_per_epoch) || n_steps == self.n_steps {
@@ -215,7 +215,8 @@ impl<'a> Run<'a> {
         let validation_loss = if self.validation_rows.is_empty() {
             None
         } else {
-            Some(mean_loss(&self.weights()?, &self.model, &self.validation_rows, self.config.micro_rows)?)
+            let (rows, micro_rows) = (&self.validation_rows, self.config.micro_rows);
+            Some(mean_loss(&mut self.model, self.optimizer.values(), rows, micro_rows)?)
         };
         self.progressed.history.push(EpochLosses {
             step: self.step(),
@@ -238,14 +239,10 @@ impl<'a> Run<'a> {
         best_before > 0 && lowest(&losses[best_before..]) >= lowest(&losses[..best_before])
     }
 
-    fn weights(&self) -> Result<Vec<(String, Tensor)>> {
-        self.optimizer.parameters().iter().map(|one| Ok((one.name.clone(), one.tensor()?))).collect()
-    }
-
     fn finish(self) -> Result<Trained> {
         Ok(Trained {
             model: self.model.config().clone(),
-            tensors: self.weights()?,
+            tensors: self.optimizer.tensors()?,
             n_steps: self.step(),
             steps_per_epoch: self.steps_per_epoch,
             history: self.progressed.history,

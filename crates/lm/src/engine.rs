@@ -11,6 +11,7 @@ pub(crate) mod attention;
 pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod math;
+pub(crate) mod matrix;
 pub(crate) mod packed;
 #[cfg(test)]
 mod tests;

@@ -31,17 +31,21 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// What `n` numbers at a site are multiplied by: zero with probability `p`, else 1 / (1 - p).
+    pub(crate) fn mask(self, n: usize, p: f64, site: u64) -> impl Iterator<Item = f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(site);
+        let threshold = (p * f64::from(u32::MAX)) as u32;
+        let scale = (1.0 / (1.0 - p)) as f32;
+        (0..n).map(move |_| if rng.next_u32() < threshold { 0.0 } else { scale })
+    }
+
     /// Drops entries of `x` with probability `p` and scales the rest by 1 / (1 - p).
     fn apply(self, x: &Tensor, p: f64, site: u64) -> Result<Tensor> {
         if p == 0.0 {
             return Ok(x.clone());
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(site);
-        let threshold = (p * f64::from(u32::MAX)) as u32;
-        let scale = (1.0 / (1.0 - p)) as f32;
-        let mask: Vec<f32> =
-            (0..x.elem_count()).map(|_| if rng.next_u32() < threshold { 0.0 } else { scale }).collect();
+        let mask: Vec<f32> = self.mask(x.elem_count(), p, site).collect();
         let mask = Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?;
         Ok((x * mask)?)
     }

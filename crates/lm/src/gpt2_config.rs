@@ -191,7 +191,7 @@ impl Gpt2Config {
         })
     }
 
-    fn inner(&self) -> usize {
+    pub(crate) fn inner(&self) -> usize {
         self.n_inner.unwrap_or(self.n_embd.saturating_mul(4))
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Demo {
     /// Folder for the report and everything the run made
     #[arg(short, long, value_name = "DIR", default_value = "verbatim-demo", value_parser = local())]
     pub(crate) output: PathBuf,
-    /// Train both checkpoints anew instead of using the ones in the binary (about a quarter of an hour)
+    /// Train both checkpoints anew instead of using the ones in the binary (a minute or two)
     #[arg(long)]
     pub(crate) rebuild_models: bool,
     /// Samples drawn from each checkpoint by each strategy

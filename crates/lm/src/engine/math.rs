@@ -355,3 +355,90 @@ impl Job for Maxima<'_> {
 pub(crate) fn push_maxima(kernel: Kernel, values: &[f32], out: &mut Vec<f32>) {
     kernel.run(Maxima(values, out));
 }
+
+/// The tanh form of GELU, for training.
+pub(crate) fn gelu(kernel: Kernel, values: &mut [f32]) {
+    activate(kernel, Activation::GeluTanh, values);
+}
+
+struct GeluBackward<'a>(&'a [f32], &'a mut [f32]);
+
+impl Job for GeluBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self, a: A) {
+        for (x, gradient) in self.0.iter().zip(self.1.iter_mut()) {
+            // With s = 1 / (1 + e^-2u): gelu = x s, and its slope s + x s (1 - s) 2 u'.
+            let square = x * x;
+            let u = 0.797_884_6 * x * a.mul_add_one(0.044_715, square, 1.0);
+            let slope = 0.797_884_6 * a.mul_add_one(0.134_145, square, 1.0);
+            let s = 1.0 / (1.0 + exp(a, -2.0 * u));
+            *gradient *= a.mul_add_one(2.0 * x * s * (1.0 - s), slope, s);
+        }
+    }
+}
+
+/// From the gradient of [`gelu`]'s output at `x` to that of its input.
+pub(crate) fn gelu_backward(kernel: Kernel, x: &[f32], gradient: &mut [f32]) {
+    kernel.run(GeluBackward(x, gradient));
+}
+
+struct Standardize<'a>(&'a mut [f32], f32);
+
+impl Job for Standardize<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self, a: A) -> f32 {
+        let Self(row, epsilon) = self;
+        let n = row.len() as f32;
+        let mean = sum_by(a, row, Plain)[0] / n;
+        for x in row.iter_mut() {
+            *x -= mean;
+        }
+        let scale = 1.0 / (sum_by(a, row, Squares)[0] / n + epsilon).sqrt();
+        for x in row.iter_mut() {
+            *x *= scale;
+        }
+        scale
+    }
+}
+
+/// Brings a row to mean 0 and variance 1; returns what it was multiplied by.
+pub(crate) fn standardize(kernel: Kernel, row: &mut [f32], epsilon: f32) -> f32 {
+    kernel.run(Standardize(row, epsilon))
+}
+
+struct NormBackward<'a> {
+    weight: &'a [f32],
+    x: &'a [f32],
+    scale: f32,
+    gradient: &'a mut [f32],
+}
+
+impl Job for NormBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self, a: A) {
+        let Self { weight, x, scale, gradient } = self;
+        let n = x.len() as f32;
+        let (mut sums, mut products) = ([0.0f32; LANES], [0.0f32; LANES]);
+        for at in 0..x.len() {
+            gradient[at] *= weight[at];
+            sums[at % LANES] += gradient[at];
+            products[at % LANES] = a.mul_add_one(gradient[at], x[at], products[at % LANES]);
+        }
+        let mean = sums.iter().sum::<f32>() / n;
+        let slope = products.iter().sum::<f32>() / n;
+        for (gradient, x) in gradient.iter_mut().zip(x) {
+            *gradient = scale * (*gradient - mean - x * slope);
+        }
+    }
+}
+
+/// From the gradient of a layer norm's output to that of its input; `x` and `scale` are those of [`standardize`].
+pub(crate) fn norm_backward(kernel: Kernel, weight: &[f32], (x, scale): (&[f32], f32), gradient: &mut [f32]) {
+    kernel.run(NormBackward { weight, x, scale, gradient });
+}

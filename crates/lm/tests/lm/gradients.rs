@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor, Var};
-use verbatim_lm::{Dropout, Forward, Gpt2, Gpt2Config, Run};
+use verbatim_lm::{Dropout, Forward, Gpt2, Gpt2Config, Gpt2Gradient, Parameters, Run};
 
 fn config() -> Gpt2Config {
     let json = r#"{"vocab_size": 11, "n_positions": 6, "n_embd": 8, "n_layer": 2, "n_head": 2,
@@ -39,10 +39,38 @@ fn tensors(variables: &BTreeMap<String, Var>) -> HashMap<String, Tensor> {
     variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
 }
 
-/// Compares up to `n` entries of every tensor's gradient with central differences.
+/// The loss and its gradient as they are written out by hand, in two parts of one row each.
+fn by_hand(dropout: Option<&Dropout>, kernel: &str) -> (f64, Parameters) {
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let parameters: Parameters =
+        variables(DType::F32).iter().map(|(name, var)| (name.clone(), values(var.as_tensor()))).collect();
+    let mut gradients: Parameters =
+        parameters.iter().map(|(name, values)| (name.clone(), vec![0.0; values.len()])).collect();
+    let (inputs, targets) = batch();
+    let (inputs, targets): (Vec<Vec<u32>>, Vec<u32>) =
+        (inputs.to_vec2().unwrap(), targets.to_vec1().unwrap());
+    let rows: Vec<Vec<u32>> =
+        inputs.iter().zip([5, 11]).map(|(row, last)| [&row[..], &targets[last..=last]].concat()).collect();
+    let mut model = Gpt2Gradient::new(config(), kernel.parse().unwrap()).unwrap();
+    model.load(&parameters);
+    // Masks belong to a whole batch; without them, two halves give the sum.
+    let parts = if dropout.is_some() { vec![&rows[..]] } else { vec![&rows[..1], &rows[1..]] };
+    let mut loss = 0.0;
+    for part in parts {
+        loss +=
+            model.add_gradient(&parameters, part, (1.0 / 12.0, dropout.copied()), &mut gradients).unwrap();
+    }
+    assert!(dropout.is_some() || (model.loss(&parameters, &rows).unwrap() - loss).abs() < 1e-5);
+    (loss / 12.0, gradients)
+}
+
+/// Compares up to `n` entries of every tensor's gradient with central differences, of candle's graph and by hand.
 fn check_every_tensor(dropout: Option<&Dropout>, n: usize) {
     let vars = variables(DType::F64);
-    let gradients = loss_of(tensors(&vars), dropout).backward().unwrap();
+    let loss = loss_of(tensors(&vars), dropout);
+    let gradients = loss.backward().unwrap();
+    let by_hand = by_hand(dropout, "auto");
+    assert!((by_hand.0 - loss.to_scalar::<f64>().unwrap()).abs() < 1e-6);
     let step = 1e-5;
     for (name, var) in &vars {
         let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
@@ -64,13 +92,35 @@ fn check_every_tensor(dropout: Option<&Dropout>, n: usize) {
                 "{name}[{at}]: {} against {expected}",
                 gradient[at]
             );
+            let ours = f64::from(by_hand.1[name][at]);
+            assert!(
+                (ours - expected).abs() < 1e-6 + 1e-4 * expected.abs(),
+                "{name}[{at}] by hand: {ours} against {expected}"
+            );
         }
+        // Every entry, not only those that were moved.
+        let ours = &by_hand.1[name];
+        let largest = gradient.iter().zip(ours).map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+        assert!(ours.len() == gradient.len() && largest < 2e-6, "{name}: {largest:e}");
     }
 }
 
 #[test]
 fn gradients_of_every_tensor_agree_with_finite_differences() {
     check_every_tensor(None, 16);
+}
+
+#[test]
+fn gradients_by_hand_are_the_same_for_every_number_of_threads() {
+    let by = |n_threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| by_hand(Some(&Dropout { seed: 5 }), "auto"))
+    };
+    let one = by(1);
+    assert!(one == by(2) && one == by(8));
+    if ["avx512", "avx2"].iter().all(|kernel| kernel.parse::<verbatim_lm::Kernel>().is_ok()) {
+        assert!(by_hand(None, "avx512") == by_hand(None, "avx2"));
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Side-by-side timings: each figure is the median of five runs and stands beside what limits it, measured in turns in the
 //! same process. `cargo bench`, or on JSON lines of your own with a field `text`, `cargo bench -- FILE`; of one subject
-//! alone, `cargo bench -- repeats FILE` (`dedup`, `repeats`, `index`).
+//! alone, `cargo bench -- repeats FILE` (`dedup`, `repeats`, `index`, `lm`).
 //!
 //! Absolute times depend on the machine; read the ratios.
 
 mod dedup;
 mod index;
+mod lm;
 mod repeats;
 
 use std::hint::black_box;
@@ -26,7 +27,8 @@ type Run<'a> = (&'a str, &'a dyn Fn() -> usize);
 /// What is measured, on JSON lines, with a folder for files.
 type Subject = (&'static str, fn(&Path, &Path));
 
-const SUBJECTS: [Subject; 3] = [("dedup", dedup::run), ("repeats", repeats::run), ("index", index::run)];
+const SUBJECTS: [Subject; 4] =
+    [("dedup", dedup::run), ("repeats", repeats::run), ("index", index::run), ("lm", lm::run)];
 
 /// The median seconds of each, run in turns.
 fn medians(runs: &[Run<'_>]) -> Vec<f64> {

@@ -12,14 +12,14 @@ use verbatim_store::{Silent, sha256_file};
 const TEXTS: [&str; 2] = ["the cat sat on the mat, and the cat sat still", "a cat and a mat"];
 
 /// A folder with a tiny random GPT-2 and a tokenizer of its own.
-struct Folder {
+pub(crate) struct Folder {
     dir: TempDir,
     config: serde_json::Value,
     tensors: HashMap<String, Tensor>,
 }
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tokenizer = Tokenizer::train(TEXTS.into_iter(), 270).unwrap();
         let vocab_size = Tokenizer::from_bytes(&tokenizer).unwrap().vocab_size();
         let config = serde_json::json!({
@@ -35,7 +35,7 @@ impl Folder {
         folder
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 

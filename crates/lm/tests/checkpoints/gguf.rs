@@ -79,7 +79,7 @@ fn metadata(tokenizer_json: &[u8]) -> Vec<(&'static str, Value)> {
 }
 
 /// A tiny Llama in both forms: the configuration, its tensors by Hugging Face's names, and a file.
-fn llama(dir: &Path, dtype: GgmlDType) -> (LlamaConfig, HashMap<String, Tensor>, PathBuf) {
+pub(crate) fn llama(dir: &Path, dtype: GgmlDType) -> (LlamaConfig, HashMap<String, Tensor>, PathBuf) {
     let json = Tokenizer::train(TEXTS.into_iter(), 270).unwrap();
     let v = Tokenizer::from_bytes(&json).unwrap().vocab_size();
     let config: LlamaConfig = serde_json::from_value(serde_json::json!({

@@ -6,6 +6,9 @@
 mod folder;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]
+mod fuzz;
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]
 mod gguf;
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test plants its damaged files directly")]

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use crate::engine::kernel::{Kernel, PANEL, Tile, Weight, tile_for};
 use crate::engine::math::{self, Activation};
 
-/// Panels that are one piece of work for a thread.
-const PANELS_AT_ONCE: usize = 4;
+/// Weights of the panels that are one piece of work for a thread: few enough that two threads end at nearly one time.
+const WEIGHTS_AT_ONCE: usize = 1 << 15;
 
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,10 +210,11 @@ impl Columns {
 pub(crate) fn product(kernel: Kernel, x: &Rows, w: &Packed, out: &mut Columns, finish: Finish) {
     debug_assert_eq!(x.k, w.k, "depths agree");
     let n_rows = out.n_rows;
-    out.panels.par_chunks_mut(PANELS_AT_ONCE * n_rows).enumerate().for_each(|(group, panels)| {
+    let at_once = (WEIGHTS_AT_ONCE / (PANEL * w.k)).max(1);
+    out.panels.par_chunks_mut(at_once * n_rows).enumerate().for_each(|(group, panels)| {
         let mut sums = [[0.0f32; PANEL]; 12];
         for (at, panel) in panels.chunks_mut(n_rows).enumerate() {
-            let number = group * PANELS_AT_ONCE + at;
+            let number = group * at_once + at;
             let bias = w.bias.as_ref().map_or([0.0; PANEL], |bias| bias[number]);
             for (tile, out) in x.tiles().zip(panel.chunks_mut(x.tile_rows)) {
                 let sums = &mut sums[..out.len()];

@@ -80,6 +80,7 @@ impl Checkpoint {
     /// weights that do not fit or are not numbers, [`Error::InvalidArgument`] for a runtime that is not to be had,
     /// [`Error::Io`].
     pub fn open(dir: &Path, runtime: Runtime) -> Result<Self> {
+        runtime.check()?;
         refuse_pickle_name(dir)?;
         if dir.is_file() {
             return Self::open_gguf(dir, runtime);

@@ -87,6 +87,20 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// Refuses what this build cannot run, before anything is read for it.
+    pub(crate) fn check(self) -> Result<()> {
+        match (self.device, self.dtype) {
+            (Device::Cpu(_), Dtype::F16) => Err(Error::InvalidArgument(
+                "weights in f16 run on a GPU only; on the CPU choose f32 or bf16".to_owned(),
+            )),
+            (Device::Cuda(_), _) if !cfg!(feature = "cuda") => Err(Error::InvalidArgument(
+                "this build runs models on the CPU only; docs/cuda/build.sh makes one for NVIDIA GPUs"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a model of named tensors, with or without the prefix of their family.
     ///
     /// # Errors
@@ -97,16 +111,12 @@ impl Runtime {
         config: &ModelConfig,
         tensors: HashMap<String, Tensor>,
     ) -> Result<Box<dyn LanguageModel>> {
+        self.check()?;
         match (self.device, self.dtype) {
-            (Device::Cpu(kernel), Dtype::F32) => {
-                Ok(Box::new(CpuEngine::new(config, tensors, kernel, WeightType::F32)?))
+            (Device::Cpu(kernel), dtype) => {
+                let weight_type = if dtype == Dtype::Bf16 { WeightType::Bf16 } else { WeightType::F32 };
+                Ok(Box::new(CpuEngine::new(config, tensors, kernel, weight_type)?))
             }
-            (Device::Cpu(kernel), Dtype::Bf16) => {
-                Ok(Box::new(CpuEngine::new(config, tensors, kernel, WeightType::Bf16)?))
-            }
-            (Device::Cpu(_), Dtype::F16) => Err(Error::InvalidArgument(
-                "weights in f16 run on a GPU only; on the CPU choose f32 or bf16".to_owned(),
-            )),
             (Device::Cuda(number), dtype) => {
                 let device = candle_core::Device::new_cuda(number).map_err(|e| {
                     Error::InvalidArgument(format!("no GPU with number {number} can be used: {e}"))

@@ -14,6 +14,7 @@ use crate::engine::matrix::{Into, Panels, View, add_column_sums, multiply, multi
 use crate::error::{Error, Result};
 use crate::gpt2::Dropout;
 use crate::gpt2_config::Gpt2Config;
+use crate::model::in_pool;
 
 /// Logits in memory at once.
 const MAX_LOGITS: usize = 1 << 22;
@@ -171,10 +172,12 @@ impl Gpt2Gradient {
         gradients: &mut Parameters,
     ) -> Result<f64> {
         let sizes = self.sizes(rows)?;
-        self.forward(parameters, rows, sizes, dropout)?;
-        let loss = self.head(rows, sizes, Some((scale, &mut *gradients)));
-        self.backward(parameters, rows, sizes, gradients);
-        Ok(loss)
+        in_pool(|| {
+            self.forward(parameters, rows, sizes, dropout)?;
+            let loss = self.head(rows, sizes, Some((scale, &mut *gradients)));
+            self.backward(parameters, rows, sizes, gradients);
+            Ok(loss)
+        })
     }
 
     fn sizes(&self, rows: &[Vec<u32>]) -> Result<Sizes> {

@@ -164,7 +164,7 @@ impl<M: Forward> LanguageModel for M {
         batch: usize,
         progress: &dyn Progress,
     ) -> Result<Vec<Vec<TokenRecord>>> {
-        record::score(self, texts, batch, progress)
+        in_pool(|| record::score(self, texts, batch, progress))
     }
 
     fn sample(
@@ -173,8 +173,14 @@ impl<M: Forward> LanguageModel for M {
         config: &SamplingConfig,
         progress: &dyn Progress,
     ) -> Result<Vec<Sample>> {
-        sampling::sample(self, requests, config, progress)
+        in_pool(|| sampling::sample(self, requests, config, progress))
     }
+}
+
+/// Runs work on a thread of the pool: from outside, each of thousands of small parallel loops would put the caller to
+/// sleep and wake it up again.
+pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
 }
 
 /// The first id that is not in a vocabulary of `vocab_size`, as an error about `what`.

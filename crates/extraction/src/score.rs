@@ -294,6 +294,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_in_drawing_is_what_scoring_says() {
+        let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
+        let draws = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap();
+        let asked_again = score(&scorers(&model), &draws.samples, None, 4, &Silent).unwrap();
+        let kept = score(&scorers(&model), &draws.samples, Some(draws.records), 4, &Silent).unwrap();
+        assert!(kept == asked_again && kept.iter().any(|scored| !scored.records.is_empty()));
+    }
+
+    #[test]
     fn scores_do_not_depend_on_the_batch() {
         let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
         let drawn = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap().samples;

@@ -108,15 +108,10 @@ impl Checkpoint {
         let (name, revision) = name_and_revision(&dir);
         Ok(Self { model: runtime.load(&config, tensors)?, config, tokenizer, files, name, revision })
     }
-}
 
-impl Checkpoint {
     fn open_gguf(path: &Path, runtime: Runtime) -> Result<Self> {
         let Gguf { config, tensors, tokenizer_json, file } = gguf::read(path)?;
-        let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|error| match error {
-            Error::BadFile { cause, .. } => Error::BadFile { path: path.to_path_buf(), cause },
-            other => other,
-        })?;
+        let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|error| error.of_file(path))?;
         check_vocabulary(&config, &tokenizer, path.to_path_buf())?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let model = runtime.load(&config, tensors)?;

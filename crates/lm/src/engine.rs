@@ -28,9 +28,9 @@ use self::load::Weights;
 use self::math::{Activation, Norm};
 use self::packed::{Columns, Finish, Packed, Rows, WeightType, block_product, product};
 use crate::config::ModelConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::logits::{BLOCK, Logits};
-use crate::model::{Forward, Run};
+use crate::model::{Forward, Run, check_length};
 
 /// Positions in one scoring pass: enough for full speed, and 14 MB of activations for a GPT-2 of 124M parameters.
 const MAX_POSITIONS: usize = 512;
@@ -135,8 +135,8 @@ impl CpuEngine {
     /// A model of named tensors, as its readable twin takes them.
     ///
     /// # Errors
-    /// [`Error::Config`] for an absurd configuration; [`Error::Tensors`] lists every tensor that is missing
-    /// or has another shape, or holds NaN or infinity.
+    /// [`crate::Error::Config`] for an absurd configuration; [`crate::Error::Tensors`] lists every tensor that is
+    /// missing or has another shape, or holds NaN or infinity.
     pub fn new(
         config: &ModelConfig,
         tensors: HashMap<String, Tensor>,
@@ -160,13 +160,7 @@ impl CpuEngine {
         runs.iter()
             .map(|run| {
                 let (past, n_new) = (lens[run.slot], run.tokens.len());
-                if n_new == 0 || past + n_new > self.decoder.context_len {
-                    return Err(Error::InvalidArgument(format!(
-                        "a sequence of {} tokens does not fit the context of 1 to {} tokens",
-                        past + n_new,
-                        self.decoder.context_len
-                    )));
-                }
+                check_length(past, n_new, self.decoder.context_len)?;
                 Ok(Stretch { slot: run.slot, past, n_new })
             })
             .collect()

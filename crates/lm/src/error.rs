@@ -1,6 +1,6 @@
 //! What can go wrong between a checkpoint and an answer, by what the user can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of this room.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -114,6 +114,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, of a damaged file that has another name than the reader of its bytes knew.
+    pub(crate) fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::BadFile { cause, .. } => Self::BadFile { path: path.to_path_buf(), cause },
+            other => other,
+        }
+    }
+
     /// The process's exit code for this error, as in the table that `--help` shows.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

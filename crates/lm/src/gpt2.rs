@@ -16,9 +16,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::error::Result;
 use crate::gpt2_config::Gpt2Config;
-use crate::logits::Logits;
-use crate::model::{Forward, Run};
-use crate::ops::{self, KvCache};
+use crate::model::{Run, check_length};
+use crate::ops::{self, KvCache, Readable, Sizes};
 use crate::tensors;
 
 /// Where dropout draws its masks from: the same seed gives the same masks, site by site.
@@ -195,7 +194,7 @@ impl Gpt2 {
     /// [`crate::Error::InvalidArgument`] when T is zero or longer than the context.
     pub fn forward_train(&self, ids: &Tensor, dropout: Option<&Dropout>) -> Result<Tensor> {
         let (batch, t) = ids.dims2()?;
-        ops::check_length(t, self.config.n_positions)?;
+        check_length(0, t, self.config.n_positions)?;
         let positions: Vec<u32> = (0..batch).flat_map(|_| 0..t as u32).collect();
         let mut pass = Pass::Train { batch, dropout: dropout.copied() };
         let rows = self.hidden_rows(&ids.flatten_all()?, &positions, &mut pass)?; // (R, C)
@@ -250,47 +249,33 @@ impl Gpt2 {
     }
 }
 
-impl Forward for Gpt2 {
-    type Cache = KvCache;
-
-    /// (R, C)
-    type States = Tensor;
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
+impl Readable for Gpt2 {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab_size: self.config.vocab_size,
+            context_len: self.config.n_positions,
+            bos: self.config.bos_token_id,
+            n_layer: self.config.n_layer,
+            key_heads: self.config.n_head,
+            head_dim: self.config.n_embd / self.config.n_head,
+        }
     }
 
-    fn context_len(&self) -> usize {
-        self.config.n_positions
+    fn embeddings(&self) -> &Tensor {
+        &self.wte
     }
 
-    fn bos(&self) -> Option<u32> {
-        self.config.bos_token_id
+    fn head(&self) -> &Tensor {
+        &self.head
     }
 
-    fn cache_bytes(&self, capacity: usize) -> u64 {
-        KvCache::bytes(self.config.n_layer, self.config.n_embd, capacity)
-    }
-
-    fn new_cache(&self, n_slots: usize, capacity: usize) -> Result<KvCache> {
-        let (h, d) = (self.config.n_head, self.config.n_embd / self.config.n_head);
-        KvCache::new(n_slots, self.blocks.len(), &self.wte, (h, capacity, d))
-    }
-
-    fn hidden(&self, runs: &[Run<'_>], cache: &mut KvCache) -> Result<Tensor> {
-        let (ids, positions) = cache.inputs(runs, self.config.n_positions)?;
-        let ids = Tensor::new(ids, self.wte.device())?;
-        let rows = self.hidden_rows(&ids, &positions, &mut Pass::Infer { runs, cache })?;
-        cache.advance(runs);
-        Ok(rows)
-    }
-
-    fn copy_prefix(&self, cache: &mut KvCache, from: usize, to: usize, n: usize) -> Result<()> {
-        cache.copy_prefix(from, to, n)
-    }
-
-    fn logits(&self, states: &Tensor, rows: &[usize], logits: &mut Logits) -> Result<()> {
-        *logits = ops::head(states, rows, &self.head)?;
-        Ok(())
+    fn states(
+        &self,
+        ids: &Tensor,
+        positions: &[u32],
+        runs: &[Run<'_>],
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        self.hidden_rows(ids, positions, &mut Pass::Infer { runs, cache })
     }
 }

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use crate::engine::kernel::Kernel;
-use crate::engine::math;
-use crate::engine::matrix::{Into, Panels, View, add_column_sums, multiply, multiply_rows};
+use crate::engine::math::{self, Activation};
+use crate::engine::matrix::{Panels, Target, View, add_column_sums, multiply, multiply_rows};
 use crate::error::{Error, Result};
 use crate::gpt2::Dropout;
 use crate::gpt2_config::Gpt2Config;
@@ -116,12 +116,6 @@ impl Gpt2Gradient {
     #[must_use]
     pub fn config(&self) -> &Gpt2Config {
         &self.config
-    }
-
-    /// The names of the parameters with their lengths.
-    #[must_use]
-    pub fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.config.tensors().into_iter().map(|spec| (spec.name, spec.shape)).collect()
     }
 
     /// Takes the weights for the calls that follow.
@@ -237,7 +231,10 @@ impl Gpt2Gradient {
             layer.norm_2.forward(kernel, stream, norm_of("ln_2"));
             project(kernel, &layer.norm_2.out, &layer.forward[2], bias(PROJECTIONS[2]), &mut layer.up);
             layer.active.clone_from(&layer.up);
-            layer.active.par_chunks_mut(1 << 14).for_each(|part| math::gelu(kernel, part));
+            layer
+                .active
+                .par_chunks_mut(1 << 14)
+                .for_each(|part| math::activate(kernel, Activation::GeluTanh, part));
             project(kernel, &layer.active, &layer.forward[3], bias(PROJECTIONS[3]), narrow);
             drop_out(narrow, &layer.masks[2]);
             add(stream, narrow);
@@ -261,7 +258,7 @@ impl Gpt2Gradient {
         for (chunk, targets) in targets.chunks(at_once).enumerate() {
             let states = &ends.norm.out[chunk * at_once * c..][..targets.len() * c];
             ends.logits.resize(targets.len() * v, 0.0);
-            multiply(kernel, View::Rows(states, c), &ends.forward, &mut ends.logits, Into::Replace);
+            multiply(kernel, View::Rows(states, c), &ends.forward, &mut ends.logits, Target::Replace);
             let losses: Vec<f32> = ends
                 .logits
                 .par_chunks_mut(v)
@@ -272,10 +269,10 @@ impl Gpt2Gradient {
             if let Some(by_head) = &mut by_head {
                 let by_logit = &ends.logits[..];
                 let by_state = &mut scratch.narrow[chunk * at_once * c..][..targets.len() * c];
-                multiply(kernel, View::Rows(by_logit, v), &ends.backward, by_state, Into::Replace);
+                multiply(kernel, View::Rows(by_logit, v), &ends.backward, by_state, Target::Replace);
                 // (V, R) x (R, C)
                 scratch.panels.fill_in_parallel((targets.len(), c), View::Rows(states, c));
-                multiply(kernel, View::Columns(by_logit, v), &scratch.panels, by_head, Into::Add);
+                multiply(kernel, View::Columns(by_logit, v), &scratch.panels, by_head, Target::Add);
             }
         }
         loss
@@ -302,22 +299,22 @@ impl Gpt2Gradient {
             drop_out(narrow, &layer.masks[2]);
             grow.projection(&name(PROJECTIONS[3]), &layer.active, narrow);
             wide.resize(sizes.rows * sizes.inner, 0.0);
-            multiply(kernel, View::Rows(narrow, c), &layer.backward[3], wide, Into::Replace);
+            multiply(kernel, View::Rows(narrow, c), &layer.backward[3], wide, Target::Replace);
             wide.par_chunks_mut(1 << 14)
                 .zip(layer.up.par_chunks(1 << 14))
                 .for_each(|(gradient, x)| math::gelu_backward(kernel, x, gradient));
             grow.projection(&name(PROJECTIONS[2]), &layer.norm_2.out, wide);
-            multiply(kernel, View::Rows(wide, sizes.inner), &layer.backward[2], narrow, Into::Replace);
+            multiply(kernel, View::Rows(wide, sizes.inner), &layer.backward[2], narrow, Target::Replace);
             grow.norm(&name("ln_2"), &layer.norm_2, weight("ln_2"), (narrow, stream));
 
             narrow.clone_from(stream);
             drop_out(narrow, &layer.masks[1]);
             grow.projection(&name(PROJECTIONS[1]), &layer.attended, narrow);
             let by_attended = &mut layer.attended;
-            multiply(kernel, View::Rows(narrow, c), &layer.backward[1], by_attended, Into::Replace);
+            multiply(kernel, View::Rows(narrow, c), &layer.backward[1], by_attended, Target::Replace);
             layer.attend_backward(kernel, sizes, config.attention_scale(number) as f32, (heads, qkv));
             grow.projection(&name(PROJECTIONS[0]), &layer.norm_1.out, qkv);
-            multiply(kernel, View::Rows(qkv, 3 * c), &layer.backward[0], narrow, Into::Replace);
+            multiply(kernel, View::Rows(qkv, 3 * c), &layer.backward[0], narrow, Target::Replace);
             grow.norm(&name("ln_1"), &layer.norm_1, weight("ln_1"), (narrow, stream));
         }
         drop_out(stream, &ends.mask);
@@ -352,7 +349,7 @@ impl Grow<'_> {
         self.panels.fill_in_parallel((rows, n), View::Rows(by_output, n));
         let sums = self.gradients.get_mut(&format!("{name}.weight")).expect("every parameter");
         // (K, R) x (R, N)
-        multiply(kernel, View::Columns(inputs, inputs.len() / rows), self.panels, sums, Into::Add);
+        multiply(kernel, View::Columns(inputs, inputs.len() / rows), self.panels, sums, Target::Add);
     }
 
     /// Of a norm, and adds the gradient of its input to `stream`.
@@ -408,7 +405,7 @@ impl Layer {
         let outputs = self.weights.par_chunks_mut(t * t).zip(heads.par_chunks_mut(t * d));
         outputs.enumerate().for_each_init(Small::default, |small, (number, (weights, out))| {
             let [q, k, v] = parts(qkv, number, sizes);
-            small.multiply(kernel, (q, (t, d)), (k.transposed(), t), (weights, Into::Replace));
+            small.multiply(kernel, (q, (t, d)), (k.transposed(), t), (weights, Target::Replace));
             for (at, row) in weights.chunks_exact_mut(t).enumerate() {
                 row[..=at].iter_mut().for_each(|x| *x *= scale);
                 let total = math::softmax_weights(kernel, &mut row[..=at]);
@@ -419,7 +416,7 @@ impl Layer {
             small.dropped.extend_from_slice(weights);
             drop_out(&mut small.dropped, mask.get(number * t * t..(number + 1) * t * t).unwrap_or_default());
             let dropped = std::mem::take(&mut small.dropped);
-            small.multiply(kernel, (View::Rows(&dropped, t), (t, t)), (v, d), (out, Into::Replace));
+            small.multiply(kernel, (View::Rows(&dropped, t), (t, t)), (v, d), (out, Target::Replace));
             small.dropped = dropped;
         });
         // (B, H, T, D) -> (R, C)
@@ -455,9 +452,14 @@ impl Layer {
             dropped.clear();
             dropped.extend_from_slice(weights);
             drop_out(&mut dropped, mask);
-            small.multiply(kernel, (View::Columns(&dropped, t), (t, t)), (by_out, d), (by_v, Into::Replace));
+            small.multiply(
+                kernel,
+                (View::Columns(&dropped, t), (t, t)),
+                (by_out, d),
+                (by_v, Target::Replace),
+            );
             // Now the gradient of the weights, then that of the logits.
-            small.multiply(kernel, (by_out, (t, d)), (v.transposed(), t), (&mut dropped, Into::Replace));
+            small.multiply(kernel, (by_out, (t, d)), (v.transposed(), t), (&mut dropped, Target::Replace));
             drop_out(&mut dropped, mask);
             for (at, (row, weights)) in dropped.chunks_exact_mut(t).zip(weights.chunks_exact(t)).enumerate() {
                 let mean: f32 =
@@ -467,8 +469,8 @@ impl Layer {
                 }
                 row[at + 1..].fill(0.0);
             }
-            small.multiply(kernel, (View::Rows(&dropped, t), (t, t)), (k, d), (by_q, Into::Replace));
-            small.multiply(kernel, (View::Columns(&dropped, t), (t, t)), (q, d), (by_k, Into::Replace));
+            small.multiply(kernel, (View::Rows(&dropped, t), (t, t)), (k, d), (by_q, Target::Replace));
+            small.multiply(kernel, (View::Columns(&dropped, t), (t, t)), (q, d), (by_k, Target::Replace));
             small.dropped = dropped;
         });
         by_qkv.resize(rows * 3 * c, 0.0);
@@ -498,7 +500,7 @@ impl Small {
         kernel: Kernel,
         (a, (_, k)): (View<'_>, (usize, usize)),
         (b, n): (View<'_>, usize),
-        (out, into): (&mut [f32], Into),
+        (out, into): (&mut [f32], Target),
     ) {
         self.panels.fill((k, n), b);
         multiply_rows(kernel, (a, 0), &self.panels, out, (into, &mut self.tiles));
@@ -516,7 +518,7 @@ fn project(kernel: Kernel, x: &[f32], weight: &Panels, bias: &[f32], out: &mut V
     let (k, n) = (weight.k(), bias.len());
     out.resize(x.len() / k * n, 0.0);
     out.par_chunks_mut(n).for_each(|row| row.copy_from_slice(bias));
-    multiply(kernel, View::Rows(x, k), weight, out, Into::Add);
+    multiply(kernel, View::Rows(x, k), weight, out, Target::Add);
 }
 
 /// The loss of one row of logits; with a scale, the logits become the gradient of `scale` times that loss.

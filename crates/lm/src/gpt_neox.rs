@@ -14,9 +14,8 @@ use crate::engine::load::Weights;
 use crate::engine::math::Activation;
 use crate::engine::{Decoder, Layer, Mlp, Positions};
 use crate::error::{Error, Result};
-use crate::logits::Logits;
-use crate::model::{Forward, Run};
-use crate::ops::{self, KvCache, Linear, Norm, Rotary};
+use crate::model::Run;
+use crate::ops::{self, KvCache, Linear, Norm, Readable, Rotary, Sizes};
 use crate::rope::RopeParameters;
 use crate::tensors::{self, TensorSpec, check_sizes};
 
@@ -291,36 +290,34 @@ impl GptNeox {
     }
 }
 
-impl Forward for GptNeox {
-    type Cache = KvCache;
-
-    /// (R, C)
-    type States = Tensor;
-
-    fn vocab_size(&self) -> usize {
-        self.config.vocab_size
+impl Readable for GptNeox {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab_size: self.config.vocab_size,
+            context_len: self.config.max_position_embeddings,
+            bos: self.config.bos_token_id,
+            n_layer: self.config.num_hidden_layers,
+            key_heads: self.config.num_attention_heads,
+            head_dim: self.config.head_dim(),
+        }
     }
 
-    fn context_len(&self) -> usize {
-        self.config.max_position_embeddings
+    fn embeddings(&self) -> &Tensor {
+        &self.embeddings
     }
 
-    fn bos(&self) -> Option<u32> {
-        self.config.bos_token_id
+    fn head(&self) -> &Tensor {
+        &self.head
     }
 
-    fn cache_bytes(&self, capacity: usize) -> u64 {
-        KvCache::bytes(self.config.num_hidden_layers, self.config.hidden_size, capacity)
-    }
-
-    fn new_cache(&self, n_slots: usize, capacity: usize) -> Result<KvCache> {
-        let shape = (self.config.num_attention_heads, capacity, self.config.head_dim());
-        KvCache::new(n_slots, self.blocks.len(), &self.embeddings, shape)
-    }
-
-    fn hidden(&self, runs: &[Run<'_>], cache: &mut KvCache) -> Result<Tensor> {
-        let (ids, _) = cache.inputs(runs, self.config.max_position_embeddings)?;
-        let mut x = self.embeddings.index_select(&Tensor::new(ids, self.embeddings.device())?, 0)?; // (R, C)
+    fn states(
+        &self,
+        ids: &Tensor,
+        _positions: &[u32],
+        runs: &[Run<'_>],
+        cache: &mut KvCache,
+    ) -> Result<Tensor> {
+        let mut x = self.embeddings.index_select(ids, 0)?; // (R, C)
         for (layer, block) in self.blocks.iter().enumerate() {
             let qkv = block.qkv.apply(&block.input_norm.apply(&x)?)?; // (R, 3 C)
             let attended = block.dense.apply(&self.attention(layer, &qkv, runs, cache)?)?;
@@ -331,16 +328,6 @@ impl Forward for GptNeox {
                 (&x + self.mlp(block, &x)?)?
             };
         }
-        cache.advance(runs);
         self.final_norm.apply(&x)
-    }
-
-    fn copy_prefix(&self, cache: &mut KvCache, from: usize, to: usize, n: usize) -> Result<()> {
-        cache.copy_prefix(from, to, n)
-    }
-
-    fn logits(&self, states: &Tensor, rows: &[usize], logits: &mut Logits) -> Result<()> {
-        *logits = ops::head(states, rows, &self.head)?;
-        Ok(())
     }
 }

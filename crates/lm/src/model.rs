@@ -177,6 +177,17 @@ impl<M: Forward> LanguageModel for M {
     }
 }
 
+/// Refuses a sequence that is empty, or longer than the context once it has grown.
+pub(crate) fn check_length(past: usize, n_new: usize, context_len: usize) -> Result<()> {
+    if n_new > 0 && past + n_new <= context_len {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument(format!(
+        "a sequence of {} tokens does not fit the context of 1 to {context_len} tokens",
+        past + n_new
+    )))
+}
+
 /// Runs work on a thread of the pool: from outside, each of thousands of small parallel loops would put the caller to
 /// sleep and wake it up again.
 pub(crate) fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {

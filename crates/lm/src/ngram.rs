@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::logits::Logits;
 use crate::model::{Forward, Run};
+use crate::scripted::{after_each, chosen};
 
 /// How often each token followed a context.
 type Followers = BTreeMap<u32, u64>;
@@ -99,15 +100,8 @@ impl Forward for Ngram {
     }
 
     fn hidden(&self, runs: &[Run<'_>], cache: &mut Self::Cache) -> Result<Self::States> {
-        let mut rows = Vec::new();
-        for run in runs {
-            for token in run.tokens {
-                cache[run.slot].push(*token);
-                let probabilities = self.probabilities(&cache[run.slot]);
-                rows.push(probabilities.into_iter().map(|p| p.ln() as f32).collect());
-            }
-        }
-        Ok(rows)
+        let logits = |seen: &[u32]| self.probabilities(seen).into_iter().map(|p| p.ln() as f32).collect();
+        Ok(after_each(runs, cache, logits))
     }
 
     fn copy_prefix(&self, cache: &mut Self::Cache, from: usize, to: usize, n: usize) -> Result<()> {
@@ -116,8 +110,7 @@ impl Forward for Ngram {
     }
 
     fn logits(&self, states: &Self::States, rows: &[usize], logits: &mut Logits) -> Result<()> {
-        *logits =
-            Logits::from_rows(rows.iter().flat_map(|row| states[*row].clone()).collect(), self.vocab_size);
+        *logits = chosen(states, rows, self.vocab_size);
         Ok(())
     }
 }

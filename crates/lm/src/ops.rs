@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use candle_core::{D, DType, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::logits::Logits;
-use crate::model::Run;
+use crate::model::{Forward, Run, check_length};
 
 // Nothing is called here: the dependency switches on gemm's AVX-512 kernels, which candle leaves off and
 // which double the speed of its matrix products.
@@ -192,14 +192,87 @@ pub(crate) fn each_run(
     Ok(Tensor::cat(&outputs, 0)?)
 }
 
-/// Refuses a sequence that is empty or longer than the context.
-pub(crate) fn check_length(n_tokens: usize, context_len: usize) -> Result<()> {
-    if (1..=context_len).contains(&n_tokens) {
-        return Ok(());
+/// A model written to be read: with its forward pass and its sizes it is a [`Forward`].
+pub(crate) trait Readable: Send + Sync {
+    /// The sizes.
+    fn sizes(&self) -> Sizes;
+
+    /// (V, C), whose type and device are the model's.
+    fn embeddings(&self) -> &Tensor;
+
+    /// (V, C), the output's embeddings.
+    fn head(&self) -> &Tensor;
+
+    /// (R) ids at their positions -> (R, C) states after the final norm; appends keys and values to the cache, which
+    /// counts them afterwards.
+    fn states(
+        &self,
+        ids: &Tensor,
+        positions: &[u32],
+        runs: &[Run<'_>],
+        cache: &mut KvCache,
+    ) -> Result<Tensor>;
+}
+
+/// Sizes of a readable model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// V
+    pub(crate) vocab_size: usize,
+    /// L
+    pub(crate) context_len: usize,
+    pub(crate) bos: Option<u32>,
+    pub(crate) n_layer: usize,
+    /// Heads of keys, and the numbers of a head.
+    pub(crate) key_heads: usize,
+    pub(crate) head_dim: usize,
+}
+
+impl<M: Readable> Forward for M {
+    type Cache = KvCache;
+
+    /// (R, C)
+    type States = Tensor;
+
+    fn vocab_size(&self) -> usize {
+        self.sizes().vocab_size
     }
-    Err(Error::InvalidArgument(format!(
-        "a sequence of {n_tokens} tokens does not fit the context of 1 to {context_len} tokens"
-    )))
+
+    fn context_len(&self) -> usize {
+        self.sizes().context_len
+    }
+
+    fn bos(&self) -> Option<u32> {
+        self.sizes().bos
+    }
+
+    fn cache_bytes(&self, capacity: usize) -> u64 {
+        let Sizes { n_layer, key_heads, head_dim, .. } = self.sizes();
+        // Keys and values, at most four bytes each.
+        (2 * n_layer * key_heads * head_dim * capacity * size_of::<f32>()) as u64
+    }
+
+    fn new_cache(&self, n_slots: usize, capacity: usize) -> Result<KvCache> {
+        let Sizes { n_layer, key_heads, head_dim, .. } = self.sizes();
+        KvCache::new(n_slots, n_layer, self.embeddings(), (key_heads, capacity, head_dim))
+    }
+
+    fn hidden(&self, runs: &[Run<'_>], cache: &mut KvCache) -> Result<Tensor> {
+        let (ids, positions) = cache.inputs(runs, self.sizes().context_len)?;
+        let ids = Tensor::new(ids, self.embeddings().device())?;
+        let states = self.states(&ids, &positions, runs, cache)?;
+        cache.advance(runs);
+        Ok(states)
+    }
+
+    fn copy_prefix(&self, cache: &mut KvCache, from: usize, to: usize, n: usize) -> Result<()> {
+        cache.copy_prefix(from, to, n)
+    }
+
+    fn logits(&self, states: &Tensor, rows: &[usize], logits: &mut Logits) -> Result<()> {
+        *logits = head(states, rows, self.head())?;
+        Ok(())
+    }
 }
 
 /// Keys and values of some sequences, each as far as it has come.
@@ -231,11 +304,6 @@ impl KvCache {
         Ok(Self { slots: (0..n_slots).map(slot).collect::<Result<_>>()? })
     }
 
-    /// Memory of one sequence: keys and values of `width` numbers, at most four bytes each.
-    pub(crate) fn bytes(n_layer: usize, width: usize, capacity: usize) -> u64 {
-        (2 * n_layer * width * capacity * size_of::<f32>()) as u64
-    }
-
     /// The positions that a sequence has.
     pub(crate) fn len(&self, slot: usize) -> usize {
         self.slots[slot].len
@@ -246,7 +314,7 @@ impl KvCache {
         let (mut ids, mut positions) = (Vec::new(), Vec::new());
         for run in runs {
             let past = self.slots[run.slot].len;
-            check_length(past + run.tokens.len(), context_len)?;
+            check_length(past, run.tokens.len(), context_len)?;
             ids.extend_from_slice(run.tokens);
             positions.extend((past..past + run.tokens.len()).map(|position| position as u32));
         }

@@ -86,6 +86,27 @@ impl Scripted {
     }
 }
 
+/// Appends runs to what sequences have seen; the logits after each new token.
+pub(crate) fn after_each(
+    runs: &[Run<'_>],
+    seen: &mut [Vec<u32>],
+    logits_after: impl Fn(&[u32]) -> Vec<f32>,
+) -> Vec<Vec<f32>> {
+    let mut rows = Vec::new();
+    for run in runs {
+        for token in run.tokens {
+            seen[run.slot].push(*token);
+            rows.push(logits_after(&seen[run.slot]));
+        }
+    }
+    rows
+}
+
+/// Some of these rows.
+pub(crate) fn chosen(states: &[Vec<f32>], rows: &[usize], vocab_size: usize) -> Logits {
+    Logits::from_rows(rows.iter().flat_map(|row| states[*row].clone()).collect(), vocab_size)
+}
+
 impl Forward for Scripted {
     /// What each sequence has seen.
     type Cache = Vec<Vec<u32>>;
@@ -114,14 +135,7 @@ impl Forward for Scripted {
     }
 
     fn hidden(&self, runs: &[Run<'_>], cache: &mut Self::Cache) -> Result<Self::States> {
-        let mut rows = Vec::new();
-        for run in runs {
-            for token in run.tokens {
-                cache[run.slot].push(*token);
-                rows.push(self.logits_after(&cache[run.slot]));
-            }
-        }
-        Ok(rows)
+        Ok(after_each(runs, cache, |seen| self.logits_after(seen)))
     }
 
     fn copy_prefix(&self, cache: &mut Self::Cache, from: usize, to: usize, n: usize) -> Result<()> {
@@ -130,8 +144,7 @@ impl Forward for Scripted {
     }
 
     fn logits(&self, states: &Self::States, rows: &[usize], logits: &mut Logits) -> Result<()> {
-        *logits =
-            Logits::from_rows(rows.iter().flat_map(|row| states[*row].clone()).collect(), self.vocab_size);
+        *logits = chosen(states, rows, self.vocab_size);
         Ok(())
     }
 }

@@ -26,15 +26,13 @@ use tokenizers::{
     SplitDelimiterBehavior, TokenizerImpl,
 };
 
-pub(crate) use self::schema::LLAMA_3_PATTERN;
 use self::schema::{ENDS_OF_TEXT, Kind, Prepend, Schema, Split};
+pub(crate) use self::schema::{LLAMA_3_PATTERN, SPACE_MARK};
 use crate::error::{Error, Result};
 use crate::precheck::read_capped;
 
 /// The longest `tokenizer.json` that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
-/// What SentencePiece writes for a space.
-const MARK: char = '\u{2581}';
 /// Encoded once while loading, so that what cannot encode is refused and not found out later.
 const PROBE: &str = "It's 1984,\tCaf\u{e9}   \u{65e5}\u{672c} \u{1f600}\r\n<|endoftext|>\0  ";
 
@@ -65,10 +63,7 @@ impl Tokenizer {
     /// [`Error::BadFile`] for what is not a byte-level BPE, [`Error::Missing`], [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = read_capped(path, MAX_FILE_BYTES)?;
-        Self::from_bytes(&bytes).map_err(|error| match error {
-            Error::BadFile { cause, .. } => Error::BadFile { path: path.to_path_buf(), cause },
-            other => other,
-        })
+        Self::from_bytes(&bytes).map_err(|error| error.of_file(path))
     }
 
     /// Reads the contents of a `tokenizer.json`.
@@ -203,12 +198,13 @@ fn encoder(schema: &Schema) -> tokenizers::Result<Encoder> {
             encoder.with_pre_tokenizer(Some(pre_tokenizer(split)?));
         }
         Kind::Marks(Prepend::Missing) => {
-            let marks = Metaspace::new(MARK, PrependScheme::First, false);
+            let mark = SPACE_MARK.chars().next().expect("a character");
+            let marks = Metaspace::new(mark, PrependScheme::First, false);
             encoder.with_pre_tokenizer(Some(PreTokenizerWrapper::from(marks)));
         }
         Kind::Marks(prepend) => {
-            let before = (prepend == Prepend::Always).then(|| PrependMark::new(MARK.to_string()).into());
-            let replace = Replace::new(" ", MARK.to_string())?.into();
+            let before = (prepend == Prepend::Always).then(|| PrependMark::new(SPACE_MARK.to_owned()).into());
+            let replace = Replace::new(" ", SPACE_MARK.to_owned())?.into();
             let steps: Vec<NormalizerWrapper> = before.into_iter().chain([replace]).collect();
             encoder.with_normalizer(Some(NormalizerWrapper::from(NormalizerSequence::new(steps))))?;
         }

@@ -125,20 +125,6 @@ fn sum_by<A: Arithmetic, T: Terms<N>, const N: usize>(a: A, values: &[f32], term
     sums
 }
 
-#[derive(Clone, Copy)]
-struct Plain;
-
-impl Terms<1> for Plain {
-    const FILLER: f32 = 0.0;
-
-    #[inline(always)]
-    fn add<A: Arithmetic>(self, _: A, block: &[f32; LANES], [sum]: &mut [[f32; LANES]; 1]) {
-        for at in 0..LANES {
-            sum[at] += block[at];
-        }
-    }
-}
-
 /// x * x.
 #[derive(Clone, Copy)]
 struct Squares;
@@ -154,19 +140,34 @@ impl Terms<1> for Squares {
     }
 }
 
-/// x * 0: zero, or NaN where x is no finite number, and so is the sum.
+/// x times a factor: 1 for the sum itself; 0 for zero, or NaN where a number is NaN or infinite.
 #[derive(Clone, Copy)]
-struct Probe;
+struct Times(f32);
 
-impl Terms<1> for Probe {
+impl Terms<1> for Times {
     const FILLER: f32 = 0.0;
 
     #[inline(always)]
     fn add<A: Arithmetic>(self, a: A, block: &[f32; LANES], [sum]: &mut [[f32; LANES]; 1]) {
         for at in 0..LANES {
-            sum[at] = a.mul_add_one(block[at], 0.0, sum[at]);
+            sum[at] = a.mul_add_one(block[at], self.0, sum[at]);
         }
     }
+}
+
+/// Takes the mean off a row.
+#[inline(always)]
+fn centre<A: Arithmetic>(a: A, row: &mut [f32]) {
+    let mean = sum_by(a, row, Times(1.0))[0] / row.len() as f32;
+    for x in row {
+        *x -= mean;
+    }
+}
+
+/// One over the root of the mean square, to which `epsilon` is added.
+#[inline(always)]
+fn inverse_root<A: Arithmetic>(a: A, row: &[f32], epsilon: f32) -> f32 {
+    1.0 / (sum_by(a, row, Squares)[0] / row.len() as f32 + epsilon).sqrt()
 }
 
 /// With d = x - max: e^d, e^d d and e^d d^2.
@@ -212,14 +213,10 @@ impl Job for Normalize<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self, a: A) {
         let Self(norm, row) = self;
-        let n = row.len() as f32;
         if norm.bias.is_some() {
-            let mean = sum_by(a, row, Plain)[0] / n;
-            for x in row.iter_mut() {
-                *x -= mean;
-            }
+            centre(a, row);
         }
-        let scale = 1.0 / (sum_by(a, row, Squares)[0] / n + norm.epsilon).sqrt();
+        let scale = inverse_root(a, row, norm.epsilon);
         match &norm.bias {
             Some(bias) => {
                 for ((x, weight), bias) in row.iter_mut().zip(&norm.weight).zip(bias) {
@@ -253,7 +250,7 @@ impl Job for Softmax<'_> {
         for x in self.0.iter_mut() {
             *x = exp(a, *x - max);
         }
-        sum_by(a, self.0, Plain)[0]
+        sum_by(a, self.0, Times(1.0))[0]
     }
 }
 
@@ -287,7 +284,7 @@ impl Job for Largest<'_> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self, a: A) -> f32 {
-        max(self.0) + sum_by(a, self.0, Probe)[0]
+        max(self.0) + sum_by(a, self.0, Times(0.0))[0]
     }
 }
 
@@ -356,11 +353,6 @@ pub(crate) fn push_maxima(kernel: Kernel, values: &[f32], out: &mut Vec<f32>) {
     kernel.run(Maxima(values, out));
 }
 
-/// The tanh form of GELU, for training.
-pub(crate) fn gelu(kernel: Kernel, values: &mut [f32]) {
-    activate(kernel, Activation::GeluTanh, values);
-}
-
 struct GeluBackward<'a>(&'a [f32], &'a mut [f32]);
 
 impl Job for GeluBackward<'_> {
@@ -379,7 +371,7 @@ impl Job for GeluBackward<'_> {
     }
 }
 
-/// From the gradient of [`gelu`]'s output at `x` to that of its input.
+/// From the gradient of the output of [`Activation::GeluTanh`] at `x` to that of its input.
 pub(crate) fn gelu_backward(kernel: Kernel, x: &[f32], gradient: &mut [f32]) {
     kernel.run(GeluBackward(x, gradient));
 }
@@ -392,12 +384,8 @@ impl Job for Standardize<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self, a: A) -> f32 {
         let Self(row, epsilon) = self;
-        let n = row.len() as f32;
-        let mean = sum_by(a, row, Plain)[0] / n;
-        for x in row.iter_mut() {
-            *x -= mean;
-        }
-        let scale = 1.0 / (sum_by(a, row, Squares)[0] / n + epsilon).sqrt();
+        centre(a, row);
+        let scale = inverse_root(a, row, epsilon);
         for x in row.iter_mut() {
             *x *= scale;
         }

@@ -114,7 +114,7 @@ fn fill_panel(lines: &mut [[f32; PANEL]], panel: usize, n: usize, matrix: View<'
 
 /// What becomes of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Into {
+pub(crate) enum Target {
     /// It replaces what was there.
     Replace,
     /// It is added to what was there.
@@ -122,7 +122,7 @@ pub(crate) enum Into {
 }
 
 /// (M, K) x (K, N) into `out`, (M, N) row after row, with all threads.
-pub(crate) fn multiply(kernel: Kernel, a: View<'_>, b: &Panels, out: &mut [f32], into: Into) {
+pub(crate) fn multiply(kernel: Kernel, a: View<'_>, b: &Panels, out: &mut [f32], into: Target) {
     let rows_at_once = TILES_AT_ONCE * kernel.tile_rows();
     out.par_chunks_mut(rows_at_once * b.n).enumerate().for_each_init(Vec::new, |tiles, (group, out)| {
         multiply_rows(kernel, (a, group * rows_at_once), b, out, (into, tiles));
@@ -135,7 +135,7 @@ pub(crate) fn multiply_rows(
     (a, first): (View<'_>, usize),
     b: &Panels,
     out: &mut [f32],
-    (into, tiles): (Into, &mut Vec<f32>),
+    (into, tiles): (Target, &mut Vec<f32>),
 ) {
     let (k, n, most) = (b.k, b.n, kernel.tile_rows());
     let n_rows = out.len() / n;
@@ -156,8 +156,8 @@ pub(crate) fn multiply_rows(
             for (row, sums) in (start..n_rows).zip(sums.iter()) {
                 let out = &mut out[row * n + column..][..width];
                 match into {
-                    Into::Replace => out.copy_from_slice(&sums[..width]),
-                    Into::Add => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
+                    Target::Replace => out.copy_from_slice(&sums[..width]),
+                    Target::Add => out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum),
                 }
             }
         }

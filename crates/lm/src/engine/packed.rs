@@ -214,24 +214,30 @@ pub(crate) fn product(kernel: Kernel, x: &Rows, w: &Packed, out: &mut Columns, f
     out.panels.par_chunks_mut(at_once * n_rows).enumerate().for_each(|(group, panels)| {
         let mut sums = [[0.0f32; PANEL]; 12];
         for (at, panel) in panels.chunks_mut(n_rows).enumerate() {
-            let number = group * at_once + at;
-            let bias = w.bias.as_ref().map_or([0.0; PANEL], |bias| bias[number]);
-            for (tile, out) in x.tiles().zip(panel.chunks_mut(x.tile_rows)) {
-                let sums = &mut sums[..out.len()];
-                sums.fill(bias);
-                panel_product(kernel, tile, w, number, sums);
-                finish_tile(kernel, finish, sums, out);
-            }
+            panel_product(kernel, (x, w, group * at_once + at), &mut sums, |first, sums| {
+                finish_tile(kernel, finish, sums, &mut panel[first..first + sums.len()]);
+            });
         }
     });
 }
 
-/// One tile times panel `number`, added to `sums`.
-fn panel_product(kernel: Kernel, x: &[f32], w: &Packed, number: usize, sums: &mut [[f32; PANEL]]) {
+/// All tiles times panel `number`: gives `take` each tile's first row and its sums.
+fn panel_product(
+    kernel: Kernel,
+    (x, w, number): (&Rows, &Packed, usize),
+    sums: &mut [[f32; PANEL]; 12],
+    mut take: impl FnMut(usize, &mut [[f32; PANEL]]),
+) {
+    let bias = w.bias.as_ref().map_or([0.0; PANEL], |bias| bias[number]);
     let lines = number * w.k..(number + 1) * w.k;
-    match &w.panels {
-        Panels::F32(panels) => run_tile(kernel, x, &panels[lines], sums),
-        Panels::Bf16(panels) => run_tile(kernel, x, &panels[lines], sums),
+    for (tile, first) in x.tiles().zip((0..x.n_rows).step_by(x.tile_rows)) {
+        let sums = &mut sums[..tile.len() / x.k];
+        sums.fill(bias);
+        match &w.panels {
+            Panels::F32(panels) => run_tile(kernel, tile, &panels[lines.clone()], sums),
+            Panels::Bf16(panels) => run_tile(kernel, tile, &panels[lines.clone()], sums),
+        }
+        take(first, sums);
     }
 }
 
@@ -269,16 +275,12 @@ pub(crate) fn block_product(kernel: Kernel, x: &Rows, w: &Packed, width: usize, 
         let mut sums = [[0.0f32; PANEL]; 12];
         let last = ((block + 1) * in_block).min(w.n.div_ceil(PANEL));
         for number in block * in_block..last {
-            let bias = w.bias.as_ref().map_or([0.0; PANEL], |bias| bias[number]);
-            for (tile, first) in x.tiles().zip((0..n_rows).step_by(x.tile_rows)) {
-                let sums = &mut sums[..tile.len() / x.k];
-                sums.fill(bias);
-                panel_product(kernel, tile, w, number, sums);
+            let column = (number - block * in_block) * PANEL;
+            panel_product(kernel, (x, w, number), &mut sums, |first, sums| {
                 for (row, sums) in (first..n_rows).zip(sums.iter()) {
-                    let start = row * width + (number - block * in_block) * PANEL;
-                    out[start..start + PANEL].copy_from_slice(sums);
+                    out[row * width + column..][..PANEL].copy_from_slice(sums);
                 }
-            }
+            });
         }
     });
 }

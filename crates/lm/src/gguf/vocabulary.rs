@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value as Json, json};
 
 use super::header::{Header, Value};
-use crate::tokenizer::LLAMA_3_PATTERN;
+use crate::tokenizer::{LLAMA_3_PATTERN, SPACE_MARK};
 
 /// What stands in a `tokenizer.json` for a kind of tokenizer.
 struct Parts {
@@ -94,15 +94,14 @@ fn byte_level(header: &Header) -> Result<Parts, String> {
 
 /// The BPE of Llama, which has marks for spaces, and scores instead of merges.
 fn sentencepiece(header: &Header, tokens: &[String], kinds: &[i64]) -> Result<Parts, String> {
-    const MARK: &str = "\u{2581}";
     let scores = match header.metadata.get("tokenizer.ggml.scores") {
         Some(Value::Floats(scores)) if scores.len() == tokens.len() => scores,
         _ => return Err("tokenizer.ggml.scores is missing or has another length than the tokens".to_owned()),
     };
-    let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": MARK});
+    let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE_MARK});
     let normalizers = match header.metadata.get("tokenizer.ggml.add_space_prefix") {
         Some(Value::Bool(false)) => vec![replace],
-        _ => vec![json!({"type": "Prepend", "prepend": MARK}), replace],
+        _ => vec![json!({"type": "Prepend", "prepend": SPACE_MARK}), replace],
     };
     Ok(Parts {
         pre_tokenizer: Json::Null,

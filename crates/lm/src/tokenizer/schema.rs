@@ -13,7 +13,7 @@ pub(super) const ENDS_OF_TEXT: [&str; 3] = [END_OF_TEXT, "<|end_of_text|>", "</s
 /// How Llama 3 takes a text apart before the BPE, the only pattern that is let through.
 pub(crate) const LLAMA_3_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// What SentencePiece writes for a space.
-const SPACE_MARK: &str = "\u{2581}";
+pub(crate) const SPACE_MARK: &str = "\u{2581}";
 /// The most tokens and the most merges.
 const MAX_TOKENS: usize = 1 << 20;
 /// The longest token, in bytes of its spelling.

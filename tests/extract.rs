@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::harness::{Outcome, Scene, root, tree_file};
 
@@ -61,6 +63,68 @@ fn samples_do_not_depend_on_batch_or_threads() {
     }
     assert_eq!(told[0], told[1]);
     assert_eq!(told[0], told[2]);
+}
+
+#[test]
+fn fault_69_a_run_that_is_interrupted_or_killed_is_gone_on_with() {
+    let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
+    let scene = scene_with_key();
+    let run = |output| {
+        let mut all = arguments(&model, &corpus, output);
+        all.iter_mut().filter(|argument| **argument == "12").for_each(|n_samples| *n_samples = "40");
+        all.extend(["--small", &model, "--batch", "2"]);
+        all
+    };
+    scene.run(run("whole")).ok();
+    let in_scratch = || [run("out"), vec!["--scratch", "scratch"]].concat();
+    let journal = scene.path("scratch/journal.jsonl");
+    let (mut n_stops, mut n_went_on, mut n_kept) = (0, 0, 0);
+    loop {
+        let mut child =
+            scene.command(in_scratch()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() && !journal.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(150));
+        // An interrupt keeps what has been answered, a kill what was kept before.
+        let signal = if n_stops % 3 == 2 { "-KILL" } else { "-INT" };
+        let _ = Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        assert!(!scene.path("out").exists());
+        n_stops += 1;
+        let kept = std::fs::read(&journal).unwrap().len();
+        n_went_on += usize::from(n_kept > 0 && kept > n_kept);
+        n_kept = kept;
+        assert!(n_stops < 1000, "it gets nowhere");
+    }
+    assert!(n_went_on > 0, "{n_stops} stops");
+    for name in STORED {
+        assert!(scene.read(&format!("out/{name}")) == scene.read(&format!("whole/{name}")), "{name}");
+    }
+    assert_eq!(result(&scene, "out"), result(&scene, "whole"));
+    assert!(!scene.path("scratch").exists());
+}
+
+#[test]
+fn answers_are_kept_for_the_same_models_and_flags_only() {
+    let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
+    let scene = scene_with_key();
+    let into = |output| [arguments(&model, &corpus, output), vec!["--scratch", "scratch"]].concat();
+    let mut child = scene.command(into("out")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !scene.path("scratch/journal.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let with = |flag: &str, value: &str, expected: &str| {
+        scene.run(into("out").into_iter().chain([flag, value])).failed(65, expected);
+    };
+    with("--seed", "2", "seed: there 1, here 2");
+    with("--dtype", "bf16", "arithmetic");
+    with("--small", &model, "small");
+    scene.run(into("scratch/out")).failed(2, "--scratch");
 }
 
 #[test]

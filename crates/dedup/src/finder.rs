@@ -46,7 +46,7 @@ pub fn plan(
     }
     let plan = Finder { corpus, config, hash: xxh3_64, resources }.plan(progress)?;
     if scratch.is_kept() {
-        let files = vec![scratch.write(STEP, |file| plan.write(file))?];
+        let files = vec![scratch.write((STEP, 0), |file| plan.write(file))?];
         scratch.note(&Note { step: STEP.to_owned(), end: corpus.n_documents(), files })?;
     }
     Ok(plan)

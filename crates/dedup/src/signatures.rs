@@ -163,7 +163,7 @@ impl Signatures {
 /// Writes records in order as one file.
 fn write(scratch: &Scratch, name: &'static str, sorted: &Sorted<2>) -> Result<RunFile> {
     let mut records = sorted.iter();
-    Ok(scratch.write(name, |out| {
+    Ok(scratch.write((name, 0), |out| {
         records.try_for_each(|[key, rank]| {
             out.write_all(&key.to_le_bytes())?;
             out.write_all(&rank.to_le_bytes())

@@ -1,15 +1,16 @@
 //! Draws samples from a model: sample `i` of a strategy depends on (seed, strategy, i) and nothing else.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
-use verbatim_lm::{LanguageModel, SampleRequest, SamplingConfig, TokenRecord, Tokenizer};
-use verbatim_store::Progress;
+use verbatim_lm::{LanguageModel, Sample, SampleRequest, SamplingConfig, TokenRecord, Tokenizer};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::answers::{Answers, Resources};
 use crate::error::{Error, Result};
 use crate::prompts::{Strategy, prompt_tokens};
 
@@ -28,8 +29,6 @@ pub struct ExtractConfig {
     pub top_p: Option<f32>,
     /// The run's seed.
     pub seed: u64,
-    /// The most samples drawn at once; it changes speed and memory, never a sample.
-    pub batch: usize,
     /// The prompts of [`Strategy::Conditioned`]: sample `i` continues prompt `i` modulo their number.
     pub prompts: Vec<String>,
 }
@@ -88,19 +87,33 @@ pub struct Draws {
     pub records: Vec<Vec<TokenRecord>>,
 }
 
+/// A sample and its records, as they are kept.
+#[derive(Serialize, Deserialize)]
+struct Drawn {
+    sample: DrawnSample,
+    #[serde(with = "crate::columns")]
+    records: Vec<TokenRecord>,
+}
+
 /// Draws `n_samples` for each strategy. A sample ends before the end-of-text token.
 ///
+/// In a run's folder, what earlier processes have drawn is not drawn again.
+///
 /// # Errors
-/// [`Error::InvalidArgument`] for a configuration that makes no sense, or the model's own.
+/// [`Error::InvalidArgument`] for a configuration that makes no sense, the model's own, those of a run's folder.
 pub fn draw(
     model: &dyn LanguageModel,
     tokenizer: &Tokenizer,
     config: &ExtractConfig,
-    progress: &dyn Progress,
+    resources: Resources<'_>,
 ) -> Result<Draws> {
     check(config)?;
     let start = model.bos().or(tokenizer.end_of_text());
-    let mut draws = Draws { samples: Vec::new(), records: Vec::new() };
+    let (earlier, mut answers) = Answers::open::<Drawn>(resources.scratch, "drawn")?;
+    let place = |drawn: &Drawn| (drawn.sample.strategy, drawn.sample.index);
+    let mut all: BTreeMap<(Strategy, u64), Drawn> =
+        earlier.into_iter().map(|drawn| (place(&drawn), drawn)).collect();
+    all.retain(|(strategy, index), _| config.strategies.contains(strategy) && *index < config.n_samples);
     for strategy in Strategy::ALL.into_iter().filter(|strategy| config.strategies.contains(strategy)) {
         let unconditioned = [String::new()];
         let texts = if strategy == Strategy::Conditioned { &config.prompts } else { &unconditioned[..] };
@@ -108,6 +121,7 @@ pub fn draw(
             texts.iter().map(|text| prompt_tokens(text, tokenizer, start)).collect::<Result<_>>()?;
         let requests: Vec<SampleRequest> = (0..config.n_samples)
             .zip(prompts.iter().cycle())
+            .filter(|(index, _)| !all.contains_key(&(strategy, *index)))
             .map(|(index, prompt)| SampleRequest { index, prompt: prompt.clone() })
             .collect();
         let sampling = SamplingConfig {
@@ -117,23 +131,36 @@ pub fn draw(
             temperature: strategy.temperature(),
             // The model keys each sample by this seed and the sample's number.
             seed: xxh3_64_with_seed(strategy.name().as_bytes(), config.seed),
-            batch: config.batch,
+            batch: resources.batch,
             stop_token: tokenizer.end_of_text(),
         };
-        for sample in model.sample(&requests, &sampling, progress)? {
-            let (text, text_bytes_b64) = match String::from_utf8(tokenizer.decode(&sample.tokens)) {
-                Ok(text) => (text, None),
-                Err(error) => {
-                    let bytes = error.into_bytes();
-                    (String::from_utf8_lossy(&bytes).into_owned(), Some(STANDARD.encode(&bytes)))
-                }
-            };
-            let (index, prompt, tokens, error) = (sample.index, sample.prompt, sample.tokens, sample.error);
-            draws.samples.push(DrawnSample { strategy, index, prompt, tokens, text, text_bytes_b64, error });
-            draws.records.push(sample.records);
-        }
+        let mut take = |_, mut sample: Sample| {
+            let records = std::mem::take(&mut sample.records);
+            let drawn = Drawn { sample: in_words(sample, strategy, tokenizer), records };
+            answers.keep(&drawn)?;
+            all.insert(place(&drawn), drawn);
+            Ok(())
+        };
+        let outcome = model.sample_each(&requests, &sampling, &mut take, resources.progress);
+        // What was drawn before an interruption is of use.
+        answers.save()?;
+        outcome?;
     }
-    Ok(draws)
+    let (samples, records) = all.into_values().map(|drawn| (drawn.sample, drawn.records)).unzip();
+    Ok(Draws { samples, records })
+}
+
+/// A sample with its text.
+fn in_words(sample: Sample, strategy: Strategy, tokenizer: &Tokenizer) -> DrawnSample {
+    let Sample { index, prompt, tokens, error, .. } = sample;
+    let (text, text_bytes_b64) = match String::from_utf8(tokenizer.decode(&tokens)) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let bytes = error.into_bytes();
+            (String::from_utf8_lossy(&bytes).into_owned(), Some(STANDARD.encode(&bytes)))
+        }
+    };
+    DrawnSample { strategy, index, prompt, tokens, text, text_bytes_b64, error }
 }
 
 fn check(config: &ExtractConfig) -> Result<()> {
@@ -160,11 +187,14 @@ fn base64_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use serde_json::json;
     use verbatim_lm::Scripted;
-    use verbatim_store::Silent;
+    use verbatim_store::{Progress, Scratch};
 
     use super::*;
-    use crate::testing::{config, tokenizer};
+    use crate::testing::{asking, config, tokenizer};
 
     fn model() -> Scripted {
         let vocab_size = tokenizer().vocab_size();
@@ -176,32 +206,77 @@ mod tests {
     #[test]
     fn fault_69_a_sample_depends_on_seed_strategy_and_number_only() {
         let (model, tokenizer) = (model(), tokenizer());
-        let all = draw(&model, tokenizer, &config(&Strategy::ALL, 9), &Silent).unwrap().samples;
+        let all = draw(&model, tokenizer, &config(&Strategy::ALL, 9), asking(4)).unwrap().samples;
         assert_eq!(all.len(), 27);
         for batch in [1, 7, 64] {
-            let config = ExtractConfig { batch, ..config(&Strategy::ALL, 9) };
-            assert!(draw(&model, tokenizer, &config, &Silent).unwrap().samples == all, "batch {batch}");
+            let again = draw(&model, tokenizer, &config(&Strategy::ALL, 9), asking(batch)).unwrap().samples;
+            assert!(again == all, "batch {batch}");
         }
         for strategy in Strategy::ALL {
-            let alone = draw(&model, tokenizer, &config(&[strategy], 5), &Silent).unwrap().samples;
+            let alone = draw(&model, tokenizer, &config(&[strategy], 5), asking(4)).unwrap().samples;
             let among = all.iter().filter(|sample| sample.strategy == strategy).take(5);
             assert!(alone.iter().eq(among), "{strategy} alone, and fewer");
         }
         let other_seed = ExtractConfig { seed: 8, ..config(&Strategy::ALL, 9) };
-        let other = draw(&model, tokenizer, &other_seed, &Silent).unwrap().samples;
+        let other = draw(&model, tokenizer, &other_seed, asking(4)).unwrap().samples;
         assert!(all.iter().zip(&other).all(|(a, b)| a.tokens != b.tokens));
         let (top_n, decaying) = (&all[..9], &all[9..18]);
         assert!(top_n.iter().zip(decaying).all(|(a, b)| a.tokens != b.tokens));
     }
 
+    /// Wants to stop after so many steps.
+    struct Impatient(AtomicU64);
+
+    impl Progress for Impatient {
+        fn stage(&self, _name: &'static str, _total: Option<u64>, _unit: &'static str) {}
+
+        fn advance(&self, n: u64) {
+            self.0.fetch_sub(n, Ordering::Relaxed);
+        }
+
+        fn interrupted(&self) -> bool {
+            self.0.load(Ordering::Relaxed) == 0
+        }
+    }
+
+    #[test]
+    fn fault_69_what_was_drawn_before_a_stop_is_not_drawn_again() {
+        let (model, tokenizer, config) = (model(), tokenizer(), config(&Strategy::ALL, 9));
+        let whole = draw(&model, tokenizer, &config, asking(4)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let task = json!({});
+        // One by one, so that the number of steps is exact; then with other batches.
+        for (batch, n_steps) in [(1, 5), (1, 10), (7, u64::MAX)] {
+            let scratch = Scratch::of_run(folder.path(), &task).unwrap();
+            let progress = Impatient(AtomicU64::new(n_steps));
+            let outcome =
+                draw(&model, tokenizer, &config, Resources { batch, scratch: &scratch, progress: &progress });
+            match n_steps {
+                u64::MAX => {
+                    assert_eq!(progress.0.into_inner(), u64::MAX - (27 - 15), "what was left is drawn");
+                    assert!(outcome.unwrap() == whole);
+                }
+                _ => assert_eq!(outcome.unwrap_err().exit_code(), 130),
+            }
+        }
+        // Fewer samples are among those that were kept.
+        let scratch = Scratch::of_run(folder.path(), &task).unwrap();
+        let fewer = ExtractConfig { n_samples: 3, strategies: vec![Strategy::Conditioned], ..config };
+        let progress = Impatient(AtomicU64::new(1));
+        let drawn =
+            draw(&model, tokenizer, &fewer, Resources { batch: 1, scratch: &scratch, progress: &progress });
+        assert!(drawn.unwrap().samples[..] == whole.samples[18..21]);
+    }
+
     #[test]
     fn prompts_are_taken_in_turn_and_the_empty_one_is_the_first_token() {
         let tokenizer = tokenizer();
-        let drawn = draw(&model(), tokenizer, &config(&[Strategy::Conditioned], 5), &Silent).unwrap().samples;
+        let drawn =
+            draw(&model(), tokenizer, &config(&[Strategy::Conditioned], 5), asking(4)).unwrap().samples;
         let vault = tokenizer.encode("The vault");
         let expected = [&vault[..], &[0], &tokenizer.encode("the sea"), &vault, &[0]];
         assert!(drawn.iter().map(|sample| &sample.prompt[..]).eq(expected));
-        let top_n = draw(&model(), tokenizer, &config(&[Strategy::TopN], 2), &Silent).unwrap().samples;
+        let top_n = draw(&model(), tokenizer, &config(&[Strategy::TopN], 2), asking(4)).unwrap().samples;
         assert!(top_n.iter().all(|sample| sample.prompt == [0]));
     }
 
@@ -214,7 +289,7 @@ mod tests {
         let text_len = known.len() - 1;
         known.push(0);
         let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9999);
-        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 20), &Silent).unwrap().samples;
+        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 20), asking(4)).unwrap().samples;
         assert!(drawn.iter().all(|sample| !sample.tokens.contains(&0)));
         assert!(drawn.iter().any(|sample| sample.text == "the sea" && sample.tokens.len() == text_len));
     }
@@ -225,7 +300,7 @@ mod tests {
             prompts: vec!["<|endoftext|>".to_owned()],
             ..config(&[Strategy::Conditioned], 1)
         };
-        let drawn = draw(&model(), tokenizer(), &named, &Silent).unwrap().samples;
+        let drawn = draw(&model(), tokenizer(), &named, asking(4)).unwrap().samples;
         assert!(drawn[0].prompt.len() > 1 && !drawn[0].prompt.contains(&0));
     }
 
@@ -236,7 +311,7 @@ mod tests {
         assert_eq!(bytes_of_e_acute.len(), 2, "no merge makes one token of it");
         let known = vec![0, bytes_of_e_acute[0], 0];
         let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9999);
-        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 5), &Silent).unwrap().samples;
+        let drawn = draw(&model, tokenizer, &config(&[Strategy::TopN], 5), asking(4)).unwrap().samples;
         let half = drawn.iter().find(|sample| sample.tokens == bytes_of_e_acute[..1]).unwrap();
         assert_eq!((half.text.as_str(), half.text_bytes_b64.as_deref()), ("\u{fffd}", Some("ww==")));
         assert_eq!(half.text_bytes()[..], [0xc3]);
@@ -258,11 +333,10 @@ mod tests {
             ExtractConfig { top_k: Some(1_000_000), ..good() },
             ExtractConfig { top_p: Some(0.0), ..good() },
             ExtractConfig { top_p: Some(f32::NAN), ..good() },
-            ExtractConfig { batch: 0, ..good() },
             ExtractConfig { prompts: Vec::new(), ..good() },
             ExtractConfig { prompts: vec!["the sea ".repeat(64)], ..good() },
         ] {
-            let error = draw(&model(), tokenizer(), &bad, &Silent).unwrap_err();
+            let error = draw(&model(), tokenizer(), &bad, asking(4)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad:?}: {error}");
         }
     }

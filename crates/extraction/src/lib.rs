@@ -4,6 +4,7 @@
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
 //! are stored in between, so that [`rerank`] needs no model. [`audit_canaries`] asks for secrets that were planted.
 
+mod answers;
 mod audit;
 mod canary;
 mod columns;
@@ -20,6 +21,7 @@ mod testing;
 mod trigram;
 mod verify;
 
+pub use answers::Resources;
 pub use audit::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
 pub use canary::{Canary, Placement, Shape};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};

@@ -1,13 +1,15 @@
 //! What models say of drawn samples: one teacher-forced pass each for the target model, the lower-cased text and the
 //! reference models. Everything that ranking needs is kept, so that ranking again needs no model.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, TokenRecord, Tokenizer};
+use verbatim_lm::{LanguageModel, Take, TokenRecord, Tokenizer};
 use verbatim_membership::zlib_len;
 use verbatim_store::Progress;
 
+use crate::answers::{Answers, Resources};
 use crate::draw::DrawnSample;
 use crate::error::Result;
 use crate::prompts::{Strategy, prompt_tokens};
@@ -68,20 +70,20 @@ pub struct ScoredSample {
     pub error: Option<String>,
 }
 
-/// Scores samples, in their order. `batch` changes speed and memory, never a score.
+/// Scores samples, in their order.
 ///
 /// `records` are those of [`draw`](crate::draw()): with them, the target model is not asked again of what it drew.
 ///
-/// A reference model with the same tokenizer sees the very tokens that were drawn, another one the text anew.
+/// A reference model with the same tokenizer sees the very tokens that were drawn, another one the text anew. In a run's
+/// folder, what earlier processes asked the models is not asked again, but for the target's records.
 ///
 /// # Errors
-/// The models' own; a sample whose scores are not finite carries its error and stops nothing.
+/// The models' own, those of a run's folder; a sample whose scores are not finite carries its error and stops nothing.
 pub fn score(
     scorers: &Scorers<'_>,
     drawn: &[DrawnSample],
     records: Option<Vec<Vec<TokenRecord>>>,
-    batch: usize,
-    progress: &dyn Progress,
+    resources: Resources<'_>,
 ) -> Result<Vec<ScoredSample>> {
     let target = scorers.target;
     let own = match records {
@@ -93,13 +95,21 @@ pub fn score(
             .collect(),
         None => {
             let texts: Vec<Text> = drawn.iter().map(Text::drawn).collect();
-            score_each(target.model, &texts, batch, progress)?
+            score_each(target.model, &texts, resources.batch, resources.progress)?
         }
     };
     let lowered: Vec<Text> = drawn.iter().map(|sample| Text::lowered(sample, target)).collect();
-    let lowered = score_each(target.model, &lowered, batch, progress)?;
-    let small = score_reference(scorers.small, target, drawn, batch, progress)?;
-    let medium = score_reference(scorers.medium, target, drawn, batch, progress)?;
+    let asked = |question, model: TextModel<'_>, texts: &[Text]| {
+        log_probs(question, (model.model, drawn), texts, resources)
+    };
+    let lowered = asked("lowercase", target, &lowered)?;
+    let reference = |question, reference: Option<TextModel<'_>>| {
+        let Some(reference) = reference else { return Ok(None) };
+        let texts = drawn.iter().map(|sample| retokenized(sample, target, reference));
+        asked(question, reference, &texts.collect::<Result<Vec<_>>>()?).map(Some)
+    };
+    let small = reference("small", scorers.small)?;
+    let medium = reference("medium", scorers.medium)?;
 
     let mut scored = Vec::with_capacity(drawn.len());
     for (i, (sample, records)) in drawn.iter().zip(own).enumerate() {
@@ -112,7 +122,7 @@ pub fn score(
             n_bytes: bytes.len() as u64,
             zlib_bytes: zlib_len(&bytes) as u64,
             records: records.unwrap_or_default(),
-            lowercase: log_probs(lowered[i].as_deref()),
+            lowercase: lowered[i].clone(),
             small: small.as_ref().map(|small| small[i].clone()),
             medium: medium.as_ref().map(|medium| medium[i].clone()),
             error,
@@ -150,42 +160,84 @@ pub(crate) fn score_each(
     batch: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Option<Vec<TokenRecord>>>> {
-    let tokens: Vec<Vec<u32>> = texts.iter().map(|text| [&text.prompt[..], &text.scored].concat()).collect();
-    // A model that fails on one text fails the whole call. Every text is then scored alone, which gives the others
-    // the same bytes, and costs one more pass only in a run that has a broken model anyway.
-    let scored: Vec<Option<Vec<TokenRecord>>> = match model.score(&tokens, batch, progress) {
-        Ok(scored) => scored.into_iter().map(Some).collect(),
-        Err(verbatim_lm::Error::NotFinite { .. }) => tokens
-            .chunks(1)
-            .map(|text| match model.score(text, 1, progress) {
-                Ok(mut scored) => Ok(scored.pop()),
-                Err(verbatim_lm::Error::NotFinite { .. }) => Ok(None),
-                Err(error) => Err(error),
-            })
-            .collect::<verbatim_lm::Result<_>>()?,
-        Err(error) => return Err(error.into()),
-    };
-    // Record i is of token i + 1, so the first scored token's record is at the prompt's length less one.
-    let first = |text: &Text| text.prompt.len().saturating_sub(1);
-    Ok(texts
-        .iter()
-        .zip(scored)
-        .map(|(text, records)| records.map(|records| records[first(text)..].to_vec()))
-        .collect())
+    let mut all = vec![None; texts.len()];
+    score_into(model, &texts.iter().collect::<Vec<_>>(), (batch, progress), &mut |number, records| {
+        all[number] = records;
+        Ok(())
+    })?;
+    Ok(all)
 }
 
-fn score_reference(
-    reference: Option<TextModel<'_>>,
-    target: TextModel<'_>,
-    drawn: &[DrawnSample],
-    batch: usize,
-    progress: &dyn Progress,
-) -> Result<Option<Vec<Vec<f32>>>> {
-    let Some(reference) = reference else { return Ok(None) };
-    let texts: Vec<Text> =
-        drawn.iter().map(|sample| retokenized(sample, target, reference)).collect::<Result<_>>()?;
-    let scored = score_each(reference.model, &texts, batch, progress)?;
-    Ok(Some(scored.iter().map(|records| log_probs(records.as_deref())).collect()))
+/// As [`score_each`], but each text's records are given to `take` as soon as they are there.
+fn score_into(
+    model: &dyn LanguageModel,
+    texts: &[&Text],
+    (batch, progress): (usize, &dyn Progress),
+    take: Take<'_, Option<Vec<TokenRecord>>>,
+) -> Result<()> {
+    let tokens: Vec<Vec<u32>> = texts.iter().map(|text| [&text.prompt[..], &text.scored].concat()).collect();
+    let mut left = BTreeSet::from_iter(0..texts.len());
+    let scored = |number: usize, records: Vec<TokenRecord>| {
+        // Record i is of token i + 1, so the first scored token's record is at the prompt's length less one.
+        let first = texts[number].prompt.len().saturating_sub(1);
+        Some(records[first..].to_vec())
+    };
+    let mut take_scored = |number, records| {
+        left.remove(&number);
+        take(number, scored(number, records))
+    };
+    match model.score_each(&tokens, batch, &mut take_scored, progress) {
+        Err(verbatim_lm::Error::NotFinite { .. }) => {}
+        outcome => return Ok(outcome?),
+    }
+    // A model that fails on one text fails the whole call. What is left is then scored one by one, which gives the same
+    // bytes, and costs more only in a run that has a broken model anyway.
+    for number in left {
+        let records = match model.score(&tokens[number..=number], 1, progress) {
+            Ok(mut records) => records.pop().and_then(|records| scored(number, records)),
+            Err(verbatim_lm::Error::NotFinite { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        take(number, records)?;
+    }
+    Ok(())
+}
+
+/// What a model said of one sample's text, as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    strategy: Strategy,
+    index: u64,
+    log_probs: Vec<f32>,
+}
+
+/// The log-probabilities of a text for each sample; none where the model's numbers are not finite.
+fn log_probs(
+    question: &'static str,
+    (model, drawn): (&dyn LanguageModel, &[DrawnSample]),
+    texts: &[Text],
+    resources: Resources<'_>,
+) -> Result<Vec<Vec<f32>>> {
+    let (earlier, mut answers) = Answers::open::<Said>(resources.scratch, question)?;
+    let mut earlier: HashMap<(Strategy, u64), Vec<f32>> =
+        earlier.into_iter().map(|said| ((said.strategy, said.index), said.log_probs)).collect();
+    let mut said: Vec<Option<Vec<f32>>> =
+        drawn.iter().map(|sample| earlier.remove(&(sample.strategy, sample.index))).collect();
+    let missing: Vec<usize> = (0..said.len()).filter(|number| said[*number].is_none()).collect();
+    let asked: Vec<&Text> = missing.iter().map(|number| &texts[*number]).collect();
+    let pace = (resources.batch, resources.progress);
+    let outcome = score_into(model, &asked, pace, &mut |asked, records| {
+        let DrawnSample { strategy, index, .. } = drawn[missing[asked]];
+        let log_probs = records.iter().flatten().map(|record| record.log_prob).collect();
+        let answer = Said { strategy, index, log_probs };
+        answers.keep(&answer)?;
+        said[missing[asked]] = Some(answer.log_probs);
+        Ok(())
+    });
+    // What was scored before an interruption is of use.
+    answers.save()?;
+    outcome?;
+    Ok(said.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 /// A sample in the tokens of another model.
@@ -204,17 +256,13 @@ fn retokenized(sample: &DrawnSample, target: TextModel<'_>, other: TextModel<'_>
     Ok(text)
 }
 
-fn log_probs(records: Option<&[TokenRecord]>) -> Vec<f32> {
-    records.unwrap_or_default().iter().map(|record| record.log_prob).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use verbatim_lm::Scripted;
-    use verbatim_store::Silent;
+    use verbatim_store::Scratch;
 
     use super::*;
-    use crate::testing::{config, sample, scorers, tokenizer};
+    use crate::testing::{asking, config, sample, scorers, tokenizer};
     use crate::{Exclusion, RankConfig, draw, rank};
 
     fn scripted() -> Scripted {
@@ -231,7 +279,7 @@ mod tests {
             DrawnSample { prompt: ending[..2].to_vec(), tokens: ending[2..].to_vec(), ..sample(0, "") };
         let surprising =
             DrawnSample { prompt: [&tokenizer().encode("XQZ")[..], &drawn.prompt].concat(), ..drawn.clone() };
-        let scored = score(&scorers(&model), &[drawn.clone(), surprising], None, 4, &Silent).unwrap();
+        let scored = score(&scorers(&model), &[drawn.clone(), surprising], None, asking(4)).unwrap();
         for scored in &scored {
             assert!(scored.records.iter().map(|record| record.token).eq(drawn.tokens.iter().copied()));
             assert!(scored.records.iter().all(|record| record.log_prob > -0.02), "{:?}", scored.records);
@@ -246,7 +294,7 @@ mod tests {
         let texts = ["the cat", "the X dog", "", "the other dog"];
         let mut drawn: Vec<DrawnSample> = (0..).zip(texts).map(|(i, text)| sample(i, text)).collect();
         drawn.push(DrawnSample { error: Some("drawing failed".to_owned()), ..sample(4, "the sea") });
-        let scored = score(&scorers(&model), &drawn, None, 4, &Silent).unwrap();
+        let scored = score(&scorers(&model), &drawn, None, asking(4)).unwrap();
         let failed: Vec<bool> = scored.iter().map(|sample| sample.error.is_some()).collect();
         assert_eq!(failed, [false, true, false, false, true]);
         for cell in rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap() {
@@ -257,7 +305,7 @@ mod tests {
         }
         // The lower-cased text may break where the text does not: only that metric is undefined.
         let model = scripted().breaks_after(tokenizer().encode("x")[0]);
-        let scored = score(&scorers(&model), &[sample(0, "the X dog")], None, 4, &Silent).unwrap();
+        let scored = score(&scorers(&model), &[sample(0, "the X dog")], None, asking(4)).unwrap();
         assert!(scored[0].error.is_none() && scored[0].lowercase.is_empty());
         let cells = rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap();
         let excluded: Vec<_> = cells.iter().filter(|cell| !cell.excluded.is_empty()).collect();
@@ -268,7 +316,7 @@ mod tests {
     fn fault_62_samples_longer_than_the_context_and_without_tokens_are_scored() {
         let long = sample(0, &"the cat and the dog ".repeat(20));
         assert!(long.tokens.len() > 64);
-        let scored = score(&scorers(&scripted()), &[long.clone(), sample(1, "")], None, 4, &Silent).unwrap();
+        let scored = score(&scorers(&scripted()), &[long.clone(), sample(1, "")], None, asking(4)).unwrap();
         assert_eq!(scored[0].records.len(), long.tokens.len());
         assert!(scored[1].records.is_empty() && scored[1].error.is_none());
     }
@@ -276,7 +324,7 @@ mod tests {
     #[test]
     fn a_reference_with_the_same_tokenizer_sees_the_drawn_tokens_and_another_one_the_text() {
         let target = scripted().knows(tokenizer().encode("the sea"), 0.9);
-        let drawn = draw(&target, tokenizer(), &config(&Strategy::ALL, 3), &Silent).unwrap().samples;
+        let drawn = draw(&target, tokenizer(), &config(&Strategy::ALL, 3), asking(4)).unwrap().samples;
         let other = Tokenizer::from_bytes(&Tokenizer::train(["aaa"].into_iter(), 257).unwrap()).unwrap();
         let unknowing = Scripted::new(other.vocab_size(), 64).begins_with(0);
         let scorers = Scorers {
@@ -284,7 +332,7 @@ mod tests {
             medium: Some(TextModel { model: &target, tokenizer: tokenizer() }),
             ..scorers(&target)
         };
-        for (sample, scored) in drawn.iter().zip(score(&scorers, &drawn, None, 4, &Silent).unwrap()) {
+        for (sample, scored) in drawn.iter().zip(score(&scorers, &drawn, None, asking(4)).unwrap()) {
             let own: Vec<f32> = scored.records.iter().map(|record| record.log_prob).collect();
             assert_eq!(scored.medium, Some(own), "the same model and tokens");
             let small = scored.small.unwrap();
@@ -296,21 +344,43 @@ mod tests {
     #[test]
     fn what_was_said_in_drawing_is_what_scoring_says() {
         let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
-        let draws = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap();
-        let asked_again = score(&scorers(&model), &draws.samples, None, 4, &Silent).unwrap();
-        let kept = score(&scorers(&model), &draws.samples, Some(draws.records), 4, &Silent).unwrap();
+        let draws = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), asking(4)).unwrap();
+        let asked_again = score(&scorers(&model), &draws.samples, None, asking(4)).unwrap();
+        let kept = score(&scorers(&model), &draws.samples, Some(draws.records), asking(4)).unwrap();
         assert!(kept == asked_again && kept.iter().any(|scored| !scored.records.is_empty()));
+    }
+
+    #[test]
+    fn what_was_scored_before_a_kill_is_not_scored_again() {
+        let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
+        let broken = scripted().breaks_after(0);
+        let with_small = |small| Scorers {
+            small: Some(TextModel { model: small, tokenizer: tokenizer() }),
+            ..scorers(&model)
+        };
+        let drawn = draw(&model, tokenizer(), &config(&[Strategy::TopN], 9), asking(4)).unwrap().samples;
+        let whole = score(&with_small(&model), &drawn, None, asking(4)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let in_folder = |small, drawn: &[DrawnSample]| {
+            let scratch = Scratch::of_run(folder.path(), &serde_json::json!({})).unwrap();
+            score(&with_small(small), drawn, None, Resources { scratch: &scratch, ..asking(4) }).unwrap()
+        };
+        assert!(in_folder(&model, &drawn[2..6]) == whole[2..6]);
+        // A model that answers nothing is asked only of what is missing.
+        let went_on = in_folder(&broken, &drawn);
+        assert!(went_on[2..6] == whole[2..6]);
+        let missing = went_on[..2].iter().chain(&went_on[6..]);
+        assert!(missing.into_iter().all(|scored| scored.small == Some(Vec::new())));
+        assert!(whole.iter().all(|scored| scored.small != Some(Vec::new())));
     }
 
     #[test]
     fn scores_do_not_depend_on_the_batch() {
         let model = scripted().knows(tokenizer().encode("the other sea"), 0.7);
-        let drawn = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), &Silent).unwrap().samples;
-        let one = score(&scorers(&model), &drawn, None, 1, &Silent).unwrap();
+        let drawn = draw(&model, tokenizer(), &config(&Strategy::ALL, 5), asking(4)).unwrap().samples;
+        let one = score(&scorers(&model), &drawn, None, asking(1)).unwrap();
         assert!(
-            [7, 64]
-                .iter()
-                .all(|&batch| score(&scorers(&model), &drawn, None, batch, &Silent).unwrap() == one)
+            [7, 64].iter().all(|&batch| score(&scorers(&model), &drawn, None, asking(batch)).unwrap() == one)
         );
     }
 }

@@ -135,18 +135,17 @@ fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> 
 #[cfg(test)]
 mod tests {
     use verbatim_lm::Scripted;
-    use verbatim_store::Silent;
 
     use super::*;
-    use crate::testing::{canary, config, scorers, tokenizer};
+    use crate::testing::{asking, canary, config, scorers, tokenizer};
     use crate::{Strategy, draw, score};
 
     fn run() -> (Vec<DrawnSample>, Vec<ScoredSample>) {
         let tokenizer = tokenizer();
         let known = tokenizer.encode("The vault code is four, nine, two, seven and again seven.");
         let model = Scripted::new(tokenizer.vocab_size(), 128).begins_with(0).knows(known, 0.8);
-        let drawn = draw(&model, tokenizer, &config(&Strategy::ALL, 4), &Silent).unwrap().samples;
-        let scored = score(&scorers(&model), &drawn, None, 8, &Silent).unwrap();
+        let drawn = draw(&model, tokenizer, &config(&Strategy::ALL, 4), asking(8)).unwrap().samples;
+        let scored = score(&scorers(&model), &drawn, None, asking(8)).unwrap();
         (drawn, scored)
     }
 

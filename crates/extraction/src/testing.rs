@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_lm::{LanguageModel, Tokenizer};
-use verbatim_store::Silent;
+use verbatim_store::{Scratch, Silent};
 
-use crate::{Canary, DrawnSample, ExtractConfig, Placement, Scorers, Shape, Strategy, TextModel};
+use crate::{Canary, DrawnSample, ExtractConfig, Placement, Resources, Scorers, Shape, Strategy, TextModel};
 
 /// A byte-level BPE of 320 tokens with merges for English; `<|endoftext|>` is 0.
 pub(crate) fn tokenizer() -> &'static Tokenizer {
@@ -17,6 +17,12 @@ pub(crate) fn tokenizer() -> &'static Tokenizer {
         Tokenizer::from_bytes(&Tokenizer::train(texts.into_iter(), 320).unwrap()).unwrap()
     });
     &TOKENIZER
+}
+
+/// Nothing is kept, and nobody watches.
+pub(crate) fn asking(batch: usize) -> Resources<'static> {
+    static SCRATCH: LazyLock<Scratch> = LazyLock::new(|| Scratch::unnamed(&std::env::temp_dir()));
+    Resources { batch, scratch: &SCRATCH, progress: &Silent }
 }
 
 pub(crate) fn scorers(model: &dyn LanguageModel) -> Scorers<'_> {
@@ -31,7 +37,6 @@ pub(crate) fn config(strategies: &[Strategy], n_samples: u64) -> ExtractConfig {
         top_k: Some(40),
         top_p: None,
         seed: 7,
-        batch: 4,
         prompts: vec!["The vault".to_owned(), String::new(), "the sea".to_owned()],
     }
 }

@@ -39,7 +39,7 @@ pub use gpt2_config::Gpt2Config;
 pub use gpt2_gradient::{Gpt2Gradient, Parameters};
 pub use llama::{Llama, LlamaConfig};
 pub use logits::{Logits, Row};
-pub use model::{Forward, LanguageModel, Run};
+pub use model::{Forward, LanguageModel, Run, Take};
 pub use ngram::Ngram;
 pub use ops::KvCache;
 pub use record::TokenRecord;

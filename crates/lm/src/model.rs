@@ -40,7 +40,23 @@ pub trait LanguageModel: Send + Sync {
         texts: &[Vec<u32>],
         batch: usize,
         progress: &dyn Progress,
-    ) -> Result<Vec<Vec<TokenRecord>>>;
+    ) -> Result<Vec<Vec<TokenRecord>>> {
+        let mut records = vec![Vec::new(); texts.len()];
+        self.score_each(texts, batch, &mut put(&mut records), progress)?;
+        Ok(records)
+    }
+
+    /// As [`LanguageModel::score`], but each text's records are given to `take` as soon as they are there.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::score`] and of `take`, at the first of which it stops.
+    fn score_each(
+        &self,
+        texts: &[Vec<u32>],
+        batch: usize,
+        take: Take<'_, Vec<TokenRecord>>,
+        progress: &dyn Progress,
+    ) -> Result<()>;
 
     /// One sample for each request, in the order of the requests.
     ///
@@ -56,7 +72,34 @@ pub trait LanguageModel: Send + Sync {
         requests: &[SampleRequest],
         config: &SamplingConfig,
         progress: &dyn Progress,
-    ) -> Result<Vec<Sample>>;
+    ) -> Result<Vec<Sample>> {
+        let mut samples = vec![Sample::default(); requests.len()];
+        self.sample_each(requests, config, &mut put(&mut samples), progress)?;
+        Ok(samples)
+    }
+
+    /// As [`LanguageModel::sample`], but each sample is given to `take` as soon as it has ended.
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::sample`] and of `take`, at the first of which it stops.
+    fn sample_each(
+        &self,
+        requests: &[SampleRequest],
+        config: &SamplingConfig,
+        take: Take<'_, Sample>,
+        progress: &dyn Progress,
+    ) -> Result<()>;
+}
+
+/// Takes an answer, with the number of the text or request that it is to.
+pub type Take<'a, T> = &'a mut (dyn FnMut(usize, T) -> Result<()> + Send);
+
+/// Puts each answer into its place.
+fn put<T: Send>(places: &mut [T]) -> impl FnMut(usize, T) -> Result<()> + Send {
+    |number, answer| {
+        places[number] = answer;
+        Ok(())
+    }
 }
 
 /// Tokens that go on a sequence.
@@ -158,22 +201,24 @@ impl<M: Forward> LanguageModel for M {
         self.cache_bytes(n_tokens) + (Forward::vocab_size(self) * size_of::<f32>()) as u64
     }
 
-    fn score(
+    fn score_each(
         &self,
         texts: &[Vec<u32>],
         batch: usize,
+        take: Take<'_, Vec<TokenRecord>>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Vec<TokenRecord>>> {
-        in_pool(|| record::score(self, texts, batch, progress))
+    ) -> Result<()> {
+        in_pool(|| record::score(self, texts, batch, take, progress))
     }
 
-    fn sample(
+    fn sample_each(
         &self,
         requests: &[SampleRequest],
         config: &SamplingConfig,
+        take: Take<'_, Sample>,
         progress: &dyn Progress,
-    ) -> Result<Vec<Sample>> {
-        in_pool(|| sampling::sample(self, requests, config, progress))
+    ) -> Result<()> {
+        in_pool(|| sampling::sample(self, requests, config, take, progress))
     }
 }
 

@@ -8,7 +8,7 @@ use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
 use crate::logits::Logits;
-use crate::model::{Forward, Run, check_ids};
+use crate::model::{Forward, Run, Take, check_ids};
 
 /// What a model said of one token, given the tokens before it. Natural logarithms throughout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,13 +54,14 @@ struct Window {
     first: usize,
 }
 
-/// [`crate::LanguageModel::score`] for any engine.
+/// [`crate::LanguageModel::score_each`] for any engine.
 pub(crate) fn score<M: Forward + ?Sized>(
     model: &M,
     texts: &[Vec<u32>],
     batch: usize,
+    take: Take<'_, Vec<TokenRecord>>,
     progress: &dyn Progress,
-) -> Result<Vec<Vec<TokenRecord>>> {
+) -> Result<()> {
     if batch == 0 {
         return Err(Error::InvalidArgument("a batch of zero texts cannot be scored".to_owned()));
     }
@@ -77,8 +78,11 @@ pub(crate) fn score<M: Forward + ?Sized>(
     // Equal lengths together, so that a pass needs little more memory than it has positions. Within a text the windows
     // stay in order: all but the last are equally long.
     windows.sort_by_key(|window| std::cmp::Reverse(window.inputs.len()));
-    let mut records: Vec<Vec<TokenRecord>> =
-        texts.iter().map(|text| Vec::with_capacity(text.len())).collect();
+    // Those of texts that are not complete.
+    let mut records: Vec<Vec<TokenRecord>> = vec![Vec::new(); texts.len()];
+    for number in (0..texts.len()).filter(|number| texts[*number].len() < 2) {
+        take(number, Vec::new())?;
+    }
     let mut logits = model.new_logits();
     let mut rest = &windows[..];
     while !rest.is_empty() {
@@ -88,10 +92,16 @@ pub(crate) fn score<M: Forward + ?Sized>(
         let longest = rest[0].inputs.len();
         let pass;
         (pass, rest) = rest.split_at(batch.min(model.max_positions() / longest).clamp(1, rest.len()));
-        score_pass(model, texts, pass, &mut logits, |text, record| records[text].push(record))?;
+        score_pass(model, texts, pass, &mut logits, |text, record| {
+            records[text].push(record);
+            match records[text].len() + 1 == texts[text].len() {
+                true => take(text, std::mem::take(&mut records[text])),
+                false => Ok(()),
+            }
+        })?;
         progress.advance(pass.iter().map(|window| (window.inputs.end - window.first) as u64).sum());
     }
-    Ok(records)
+    Ok(())
 }
 
 /// The windows of a text of `n_tokens`, in order.
@@ -109,13 +119,13 @@ fn cut(text: usize, n_tokens: usize, context_len: usize) -> Vec<Window> {
     windows
 }
 
-/// The records of some windows, each given to `take` with the number of its text.
+/// The records of some windows, each given to `push` with the number of its text.
 fn score_pass<M: Forward + ?Sized>(
     model: &M,
     texts: &[Vec<u32>],
     pass: &[Window],
     logits: &mut Logits,
-    mut take: impl FnMut(usize, TokenRecord),
+    mut push: impl FnMut(usize, TokenRecord) -> Result<()>,
 ) -> Result<()> {
     let runs: Vec<Run<'_>> = (0..)
         .zip(pass)
@@ -141,7 +151,7 @@ fn score_pass<M: Forward + ?Sized>(
             .map(|(row, &(_, text, at))| logits.row(row).record(texts[text][at]))
             .collect();
         for (record, &(_, text, position)) in scored.into_iter().zip(chunk) {
-            take(text, record.ok_or(Error::NotFinite { text, position })?);
+            push(text, record.ok_or(Error::NotFinite { text, position })?)?;
         }
     }
     Ok(())

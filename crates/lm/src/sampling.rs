@@ -10,7 +10,7 @@ use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
 use crate::logits::{Logits, Row};
-use crate::model::{Forward, Run, check_ids};
+use crate::model::{Forward, Run, Take, check_ids};
 use crate::record::TokenRecord;
 
 /// One continuation to draw.
@@ -103,7 +103,7 @@ impl SamplingConfig {
 }
 
 /// A drawn continuation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// The number from the request.
     pub index: u64,
@@ -127,7 +127,7 @@ struct Drawing {
     done: bool,
 }
 
-/// [`crate::LanguageModel::sample`] for any engine.
+/// [`crate::LanguageModel::sample_each`] for any engine.
 ///
 /// Samples stand in the slots of a cache; where one ends, the next begins. A prompt is run once for all samples of
 /// it that begin while one of them is being drawn: all of its tokens but the last, which goes with everyone's next
@@ -136,8 +136,9 @@ pub(crate) fn sample<M: Forward + ?Sized>(
     model: &M,
     requests: &[SampleRequest],
     config: &SamplingConfig,
+    take: Take<'_, Sample>,
     progress: &dyn Progress,
-) -> Result<Vec<Sample>> {
+) -> Result<()> {
     config.validate(model.vocab_size())?;
     requests.iter().try_for_each(|request| check_request(request, model))?;
     progress.stage("sampling", Some(requests.len() as u64), "samples");
@@ -155,23 +156,21 @@ pub(crate) fn sample<M: Forward + ?Sized>(
     slots.resize_with(config.batch.min(requests.len()), || None);
     let mut cache = model.new_cache(slots.len(), capacity)?;
     let mut logits = model.new_logits();
-    let mut samples: Vec<Option<Sample>> = vec![None; requests.len()];
     loop {
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
         fill(model, &mut slots, &mut waiting, &mut cache)?;
         if slots.iter().all(Option::is_none) {
-            break;
+            return Ok(());
         }
         step(model, &mut slots, config, &mut cache, &mut logits)?;
         let ended = slots.iter_mut().filter_map(|slot| slot.take_if(|drawing| drawing.done));
         for drawing in ended {
-            samples[drawing.number] = Some(drawing.sample);
+            take(drawing.number, drawing.sample)?;
             progress.advance(1);
         }
     }
-    Ok(samples.into_iter().map(|sample| sample.expect("each request is drawn")).collect())
 }
 
 fn check_request<M: Forward + ?Sized>(request: &SampleRequest, model: &M) -> Result<()> {

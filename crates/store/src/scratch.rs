@@ -137,16 +137,16 @@ impl Scratch {
         journal.sync_all().map_err(|e| Error::io(&path, "flush to disk", e))
     }
 
-    /// Writes a whole file into a run's folder.
+    /// Writes a whole file into a run's folder, whose name and number no other file of it has.
     ///
     /// # Errors
     /// Those of writing a file.
     pub fn write(
         &self,
-        name: &'static str,
+        (name, number): (&'static str, usize),
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<RunFile> {
-        let (file, name) = self.create(name, 0)?;
+        let (file, name) = self.create(name, number)?;
         let path = self.path_of(&name);
         let failed = |e| Error::io(&path, "write", e);
         let mut out = BufWriter::with_capacity(1 << 18, file);

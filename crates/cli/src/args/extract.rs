@@ -57,7 +57,7 @@ pub(crate) struct Extract {
     /// Rank the samples of an earlier run again; needs no model
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
-        "prompts", "batch", "seed", "device", "dtype", "kernel",
+        "prompts", "batch", "seed", "device", "dtype", "kernel", "scratch",
     ])]
     pub(crate) rerank: Option<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
@@ -88,6 +88,10 @@ pub(crate) struct Extract {
     /// memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
     pub(crate) batch: Option<u16>,
+    /// Folder in which the run keeps what the models have answered, in the clear and for its owner only: after a kill or an
+    /// interrupt, the same command goes on and gives the same bytes. It is removed when the run ends well
+    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Drawing")]
+    pub(crate) scratch: Option<PathBuf>,
     /// Seed; sample i depends on it, the strategy and i only
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Drawing")]
     pub(crate) seed: u64,

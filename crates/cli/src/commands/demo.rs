@@ -14,7 +14,7 @@ use verbatim_report::{
     CheckpointCheck, DemoBody, DemoCase, DemoFacts, Flow, Pair, Provenance, Rate, Redactor, Report, Reveal,
     Sampling, StageRow, demo_text,
 };
-use verbatim_store::{Access, Bytes, Existing, StagedDir, write_private, write_shared};
+use verbatim_store::{Access, Bytes, Existing, Scratch, StagedDir, write_private, write_shared};
 
 use crate::args::{Demo, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
 use crate::commands::{Context, extract, model, reading};
@@ -141,10 +141,14 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
         top_k: Some(TOP_K as usize),
         top_p: None,
         seed: SEED,
-        batch: model::batch(model, MAX_NEW_TOKENS as usize),
         prompts: extract::built_in_prompts(),
     };
-    let drawn = verbatim_extraction::draw(model, &checkpoint.tokenizer, &config, context.teller)?.samples;
+    let resources = verbatim_extraction::Resources {
+        batch: model::batch(model, MAX_NEW_TOKENS as usize),
+        scratch: &Scratch::unnamed(stage.folder),
+        progress: context.teller,
+    };
+    let drawn = verbatim_extraction::draw(model, &checkpoint.tokenizer, &config, resources)?.samples;
     let samples = stage.folder.join("samples").join(name);
     std::fs::create_dir_all(&samples)?;
     verbatim_extraction::save_samples(&samples, &drawn)?;

@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde_json::json;
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, Draws, ExtractConfig, Proof, RECORDS_FILE, RankConfig, Recitation,
+    Canary, Cell, DrawnSample, Draws, ExtractConfig, Proof, RECORDS_FILE, RankConfig, Recitation, Resources,
     SAMPLES_FILE, Scorers, Strategy, TextModel,
 };
 use verbatim_index::SubstringIndex;
-use verbatim_lm::{Checkpoint, LanguageModel, Tokenizer};
+use verbatim_lm::{Checkpoint, Tokenizer};
 use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
-use verbatim_store::{Access, Bytes, Progress, StagedDir, write_private};
+use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
 
 use crate::args::Extract;
-use crate::commands::{Context, check_apart, index, model, reading, redaction};
+use crate::commands::{Context, check_apart, check_scratch, index, model, reading, redaction};
 use crate::failure;
 
 /// Prompts that continue like text from the internet, written for this project.
@@ -32,6 +33,15 @@ struct Ranked {
     drawn: Vec<DrawnSample>,
     cells: Vec<Cell>,
     canaries: Option<(Vec<Canary>, Vec<Recitation>)>,
+    /// Where the models' answers were kept.
+    scratch: Option<Scratch>,
+}
+
+/// The models of a run.
+struct Models {
+    target: Checkpoint,
+    small: Option<Checkpoint>,
+    medium: Option<Checkpoint>,
 }
 
 pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<()> {
@@ -44,12 +54,13 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         (Some(corpus), None) => Some(Proof { corpus, index: None }),
         (Some(corpus), Some(index)) => Some(Proof { corpus, index: Some(index.of(corpus)?) }),
     };
-    let ranked = match (&arguments.rerank, &arguments.model) {
+    let mut ranked = match (&arguments.rerank, &arguments.model) {
         (Some(earlier), _) => rank_again(earlier, arguments, staged.path())?,
         (None, Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
         (None, None) => return Err(failure::usage("give --model or --rerank")),
     };
     let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, staged.path())?;
+    let scratch = ranked.scratch.take();
     let body = verify(ranked, proof, arguments, &redactor, context)?;
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
@@ -61,7 +72,8 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     if arguments.reveal {
         context.note("findings are written in the clear: keep the folder to yourself");
     }
-    context.tell(&report, &extract_text(&report.result))
+    context.tell(&report, &extract_text(&report.result))?;
+    Ok(scratch.map_or(Ok(()), Scratch::discard)?)
 }
 
 /// The corpus in which findings are proven, if one is given, with its index, if it is named by that.
@@ -103,39 +115,85 @@ fn draw_and_rank(
     context: &Context<'_>,
 ) -> anyhow::Result<Ranked> {
     let runtime = model::runtime(&arguments.runtime);
-    let target = model::open(name, &arguments.revision, runtime, context)?;
     let reference = |name: &Option<String>| -> anyhow::Result<Option<Checkpoint>> {
         name.as_ref().map(|name| model::open(name, "main", runtime, context)).transpose()
     };
-    let (small, medium) = (reference(&arguments.small)?, reference(&arguments.medium)?);
-    let config = extract_config(arguments, target.model.as_ref())?;
-    let mut provenance = provenance(arguments, &config).model(model::used("target", &target));
-    for (role, reference) in [("small", &small), ("medium", &medium)] {
+    let models = Models {
+        target: model::open(name, &arguments.revision, runtime, context)?,
+        small: reference(&arguments.small)?,
+        medium: reference(&arguments.medium)?,
+    };
+    let target = &models.target;
+    let config = extract_config(arguments)?;
+    let mut provenance = provenance(arguments, &config).model(model::used("target", target));
+    for (role, reference) in [("small", &models.small), ("medium", &models.medium)] {
         if let Some(checkpoint) = reference {
             provenance = provenance.model(model::used(role, checkpoint));
         }
     }
+    let scratch = scratch(arguments, &models, &config, folder)?;
     let model = target.model.as_ref();
+    let longest = model.context_len().min(2 * config.max_new_tokens);
+    let batch = arguments.batch.map_or_else(|| model::batch(model, longest), usize::from);
+    let resources = Resources { batch, scratch: &scratch, progress: context.teller };
     let Draws { samples: drawn, records } =
-        verbatim_extraction::draw(model, &target.tokenizer, &config, context.teller)?;
+        verbatim_extraction::draw(model, &target.tokenizer, &config, resources)?;
     context.check()?;
     verbatim_extraction::save_samples(folder, &drawn)?;
     let scorers = Scorers {
-        target: text_model(&target),
-        small: small.as_ref().map(text_model),
-        medium: medium.as_ref().map(text_model),
+        target: text_model(target),
+        small: models.small.as_ref().map(text_model),
+        medium: models.medium.as_ref().map(text_model),
     };
-    let scored = verbatim_extraction::score(&scorers, &drawn, Some(records), config.batch, context.teller)?;
+    let scored = verbatim_extraction::score(&scorers, &drawn, Some(records), resources)?;
     context.check()?;
     verbatim_extraction::save_records(folder, &scored)?;
     // Ranking and verifying again need the tokenizer, and nothing else of the model.
     write_private(&folder.join(TOKENIZER_FILE), target.tokenizer.json())?;
     let canaries = match &arguments.canaries {
-        Some(ledger) => Some(recite(&target, ledger, context)?),
+        Some(ledger) => Some(recite(target, ledger, context)?),
         None => None,
     };
     let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
-    Ok(Ranked { provenance, tokenizer: target.tokenizer, drawn, cells, canaries })
+    Ok(Ranked {
+        provenance,
+        tokenizer: models.target.tokenizer,
+        drawn,
+        cells,
+        canaries,
+        scratch: Some(scratch),
+    })
+}
+
+/// Where the models' answers are kept; without `--scratch`, nowhere.
+fn scratch(
+    arguments: &Extract,
+    models: &Models,
+    config: &ExtractConfig,
+    folder: &Path,
+) -> anyhow::Result<Scratch> {
+    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
+    check_scratch(files_read(arguments).chain([arguments.output.output.as_path()]), scratch)?;
+    let identity = |checkpoint: &Checkpoint| -> Vec<String> {
+        checkpoint.files.iter().map(|file| file.sha256.clone()).collect()
+    };
+    // How many samples, and how they are ranked and proven, changes no answer.
+    let task = json!({"extract": {
+        "model": identity(&models.target),
+        "small": models.small.as_ref().map(identity),
+        "medium": models.medium.as_ref().map(identity),
+        "seed": config.seed,
+        "max_new_tokens": config.max_new_tokens,
+        "top_k": config.top_k,
+        "top_p": config.top_p,
+        "prompts": prompts_hash(config),
+        "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
+    }});
+    Ok(Scratch::of_run(scratch, &task)?)
+}
+
+fn prompts_hash(config: &ExtractConfig) -> String {
+    verbatim_store::xxh3_128_hex(config.prompts.join("\n").as_bytes())
 }
 
 /// Ranks what an earlier run drew, and takes its files along, so that the output can be ranked again as well.
@@ -160,6 +218,7 @@ fn rank_again(earlier: &Path, arguments: &Extract, folder: &Path) -> anyhow::Res
         cells: verbatim_extraction::rerank(earlier, &rank_config(arguments))?,
         tokenizer,
         canaries: None,
+        scratch: None,
     })
 }
 
@@ -170,7 +229,7 @@ fn verify(
     redactor: &Redactor,
     context: &Context<'_>,
 ) -> anyhow::Result<ExtractBody> {
-    let Ranked { mut provenance, tokenizer, drawn, cells, canaries } = ranked;
+    let Ranked { mut provenance, tokenizer, drawn, cells, canaries, .. } = ranked;
     let candidates = verbatim_extraction::candidates(&cells, &drawn);
     let min_match = arguments.min_match as usize;
     let findings = verbatim_extraction::verify(proof, &tokenizer, &candidates, min_match, context.teller)?;
@@ -222,7 +281,7 @@ fn text_model(checkpoint: &Checkpoint) -> TextModel<'_> {
     TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer }
 }
 
-fn extract_config(arguments: &Extract, model: &dyn LanguageModel) -> anyhow::Result<ExtractConfig> {
+fn extract_config(arguments: &Extract) -> anyhow::Result<ExtractConfig> {
     let strategies: Result<Vec<Strategy>, _> = arguments.strategies.iter().map(|name| name.parse()).collect();
     let prompts = match &arguments.prompts {
         None => built_in_prompts(),
@@ -240,10 +299,6 @@ fn extract_config(arguments: &Extract, model: &dyn LanguageModel) -> anyhow::Res
         top_k: Some(arguments.top_k as usize),
         top_p: arguments.top_p,
         seed: arguments.seed,
-        batch: match arguments.batch {
-            Some(batch) => usize::from(batch),
-            None => model::batch(model, model.context_len().min(2 * arguments.max_new_tokens as usize)),
-        },
         prompts,
     })
 }
@@ -258,7 +313,6 @@ fn rank_config(arguments: &Extract) -> RankConfig {
 }
 
 fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
-    let prompts = config.prompts.join("\n");
     Provenance::new(env!("CARGO_PKG_VERSION"))
         .seed("draw", arguments.seed)
         .parameter("strategies", arguments.strategies.clone())
@@ -269,7 +323,7 @@ fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
         .parameter("top", arguments.top)
         .parameter("min_match", arguments.min_match)
         .parameter("window_tokens", WINDOW_TOKENS)
-        .parameter("prompts_xxh3", verbatim_store::xxh3_128_hex(prompts.as_bytes()))
+        .parameter("prompts_xxh3", prompts_hash(config))
         .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
         .parameter("zlib", format!("stock zlib, level {}", verbatim_membership::ZLIB_LEVEL))
 }

@@ -45,9 +45,9 @@ fn fault_49_forged_signatures_are_refused_before_they_are_used() {
         let copy = tempfile::tempdir().unwrap();
         let mut lie = manifest.clone();
         let scratch = Scratch::saved(copy.path());
-        scratch.write("hashes", |file| file.write_all(forged)).unwrap();
+        scratch.write(("hashes", 0), |file| file.write_all(forged)).unwrap();
         let keys = std::fs::read(index.join("keys-0.run")).unwrap();
-        scratch.write("keys", |file| file.write_all(&keys)).unwrap();
+        scratch.write(("keys", 0), |file| file.write_all(&keys)).unwrap();
         lie["files"][0] = json!({
             "name": "hashes-0.run", "n_bytes": forged.len(), "checksum": format!("{:032x}", xxh3_128(forged)),
         });

@@ -78,7 +78,7 @@ impl Checkpoint {
     /// [`Error::Missing`], [`Error::Refused`] for pickles, [`Error::Config`] for a configuration that is
     /// absurd or of no supported family, [`Error::BadFile`] for a damaged or hostile file, [`Error::Tensors`] for
     /// weights that do not fit or are not numbers, [`Error::InvalidArgument`] for a runtime that is not to be had,
-    /// [`Error::Io`].
+    /// [`Error::TooLarge`] where the memory does not suffice, [`Error::Io`].
     pub fn open(dir: &Path, runtime: Runtime) -> Result<Self> {
         runtime.check()?;
         refuse_pickle_name(dir)?;
@@ -104,13 +104,13 @@ impl Checkpoint {
         let n_bytes = fs::metadata(&tokenizer_path).map_or(0, |metadata| metadata.len());
         files.push(FileHash { name: TOKENIZER.to_owned(), sha256: tokenizer.sha256().to_owned(), n_bytes });
         check_vocabulary(&config, &tokenizer, tokenizer_path)?;
-        let tensors = read_weights(&dir, &mut files)?;
+        let tensors = read_weights(&dir, (&config, runtime), &mut files)?;
         let (name, revision) = name_and_revision(&dir);
         Ok(Self { model: runtime.load(&config, tensors)?, config, tokenizer, files, name, revision })
     }
 
     fn open_gguf(path: &Path, runtime: Runtime) -> Result<Self> {
-        let Gguf { config, tensors, tokenizer_json, file } = gguf::read(path)?;
+        let Gguf { config, tensors, tokenizer_json, file } = gguf::read(path, runtime)?;
         let tokenizer = Tokenizer::from_bytes(&tokenizer_json).map_err(|error| error.of_file(path))?;
         check_vocabulary(&config, &tokenizer, path.to_path_buf())?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -142,13 +142,31 @@ fn check_vocabulary(config: &ModelConfig, tokenizer: &Tokenizer, path: PathBuf) 
     Err(Error::BadFile { path, cause })
 }
 
-/// Reads every tensor by its name in the file.
-fn read_weights(dir: &Path, files: &mut Vec<FileHash>) -> Result<HashMap<String, Tensor>> {
+/// Reads every tensor by its name in the file, if there is the memory for them.
+fn read_weights(
+    dir: &Path,
+    (config, runtime): (&ModelConfig, Runtime),
+    files: &mut Vec<FileHash>,
+) -> Result<HashMap<String, Tensor>> {
+    let index = if dir.join(WEIGHTS).exists() { None } else { Some(read_index(dir, files)?) };
+    let shards = index.as_ref().map_or_else(|| BTreeSet::from([WEIGHTS]), ShardIndex::shards);
+    let n_bytes = |shard: &&str| fs::metadata(dir.join(shard)).map_or(0, |metadata| metadata.len());
+    runtime.check_memory(config, shards.iter().map(n_bytes).fold(0, u64::saturating_add), dir)?;
     let mut tensors = HashMap::new();
-    if dir.join(WEIGHTS).exists() {
-        read_shard(dir, WEIGHTS, files, &mut tensors)?;
-        return Ok(tensors);
+    for shard in shards {
+        read_shard(dir, shard, files, &mut tensors)?;
     }
+    let names = index.iter().flat_map(|index| index.weight_map.keys());
+    match names.into_iter().find(|name| !is_buffer(name) && !tensors.contains_key(*name)) {
+        Some(name) => {
+            Err(Error::BadFile { path: dir.join(INDEX), cause: format!("no shard holds tensor `{name}`") })
+        }
+        None => Ok(tensors),
+    }
+}
+
+/// Reads which shard holds which tensor; every shard is there.
+fn read_index(dir: &Path, files: &mut Vec<FileHash>) -> Result<ShardIndex> {
     if !dir.join(INDEX).exists() {
         return Err(no_weights(dir));
     }
@@ -165,13 +183,8 @@ fn read_weights(dir: &Path, files: &mut Vec<FileHash>) -> Result<HashMap<String,
         if !dir.join(shard).exists() {
             return Err(bad(format!("shard `{shard}` is missing")));
         }
-        read_shard(dir, shard, files, &mut tensors)?;
     }
-    if let Some(name) = index.weight_map.keys().find(|name| !is_buffer(name) && !tensors.contains_key(*name))
-    {
-        return Err(bad(format!("no shard holds tensor `{name}`")));
-    }
-    Ok(tensors)
+    Ok(index)
 }
 
 /// Which shard holds which tensor.

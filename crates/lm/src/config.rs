@@ -104,7 +104,12 @@ impl ModelConfig {
     /// The number of parameters of the model.
     #[must_use]
     pub fn n_parameters(&self) -> usize {
-        self.tensors().0.iter().map(|spec| spec.shape.iter().product::<usize>()).sum()
+        self.tensors().0.iter().map(TensorSpec::n_elements).sum()
+    }
+
+    /// The number of parameters of its largest tensor.
+    pub(crate) fn n_largest(&self) -> usize {
+        self.tensors().0.iter().map(TensorSpec::n_elements).max().unwrap_or(0)
     }
 
     /// The tensors that the model needs, checked.

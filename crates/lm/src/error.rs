@@ -42,6 +42,21 @@ pub enum Error {
         /// How much was asked for.
         n_bytes: u64,
     },
+    /// A model takes more memory than there is.
+    #[error(
+        "{}: loading it takes about {} MB of memory, and {} MB are free{}", path.display(), needed / 1_000_000,
+        free / 1_000_000, if *halves { "; --dtype bf16 takes about half" } else { "" }
+    )]
+    TooLarge {
+        /// The folder or file.
+        path: PathBuf,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that there are.
+        free: u64,
+        /// Whether weights of half the size would make a difference.
+        halves: bool,
+    },
     /// The model's logits are NaN or infinite, so its checkpoint is of no use.
     #[error("text {text}, token {position}: the model's logits hold NaN or infinity; its weights are broken")]
     NotFinite {
@@ -127,7 +142,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(source) => source.exit_code(),
-            Self::Io { .. } | Self::OutOfMemory { .. } => 74,
+            Self::Io { .. } | Self::OutOfMemory { .. } | Self::TooLarge { .. } => 74,
             Self::InvalidArgument(_) => 2,
             Self::Config(_) | Self::Tensors(_) | Self::NotFinite { .. } => 65,
             Self::Tensor(_) => 70,

@@ -17,6 +17,7 @@ use crate::checkpoint::{FileHash, Hashing};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::precheck::open_regular;
+use crate::runtime::Runtime;
 
 /// What a GGUF file holds.
 pub(crate) struct Gguf {
@@ -28,16 +29,18 @@ pub(crate) struct Gguf {
     pub(crate) file: FileHash,
 }
 
-/// Reads a GGUF file from front to end.
+/// Reads a GGUF file from front to end, if there is the memory for it.
 ///
 /// # Errors
-/// [`Error::BadFile`] for a damaged or hostile file, [`Error::Config`] for a model of another family, [`Error::Io`].
-pub(crate) fn read(path: &Path) -> Result<Gguf> {
+/// [`Error::TooLarge`], [`Error::BadFile`] for a damaged or hostile file, [`Error::Config`] for a model of another family, [`Error::Io`].
+pub(crate) fn read(path: &Path, runtime: Runtime) -> Result<Gguf> {
     let (file, n_bytes) = open_regular(path)?;
     let mut reader = Hashing::new(BufReader::with_capacity(1 << 16, file));
     let bad = |cause| Error::BadFile { path: path.to_path_buf(), cause };
     let header = header::read(&mut reader, n_bytes).map_err(bad)?;
     let config = translate::config(&header)?;
+    // They are dequantised to f32 first.
+    runtime.check_memory(&config, 4 * config.n_parameters() as u64, path)?;
     let tokenizer_json = vocabulary::tokenizer_json(&header).map_err(bad)?;
     let failed = |source| Error::Io { path: path.to_path_buf(), doing: "read the weights", source };
     let tensors = read_tensors(&mut reader, &header, &config, path)?;

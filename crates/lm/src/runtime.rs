@@ -1,6 +1,7 @@
 //! What a model runs on: the CPU engine, or candle on a GPU.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::str::FromStr;
 
 use candle_core::{DType, Tensor};
@@ -62,6 +63,10 @@ impl Dtype {
             Self::F16 => "f16",
         }
     }
+
+    fn n_bytes(self) -> u64 {
+        if self == Self::F32 { 4 } else { 2 }
+    }
 }
 
 impl FromStr for Dtype {
@@ -84,6 +89,8 @@ pub struct Runtime {
     pub device: Device,
     /// How its weights are stored.
     pub dtype: Dtype,
+    /// The memory that there is for it, in bytes, if that is known.
+    pub free_memory: Option<u64>,
 }
 
 impl Runtime {
@@ -99,6 +106,25 @@ impl Runtime {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a model that takes more memory than there is, before its weights are read.
+    ///
+    /// `n_stored` bytes are what the weights take as they were read. Each is packed, and dropped: at most there are all of
+    /// one kind, and the largest once more on its way.
+    pub(crate) fn check_memory(self, config: &ModelConfig, n_stored: u64, path: &Path) -> Result<()> {
+        let Some(free) = self.free_memory else { return Ok(()) };
+        let (n_all, n_largest) = (config.n_parameters() as u64, config.n_largest() as u64);
+        let takes = |dtype: Dtype| n_stored.max(n_all * dtype.n_bytes()) + n_largest * (4 + dtype.n_bytes());
+        let needed = match self.device {
+            Device::Cpu(_) => takes(self.dtype),
+            Device::Cuda(_) => n_stored,
+        };
+        if needed <= free {
+            return Ok(());
+        }
+        let halves = matches!(self.device, Device::Cpu(_)) && takes(Dtype::Bf16) < needed / 4 * 3;
+        Err(Error::TooLarge { path: path.to_path_buf(), needed, free, halves })
     }
 
     /// Makes a model of named tensors, with or without the prefix of their family.

@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_logits_and_temperatures_still_give_a_choice() {
+    fn fault_66_extreme_logits_and_temperatures_still_give_a_choice() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for temperature in [f32::MIN_POSITIVE, 1e-45, f32::MAX] {
             let config = config(None, Some(0.999), Temperature::Fixed(temperature));
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_no_numbers_are_never_a_choice() {
+    fn fault_64_logits_that_are_no_numbers_are_never_a_choice() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for temperature in [0.0, 1.0] {

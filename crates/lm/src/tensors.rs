@@ -19,6 +19,10 @@ impl TensorSpec {
     pub(crate) fn new(name: impl Into<String>, shape: &[usize]) -> Self {
         Self { name: name.into(), shape: shape.to_vec(), alias: None }
     }
+
+    pub(crate) fn n_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
 }
 
 /// The tensors of a list, by their names in it; in the checkpoint, they may have `prefix` before them.

@@ -25,6 +25,7 @@ pub(crate) fn open(
     context: &Context<'_>,
 ) -> anyhow::Result<Checkpoint> {
     let path = Path::new(name);
+    let runtime = Runtime { free_memory: free_memory(), ..runtime };
     if path.exists() {
         return Checkpoint::open(path, runtime).with_context(|| format!("cannot load the model {name}"));
     }
@@ -48,7 +49,7 @@ pub(crate) fn runtime(flags: &RuntimeFlags) -> Runtime {
         Device::Cpu(_) => Device::Cpu(flags.kernel),
         Device::Cuda(number) => Device::Cuda(number),
     };
-    Runtime { device, dtype: flags.dtype }
+    Runtime { device, dtype: flags.dtype, free_memory: None }
 }
 
 /// What decides about the last bits of a model's answers, for a report.
@@ -63,12 +64,15 @@ pub(crate) fn arithmetic(runtime: Runtime) -> String {
 
 /// How many samples of up to `n_tokens` are drawn at once where nobody said it.
 pub(crate) fn batch(model: &dyn LanguageModel, n_tokens: usize) -> usize {
-    let at_hand = System::new().ok().map_or(0, |mut system| {
-        system.refresh_memory();
-        system.cgroup_limits().map_or(system.available_memory(), |limits| limits.free_memory)
-    });
-    let fitting = at_hand / 4 / model.sequence_bytes(n_tokens).max(1);
+    let fitting = free_memory().unwrap_or(0) / 4 / model.sequence_bytes(n_tokens).max(1);
     fitting.clamp(1, MAX_BATCH) as usize
+}
+
+/// Bytes of memory that this process may still take, where the system tells.
+fn free_memory() -> Option<u64> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    Some(system.cgroup_limits().map_or(system.available_memory(), |limits| limits.free_memory))
 }
 
 /// The model as a report names it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Storage, Tensor};
 
 use crate::engine::Embeddings;
 use crate::engine::math::Norm;
@@ -20,19 +20,33 @@ impl Weights {
         Self { tensors, weight_type }
     }
 
-    /// The numbers of a tensor, in the order of its dimensions.
+    /// What `read` makes of the numbers of a tensor, in the order of its dimensions.
     ///
     /// # Panics
     /// When the tensor is not there, or was taken before: names come from the list that the tensors were checked by.
-    pub(crate) fn vector(&mut self, name: &str) -> Result<Vec<f32>> {
+    fn read<T>(&mut self, name: &str, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
         let tensor = self.tensors.remove(name).expect("a tensor of the checked list, taken once");
-        Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+        // Neither step copies what is as it should be.
+        let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+        let (storage, layout) = tensor.storage_and_layout();
+        let numbers = match &*storage {
+            Storage::Cpu(numbers) => numbers.as_slice::<f32>()?,
+            _ => unreachable!("checkpoints are read into the CPU's memory"),
+        };
+        Ok(read(&numbers[layout.start_offset()..][..tensor.elem_count()]))
+    }
+
+    /// The numbers of a tensor.
+    pub(crate) fn vector(&mut self, name: &str) -> Result<Vec<f32>> {
+        self.read(name, <[f32]>::to_vec)
     }
 
     /// A projection stored as (in, out), with its bias: the Conv1D of GPT-2.
     pub(crate) fn conv1d(&mut self, name: &str, (k, n): (usize, usize)) -> Result<Packed> {
-        let values = self.vector(&format!("{name}.weight"))?;
-        let packed = Packed::new((k, n), self.weight_type, |depth, column| values[depth * n + column]);
+        let weight_type = self.weight_type;
+        let packed = self.read(&format!("{name}.weight"), |values| {
+            Packed::new((k, n), weight_type, |depth, column| values[depth * n + column])
+        })?;
         Ok(packed.with_bias(&self.vector(&format!("{name}.bias"))?))
     }
 
@@ -43,8 +57,10 @@ impl Weights {
         (k, n): (usize, usize),
         row: impl Fn(usize) -> usize + Sync,
     ) -> Result<Packed> {
-        let values = self.vector(&format!("{name}.weight"))?;
-        let packed = Packed::new((k, n), self.weight_type, |depth, column| values[row(column) * k + depth]);
+        let weight_type = self.weight_type;
+        let packed = self.read(&format!("{name}.weight"), |values| {
+            Packed::new((k, n), weight_type, |depth, column| values[row(column) * k + depth])
+        })?;
         Ok(match self.bias(name)? {
             Some(bias) => packed.with_bias(&(0..n).map(|column| bias[row(column)]).collect::<Vec<f32>>()),
             None => packed,
@@ -55,7 +71,7 @@ impl Weights {
     pub(crate) fn side_by_side(&mut self, names: &[String], k: usize) -> Result<Packed> {
         let (mut values, mut biases) = (Vec::new(), Vec::new());
         for name in names {
-            values.extend(self.vector(&format!("{name}.weight"))?);
+            self.read(&format!("{name}.weight"), |more| values.extend_from_slice(more))?;
             biases.extend(self.bias(name)?.unwrap_or_default());
         }
         let n = values.len() / k;

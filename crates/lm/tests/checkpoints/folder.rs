@@ -252,6 +252,23 @@ fn fault_56_a_file_that_ends_early_is_refused() {
 }
 
 #[test]
+fn fault_57_a_model_larger_than_the_memory_is_refused_before_it_is_read() {
+    let folder = Folder::new();
+    let n_bytes = fs::metadata(folder.path().join("model.safetensors")).unwrap().len();
+    let open = |free_memory| Checkpoint::open(folder.path(), Runtime { free_memory, ..Runtime::default() });
+    assert!(open(Some(3 * n_bytes)).is_ok());
+    let error = open(Some(n_bytes)).unwrap_err();
+    assert_eq!(error.exit_code(), 74);
+    assert!(error.to_string().contains("of memory"), "{error}");
+    // A hundred gigabytes are not read, nor is it noticed that they are no weights.
+    let file = fs::File::options().write(true).open(folder.path().join("model.safetensors")).unwrap();
+    file.set_len(100 << 30).unwrap();
+    let error = open(Some(50 << 30)).unwrap_err();
+    let expected = "loading it takes about 107374 MB of memory, and 53687 MB are free";
+    assert!(error.to_string().ends_with(expected), "bf16 would not help: {error}");
+}
+
+#[test]
 fn fault_60_a_tokenizer_of_another_model_is_refused() {
     let folder = Folder::new();
     let n = folder.config["vocab_size"].as_u64().unwrap();

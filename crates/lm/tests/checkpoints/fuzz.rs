@@ -14,9 +14,9 @@ use crate::{folder, gguf};
 
 /// Runs of each target where nobody asks for more.
 const N_RUNS: u64 = 2000;
-/// Memory that one file may cost, in kilobytes. (Over a million runs the process grows by some bytes each: the tokenizer
-/// library keeps words of every tokenizer that there ever was.)
-const MAX_KILOBYTES: u64 = 64 << 10;
+/// Memory that one file may cost, in kilobytes. (Over a million runs the process grows all the same, at times in leaps:
+/// the tokenizer library keeps words of every tokenizer that there ever was.)
+const MAX_KILOBYTES: u64 = 256 << 10;
 
 /// Random numbers of one run.
 struct Dice {
@@ -109,7 +109,8 @@ fn fuzz(name: &str, good: &[u8], mut open: impl FnMut(&[u8]) -> Option<u8>) {
             None => n_accepted += 1,
             Some(code) => assert!(matches!(code, 65 | 66 | 77), "{name}, run {run}: exit code {code}"),
         }
-        let cost = peak_kilobytes() - before;
+        // The kernel counts in batches, and may tell less than it did.
+        let cost = peak_kilobytes().saturating_sub(before);
         assert!(cost < MAX_KILOBYTES, "{name}, run {run}: {cost} kB");
     }
     println!("{name}: {n_accepted} of {n_runs} changed files were accepted; at most {} kB", peak_kilobytes());

@@ -25,7 +25,7 @@ fn complaint(tensors: HashMap<String, Tensor>) -> String {
 }
 
 #[test]
-fn absurd_configurations_are_refused_before_anything_is_allocated() {
+fn fault_55_absurd_configurations_are_refused_before_anything_is_allocated() {
     type Change = fn(&mut Gpt2Config);
     let changes: [(Change, &str); 11] = [
         (|c| c.n_head = 0, "n_head is 0, expected 1 to 1024"),
@@ -51,7 +51,7 @@ fn absurd_configurations_are_refused_before_anything_is_allocated() {
 }
 
 #[test]
-fn every_tensor_that_does_not_fit_is_named() {
+fn fault_52_every_tensor_that_does_not_fit_is_named() {
     let mut broken = tensors();
     broken.remove("ln_f.bias");
     let c_attn = broken["h.0.attn.c_attn.weight"].t().unwrap();
@@ -67,7 +67,7 @@ fn every_tensor_that_does_not_fit_is_named() {
 }
 
 #[test]
-fn weights_that_are_no_numbers_are_refused() {
+fn fault_53_weights_that_are_no_numbers_are_refused() {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let mut broken = tensors();
         let bias = (broken["h.1.mlp.c_fc.bias"].zeros_like().unwrap() + value).unwrap();
@@ -144,7 +144,7 @@ fn request(index: u64, prompt: &[u32]) -> SampleRequest {
 }
 
 #[test]
-fn senseless_requests_are_usage_errors() {
+fn fault_65_senseless_requests_are_usage_errors() {
     let model = Scripted::new(8, 10);
     let decaying = |from| Temperature::Decaying { from, to: 1.0, over_tokens: 2 };
     let configs = [
@@ -210,7 +210,7 @@ fn a_sample_ends_before_the_stop_token() {
 }
 
 #[test]
-fn broken_logits_end_one_sample_and_no_other() {
+fn fault_64_broken_logits_end_one_sample_and_no_other() {
     let model =
         Scripted::new(8, 10).knows(vec![1, 2, 3], 0.999).knows(vec![5, 6, 7, 5], 0.999).breaks_after(3);
     let config = SamplingConfig { temperature: Temperature::Fixed(0.0), ..sampling() };

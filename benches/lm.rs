@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, Var};
+use rayon::prelude::*;
 use verbatim_lm::{
     CpuEngine, Gpt2, Gpt2Config, Gpt2Gradient, Kernel, LanguageModel, ModelConfig, Parameters, SampleRequest,
     SamplingConfig, Temperature, WeightType,
@@ -65,10 +66,11 @@ pub(crate) fn run(_: &Path, _: &Path) {
     };
     let (f32, bf16) = (engine(WeightType::F32), engine(WeightType::Bf16));
     let candle = Gpt2::new(shape.clone(), tensors(&shape)).expect("a model");
-    let peak = peak();
+    let (peak, bandwidth) = (peak(), bandwidth());
     // The head's products with the others'; attention is a fiftieth at this length.
     let n_multiplied = shape.n_parameters() - shape.n_positions * shape.n_embd;
     println!("  one product of {PEAK:?}: {:.0} GFLOP/s", peak / 1e9);
+    println!("  one sum of 512 MB: {:.1} GB/s", bandwidth / 1e9);
     println!("  {:24} {:>10} {:>10} {:>10}", "tokens a second", "f32", "bf16", "candle");
     for batch in [1, 8, 32, 64] {
         let runs: [Run<'_>; 3] = [
@@ -80,8 +82,10 @@ pub(crate) fn run(_: &Path, _: &Path) {
         let rate = |seconds: f64| (batch * N_NEW) as f64 / seconds;
         println!("  draw, batch {batch:<12} {:10.1} {:10.1} {:10.1}", rate(a), rate(b), rate(c));
         if batch == 1 {
-            let read = |bytes: usize, seconds: f64| (n_multiplied * bytes) as f64 * rate(seconds) / 1e9;
-            println!("    weights read, GB/s     {:10.1} {:10.1}", read(4, a), read(2, b));
+            let read = |bytes: usize, seconds: f64| (n_multiplied * bytes) as f64 * rate(seconds);
+            let (a, b) = (read(4, a), read(2, b));
+            println!("    weights read, GB/s     {:10.1} {:10.1}", a / 1e9, b / 1e9);
+            println!("    of the bandwidth       {:10.2} {:10.2}", a / bandwidth, b / bandwidth);
         }
     }
     let runs: [Run<'_>; 3] =
@@ -106,6 +110,29 @@ fn peak() -> f64 {
         start.elapsed().as_secs_f64()
     });
     2.0 * (r * k * n) as f64 / seconds.fold(f64::INFINITY, f64::min)
+}
+
+/// Bytes a second in one sum of what fits no cache, by all threads, the best of twenty. Each reads four streams, to which the
+/// memory gives more than to one.
+fn bandwidth() -> f64 {
+    let numbers = vec![1u64; 64 << 20];
+    let sum = |part: &[u64]| {
+        let lines = part.as_chunks::<16>().0;
+        let mut sums = [0u64; 16];
+        let quarters = lines.chunks(lines.len() / 4).collect::<Vec<_>>();
+        for at in 0..lines.len() / 4 {
+            for quarter in &quarters {
+                sums.iter_mut().zip(&quarter[at]).for_each(|(sum, x)| *sum = sum.wrapping_add(*x));
+            }
+        }
+        sums.iter().fold(0u64, |sum, x| sum.wrapping_add(*x))
+    };
+    let seconds = (0..20).map(|_| {
+        let start = Instant::now();
+        black_box(numbers.par_chunks(1 << 20).map(sum).reduce(|| 0, u64::wrapping_add));
+        start.elapsed().as_secs_f64()
+    });
+    size_of_val(&numbers[..]) as f64 / seconds.fold(f64::INFINITY, f64::min)
 }
 
 /// One gradient of 16 rows of 128 tokens, of a model of 0.84 million parameters.

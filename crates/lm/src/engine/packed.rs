@@ -3,9 +3,11 @@
 //! A matrix (K, N) is packed once into panels of 32 columns, (N / 32, K, 32), as f32 or bf16. Results come as panels,
 //! too, (N / 32, R, 32): threads share out the panels, and each writes its own.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::engine::kernel::{Kernel, PANEL, Tile, Weight, tile_for};
+use crate::engine::kernel::{Kernel, PANEL, Row, STREAMS, Tile, Weight, tile_for};
 use crate::engine::math::{self, Activation};
 
 /// Weights of the panels that are one piece of work for a thread: few enough that two threads end at nearly one time.
@@ -210,34 +212,54 @@ impl Columns {
 pub(crate) fn product(kernel: Kernel, x: &Rows, w: &Packed, out: &mut Columns, finish: Finish) {
     debug_assert_eq!(x.k, w.k, "depths agree");
     let n_rows = out.n_rows;
-    let at_once = (WEIGHTS_AT_ONCE / (PANEL * w.k)).max(1);
+    let at_once = match x.n_rows {
+        1 => STREAMS,
+        _ => (WEIGHTS_AT_ONCE / (PANEL * w.k)).max(1),
+    };
     out.panels.par_chunks_mut(at_once * n_rows).enumerate().for_each(|(group, panels)| {
-        let mut sums = [[0.0f32; PANEL]; 12];
-        for (at, panel) in panels.chunks_mut(n_rows).enumerate() {
-            panel_product(kernel, (x, w, group * at_once + at), &mut sums, |first, sums| {
-                finish_tile(kernel, finish, sums, &mut panel[first..first + sums.len()]);
-            });
-        }
+        let first = group * at_once;
+        panel_products(kernel, (x, w), first..first + panels.len() / n_rows, |number, row, sums| {
+            let out = &mut panels[(number - first) * n_rows + row..][..sums.len()];
+            finish_tile(kernel, finish, sums, out);
+        });
     });
 }
 
-/// All tiles times panel `number`: gives `take` each tile's first row and its sums.
-fn panel_product(
+/// All tiles times some panels: gives `take` the number of a panel, a tile's first row, and its sums.
+fn panel_products(
     kernel: Kernel,
-    (x, w, number): (&Rows, &Packed, usize),
-    sums: &mut [[f32; PANEL]; 12],
-    mut take: impl FnMut(usize, &mut [[f32; PANEL]]),
+    (x, w): (&Rows, &Packed),
+    numbers: Range<usize>,
+    mut take: impl FnMut(usize, usize, &mut [[f32; PANEL]]),
 ) {
-    let bias = w.bias.as_ref().map_or([0.0; PANEL], |bias| bias[number]);
-    let lines = number * w.k..(number + 1) * w.k;
-    for (tile, first) in x.tiles().zip((0..x.n_rows).step_by(x.tile_rows)) {
-        let sums = &mut sums[..tile.len() / x.k];
-        sums.fill(bias);
-        match &w.panels {
-            Panels::F32(panels) => run_tile(kernel, tile, &panels[lines.clone()], sums),
-            Panels::Bf16(panels) => run_tile(kernel, tile, &panels[lines.clone()], sums),
+    let bias = |number: usize| w.bias.as_ref().map_or([0.0; PANEL], |bias| bias[number]);
+    let mut sums = [[0.0f32; PANEL]; 12];
+    let mut number = numbers.start;
+    while number < numbers.end {
+        let start = number * w.k;
+        if x.n_rows == 1 && number + STREAMS <= numbers.end {
+            let sums = &mut sums[..STREAMS];
+            (number..).zip(sums.iter_mut()).for_each(|(number, sum)| *sum = bias(number));
+            let lines = start..start + STREAMS * w.k;
+            match &w.panels {
+                Panels::F32(panels) => kernel.run(Row { x: &x.values, panels: &panels[lines], out: sums }),
+                Panels::Bf16(panels) => kernel.run(Row { x: &x.values, panels: &panels[lines], out: sums }),
+            }
+            (number..).zip(sums.chunks_mut(1)).for_each(|(number, sum)| take(number, 0, sum));
+            number += STREAMS;
+            continue;
         }
-        take(first, sums);
+        let lines = start..start + w.k;
+        for (tile, first) in x.tiles().zip((0..x.n_rows).step_by(x.tile_rows)) {
+            let sums = &mut sums[..tile.len() / x.k];
+            sums.fill(bias(number));
+            match &w.panels {
+                Panels::F32(panels) => run_tile(kernel, tile, &panels[lines.clone()], sums),
+                Panels::Bf16(panels) => run_tile(kernel, tile, &panels[lines.clone()], sums),
+            }
+            take(number, first, sums);
+        }
+        number += 1;
     }
 }
 
@@ -272,15 +294,13 @@ pub(crate) fn block_product(kernel: Kernel, x: &Rows, w: &Packed, width: usize, 
     let n_rows = x.n_rows;
     let in_block = width / PANEL;
     out.par_chunks_mut(n_rows * width).enumerate().for_each(|(block, out)| {
-        let mut sums = [[0.0f32; PANEL]; 12];
-        let last = ((block + 1) * in_block).min(w.n.div_ceil(PANEL));
-        for number in block * in_block..last {
-            let column = (number - block * in_block) * PANEL;
-            panel_product(kernel, (x, w, number), &mut sums, |first, sums| {
-                for (row, sums) in (first..n_rows).zip(sums.iter()) {
-                    out[row * width + column..][..PANEL].copy_from_slice(sums);
-                }
-            });
-        }
+        let first = block * in_block;
+        let last = (first + in_block).min(w.n.div_ceil(PANEL));
+        panel_products(kernel, (x, w), first..last, |number, first_row, sums| {
+            let column = (number - first) * PANEL;
+            for (row, sums) in (first_row..n_rows).zip(sums.iter()) {
+                out[row * width + column..][..PANEL].copy_from_slice(sums);
+            }
+        });
     });
 }

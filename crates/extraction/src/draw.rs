@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,8 +20,8 @@ use crate::prompts::{Strategy, prompt_tokens};
 pub struct ExtractConfig {
     /// The strategies to follow; order and repeats do not matter.
     pub strategies: Vec<Strategy>,
-    /// Samples for each strategy (Carlini et al. 2021: 200 000).
-    pub n_samples: u64,
+    /// The numbers of the samples of each strategy (Carlini et al. 2021: 200 000 samples).
+    pub samples: Range<u64>,
     /// The most tokens of a sample (Carlini et al. 2021: 256).
     pub max_new_tokens: usize,
     /// Draw among this many most likely tokens only, in every strategy (Carlini et al. 2021: 40).
@@ -95,7 +96,7 @@ struct Drawn {
     records: Vec<TokenRecord>,
 }
 
-/// Draws `n_samples` for each strategy. A sample ends before the end-of-text token.
+/// Draws samples for each strategy. A sample ends before the end-of-text token.
 ///
 /// In a run's folder, what earlier processes have drawn is not drawn again.
 ///
@@ -113,17 +114,16 @@ pub fn draw(
     let place = |drawn: &Drawn| (drawn.sample.strategy, drawn.sample.index);
     let mut all: BTreeMap<(Strategy, u64), Drawn> =
         earlier.into_iter().map(|drawn| (place(&drawn), drawn)).collect();
-    all.retain(|(strategy, index), _| config.strategies.contains(strategy) && *index < config.n_samples);
+    all.retain(|(strategy, index), _| config.strategies.contains(strategy) && config.samples.contains(index));
     for strategy in Strategy::ALL.into_iter().filter(|strategy| config.strategies.contains(strategy)) {
         let unconditioned = [String::new()];
         let texts = if strategy == Strategy::Conditioned { &config.prompts } else { &unconditioned[..] };
         let prompts: Vec<Vec<u32>> =
             texts.iter().map(|text| prompt_tokens(text, tokenizer, start)).collect::<Result<_>>()?;
-        let requests: Vec<SampleRequest> = (0..config.n_samples)
-            .zip(prompts.iter().cycle())
-            .filter(|(index, _)| !all.contains_key(&(strategy, *index)))
-            .map(|(index, prompt)| SampleRequest { index, prompt: prompt.clone() })
-            .collect();
+        let prompt = |index: u64| prompts[(index % prompts.len() as u64) as usize].clone();
+        let missing = config.samples.clone().filter(|index| !all.contains_key(&(strategy, *index)));
+        let requests: Vec<SampleRequest> =
+            missing.map(|index| SampleRequest { index, prompt: prompt(index) }).collect();
         let sampling = SamplingConfig {
             max_new_tokens: config.max_new_tokens,
             top_k: config.top_k,
@@ -166,8 +166,8 @@ fn in_words(sample: Sample, strategy: Strategy, tokenizer: &Tokenizer) -> DrawnS
 fn check(config: &ExtractConfig) -> Result<()> {
     let complaint = if config.strategies.is_empty() {
         "no strategy was chosen"
-    } else if config.n_samples == 0 {
-        "n_samples is 0, expected at least 1"
+    } else if config.samples.is_empty() {
+        "no samples are asked for, expected at least 1"
     } else if config.strategies.contains(&Strategy::Conditioned) && config.prompts.is_empty() {
         "the conditioned strategy has no prompts; give a file with one prompt a line"
     } else {
@@ -217,6 +217,9 @@ mod tests {
             let among = all.iter().filter(|sample| sample.strategy == strategy).take(5);
             assert!(alone.iter().eq(among), "{strategy} alone, and fewer");
         }
+        let middle = ExtractConfig { samples: 4..7, ..config(&Strategy::ALL, 9) };
+        let middle = draw(&model, tokenizer, &middle, asking(4)).unwrap().samples;
+        assert!(middle.iter().eq(all.iter().filter(|sample| (4..7).contains(&sample.index))));
         let other_seed = ExtractConfig { seed: 8, ..config(&Strategy::ALL, 9) };
         let other = draw(&model, tokenizer, &other_seed, asking(4)).unwrap().samples;
         assert!(all.iter().zip(&other).all(|(a, b)| a.tokens != b.tokens));
@@ -261,7 +264,7 @@ mod tests {
         }
         // Fewer samples are among those that were kept.
         let scratch = Scratch::of_run(folder.path(), &task).unwrap();
-        let fewer = ExtractConfig { n_samples: 3, strategies: vec![Strategy::Conditioned], ..config };
+        let fewer = ExtractConfig { samples: 0..3, strategies: vec![Strategy::Conditioned], ..config };
         let progress = Impatient(AtomicU64::new(1));
         let drawn =
             draw(&model, tokenizer, &fewer, Resources { batch: 1, scratch: &scratch, progress: &progress });
@@ -327,7 +330,7 @@ mod tests {
         let good = || config(&Strategy::ALL, 2);
         for bad in [
             ExtractConfig { strategies: Vec::new(), ..good() },
-            ExtractConfig { n_samples: 0, ..good() },
+            ExtractConfig { samples: 3..3, ..good() },
             ExtractConfig { max_new_tokens: 0, ..good() },
             ExtractConfig { top_k: Some(0), ..good() },
             ExtractConfig { top_k: Some(1_000_000), ..good() },

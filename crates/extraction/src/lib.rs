@@ -2,7 +2,7 @@
 //! and audit a checkpoint with planted canaries.
 //!
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
-//! are stored in between, so that [`rerank`] needs no model. [`audit_canaries`] asks for secrets that were planted.
+//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit_canaries`] asks for secrets that were planted.
 
 mod answers;
 mod audit;
@@ -30,7 +30,6 @@ pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
 pub use score::{ScoredSample, Scorers, TextModel, score};
 pub use store::{
-    RECORDS_FILE, SAMPLES_FILE, load_records, load_samples, read_ledger, rerank, save_records, save_samples,
-    write_ledger,
+    RECORDS_FILE, SAMPLES_FILE, load_runs, read_ledger, save_records, save_samples, write_ledger,
 };
 pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

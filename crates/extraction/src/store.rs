@@ -1,7 +1,8 @@
 //! Samples, records and ledgers on disk: lines of JSON under one line that says what they are and how many.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,6 @@ use verbatim_store::{Access, Bytes, create_file, json_fault};
 use crate::canary::Canary;
 use crate::draw::DrawnSample;
 use crate::error::{Error, Result};
-use crate::rank::{Cell, RankConfig, rank};
 use crate::score::ScoredSample;
 
 /// The file of drawn samples in a run's folder.
@@ -40,14 +40,6 @@ pub fn save_samples(dir: &Path, drawn: &[DrawnSample]) -> Result<()> {
     write_lines(&dir.join(SAMPLES_FILE), SAMPLES, drawn, Access::Private)
 }
 
-/// Reads `samples.jsonl`.
-///
-/// # Errors
-/// [`Error::BadFile`] with the line, or those of reading.
-pub fn load_samples(dir: &Path) -> Result<Vec<DrawnSample>> {
-    read_lines(&dir.join(SAMPLES_FILE), SAMPLES)
-}
-
 /// Writes `records.jsonl`, for its owner's eyes, into a folder that does not have it yet.
 ///
 /// # Errors
@@ -56,20 +48,33 @@ pub fn save_records(dir: &Path, scored: &[ScoredSample]) -> Result<()> {
     write_lines(&dir.join(RECORDS_FILE), RECORDS, scored, Access::Private)
 }
 
-/// Reads `records.jsonl`.
+/// Reads the samples of runs, and what the models said of them, sorted by strategy and number. No two runs may hold the
+/// same sample.
 ///
 /// # Errors
 /// [`Error::BadFile`] with the line, or those of reading.
-pub fn load_records(dir: &Path) -> Result<Vec<ScoredSample>> {
-    read_lines(&dir.join(RECORDS_FILE), RECORDS)
-}
-
-/// Ranks the stored records of a run anew; no model is needed.
-///
-/// # Errors
-/// Those of [`load_records`] and [`rank`].
-pub fn rerank(dir: &Path, config: &RankConfig) -> Result<Vec<Cell>> {
-    rank(&load_records(dir)?, config)
+pub fn load_runs(dirs: &[PathBuf]) -> Result<(Vec<DrawnSample>, Vec<ScoredSample>)> {
+    let mut all = BTreeMap::new();
+    for dir in dirs {
+        let drawn: Vec<DrawnSample> = read_lines(&dir.join(SAMPLES_FILE), SAMPLES)?;
+        let path = dir.join(RECORDS_FILE);
+        let scored: Vec<ScoredSample> = read_lines(&path, RECORDS)?;
+        let bad = |line, cause: &str| Error::BadFile { path: path.clone(), line, cause: cause.to_owned() };
+        if drawn.len() != scored.len() {
+            return Err(bad(1, "does not hold a line for each sample"));
+        }
+        // The first sample is in the second line.
+        for ((drawn, scored), line) in drawn.into_iter().zip(scored).zip(2..) {
+            let place = (drawn.strategy, drawn.index);
+            if (scored.strategy, scored.index) != place {
+                return Err(bad(line, "is about another sample than the same line of the samples"));
+            }
+            if all.insert(place, (drawn, scored)).is_some() {
+                return Err(bad(line, "is about a sample that stood before, here or in another run"));
+            }
+        }
+    }
+    Ok(all.into_values().unzip())
 }
 
 /// Writes a ledger to a new file. A line is a [`Canary`], or one with fields beside it, which [`read_ledger`] skips.
@@ -149,6 +154,10 @@ mod tests {
         (drawn, scored)
     }
 
+    fn load(dir: &Path) -> Result<(Vec<DrawnSample>, Vec<ScoredSample>)> {
+        load_runs(&[dir.to_path_buf()])
+    }
+
     fn text(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap()
     }
@@ -159,10 +168,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         save_samples(dir.path(), &drawn).unwrap();
         save_records(dir.path(), &scored).unwrap();
-        assert!(load_samples(dir.path()).unwrap() == drawn);
-        assert!(load_records(dir.path()).unwrap() == scored);
-        let config = RankConfig { window_tokens: 10, top: 3 };
-        assert_eq!(rerank(dir.path(), &config).unwrap(), rank(&scored, &config).unwrap());
+        assert!(load(dir.path()).unwrap() == (drawn, scored));
+    }
+
+    #[test]
+    fn runs_that_hold_different_samples_are_read_as_one() {
+        let (drawn, scored) = run();
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let of = |odd: u64| {
+            let drawn: Vec<_> = drawn.iter().filter(|sample| sample.index % 2 == odd).cloned().collect();
+            let scored: Vec<_> = scored.iter().filter(|sample| sample.index % 2 == odd).cloned().collect();
+            (drawn, scored)
+        };
+        for (dir, odd) in dirs.iter().zip([1, 0]) {
+            let (drawn, scored) = of(odd);
+            save_samples(dir.path(), &drawn).unwrap();
+            save_records(dir.path(), &scored).unwrap();
+        }
+        let paths = dirs.each_ref().map(|dir| dir.path().to_path_buf());
+        assert!(load_runs(&paths).unwrap() == (drawn.clone(), scored.clone()));
+        let twice = load_runs(&[paths[0].clone(), paths[0].clone()]).unwrap_err();
+        assert!(matches!(twice, Error::BadFile { line: 2, .. }), "{twice}");
+        // Records of other samples, and of fewer.
+        for (scored, line) in [(of(0).1, 2), (scored[..1].to_vec(), 1)] {
+            let dir = tempfile::tempdir().unwrap();
+            save_samples(dir.path(), &of(1).0).unwrap();
+            save_records(dir.path(), &scored).unwrap();
+            let error = load(dir.path()).unwrap_err();
+            assert!(matches!(error, Error::BadFile { line: there, .. } if there == line), "{error}");
+        }
     }
 
     #[test]
@@ -180,7 +214,7 @@ mod tests {
 
     #[test]
     fn fault_46_a_cut_or_foreign_file_is_refused_with_its_line() {
-        let (_, scored) = run();
+        let (drawn, scored) = run();
         let dir = tempfile::tempdir().unwrap();
         save_records(dir.path(), &scored).unwrap();
         let whole = text(&dir.path().join(RECORDS_FILE));
@@ -204,7 +238,8 @@ mod tests {
         for (bytes, expected) in cases {
             let dir = tempfile::tempdir().unwrap();
             verbatim_store::write_private(&dir.path().join(RECORDS_FILE), bytes.as_bytes()).unwrap();
-            let error = load_records(dir.path()).unwrap_err();
+            save_samples(dir.path(), &drawn).unwrap();
+            let error = load(dir.path()).unwrap_err();
             assert_eq!(error.exit_code(), 65, "{error}");
             assert!(matches!(error, Error::BadFile { line, .. } if line == expected), "{error}");
             assert!(!format!("{error} {error:?}").contains("heron"), "{error:?}");

@@ -32,7 +32,7 @@ pub(crate) fn scorers(model: &dyn LanguageModel) -> Scorers<'_> {
 pub(crate) fn config(strategies: &[Strategy], n_samples: u64) -> ExtractConfig {
     ExtractConfig {
         strategies: strategies.to_vec(),
-        n_samples,
+        samples: 0..n_samples,
         max_new_tokens: 30,
         top_k: Some(40),
         top_p: None,

@@ -1,5 +1,6 @@
 //! Flags of the commands that ask models.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -15,6 +16,9 @@ pub(crate) const MAX_NEW_TOKENS: u32 = 256;
 pub(crate) const TOP_K: u32 = 40;
 /// Tokens that must stand verbatim in one document (Nasr et al. 2023).
 pub(crate) const MIN_MATCH: u32 = 50;
+/// The most parts that samples are shared out in.
+const MAX_SHARDS: u64 = 1_000_000;
+
 /// `verbatim demo`
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -54,12 +58,14 @@ pub(crate) struct Extract {
     /// A medium model of the same tokenizer, for the `medium` score
     #[arg(long, value_name = "MODEL")]
     pub(crate) medium: Option<String>,
-    /// Rank the samples of an earlier run again; needs no model
-    #[arg(long, value_name = "DIR", conflicts_with_all = [
+    /// Rank the samples of an earlier run again, or those of several, such as all shards, as if they were one; needs no
+    /// model
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = [
         "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
         "prompts", "batch", "seed", "device", "dtype", "kernel", "scratch",
+        "shard",
     ])]
-    pub(crate) rerank: Option<PathBuf>,
+    pub(crate) rerank: Vec<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
     #[arg(
         long,
@@ -72,6 +78,10 @@ pub(crate) struct Extract {
     /// Samples for each strategy
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000_000), help_heading = "Drawing")]
     pub(crate) samples: u64,
+    /// Draw the I-th of N equal parts of the samples only, so that N machines or GPUs share the work;
+    /// `--rerank` joins what they drew
+    #[arg(long, value_name = "I/N", help_heading = "Drawing")]
+    pub(crate) shard: Option<Shard>,
     /// Tokens drawn for each sample; the model's context bounds it (Carlini et al. 2021: 256)
     #[arg(long, value_name = "N", default_value_t = MAX_NEW_TOKENS, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Drawing")]
     pub(crate) max_new_tokens: u32,
@@ -114,6 +124,33 @@ pub(crate) struct Extract {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// A part of the samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shard {
+    /// From 1.
+    pub(crate) number: u64,
+    pub(crate) of: u64,
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.number, self.of)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers =
+            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) && of <= MAX_SHARDS => Ok(Self { number, of }),
+            _ => Err(format!("not I/N, a number from 1 to N and N of at most {MAX_SHARDS}")),
+        }
+    }
 }
 
 /// What models run on.

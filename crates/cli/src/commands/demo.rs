@@ -136,7 +136,7 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
     let model = checkpoint.model.as_ref();
     let config = ExtractConfig {
         strategies: Strategy::ALL.to_vec(),
-        n_samples: stage.n_samples,
+        samples: 0..stage.n_samples,
         max_new_tokens: MAX_NEW_TOKENS as usize,
         top_k: Some(TOP_K as usize),
         top_p: None,

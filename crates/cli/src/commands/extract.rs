@@ -1,20 +1,21 @@
 //! `verbatim extract`: draws, scores, ranks and verifies, or ranks again what an earlier run drew.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, Draws, ExtractConfig, Proof, RECORDS_FILE, RankConfig, Recitation, Resources,
-    SAMPLES_FILE, Scorers, Strategy, TextModel,
+    Canary, Cell, DrawnSample, Draws, ExtractConfig, Proof, RankConfig, Recitation, Resources, Scorers,
+    Strategy, TextModel,
 };
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Tokenizer};
 use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
 
-use crate::args::Extract;
+use crate::args::{Extract, Shard};
 use crate::commands::{Context, check_apart, check_scratch, index, model, reading, redaction};
 use crate::failure;
 
@@ -54,10 +55,10 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         (Some(corpus), None) => Some(Proof { corpus, index: None }),
         (Some(corpus), Some(index)) => Some(Proof { corpus, index: Some(index.of(corpus)?) }),
     };
-    let mut ranked = match (&arguments.rerank, &arguments.model) {
-        (Some(earlier), _) => rank_again(earlier, arguments, staged.path())?,
-        (None, Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
-        (None, None) => return Err(failure::usage("give --model or --rerank")),
+    let mut ranked = match (&arguments.rerank[..], &arguments.model) {
+        (earlier @ [_, ..], _) => rank_again(earlier, arguments, staged.path())?,
+        ([], Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
+        ([], None) => return Err(failure::usage("give --model or --rerank")),
     };
     let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, staged.path())?;
     let scratch = ranked.scratch.take();
@@ -103,9 +104,15 @@ fn open_corpus(
 /// Everything that may be a file or a folder among what the command reads.
 fn files_read(arguments: &Extract) -> impl Iterator<Item = &Path> {
     let models = [&arguments.model, &arguments.small, &arguments.medium];
-    let files = [&arguments.rerank, &arguments.canaries, &arguments.prompts, &arguments.key];
+    let files = [&arguments.canaries, &arguments.prompts, &arguments.key];
     let models = models.into_iter().flatten().map(Path::new);
-    arguments.corpus.iter().chain(files.into_iter().flatten()).map(PathBuf::as_path).chain(models)
+    arguments
+        .corpus
+        .iter()
+        .chain(&arguments.rerank)
+        .chain(files.into_iter().flatten())
+        .map(PathBuf::as_path)
+        .chain(models)
 }
 
 fn draw_and_rank(
@@ -196,30 +203,61 @@ fn prompts_hash(config: &ExtractConfig) -> String {
     verbatim_store::xxh3_128_hex(config.prompts.join("\n").as_bytes())
 }
 
-/// Ranks what an earlier run drew, and takes its files along, so that the output can be ranked again as well.
-fn rank_again(earlier: &Path, arguments: &Extract, folder: &Path) -> anyhow::Result<Ranked> {
-    let not_ours = || format!("{} is no folder of an earlier extract", earlier.display());
-    let tokenizer = Tokenizer::open(&earlier.join(TOKENIZER_FILE)).with_context(not_ours)?;
-    let report: serde_json::Value = serde_json::from_slice(
-        &Bytes::open(&earlier.join(verbatim_report::JSON_NAME)).with_context(not_ours)?,
-    )
-    .with_context(not_ours)?;
-    for name in [SAMPLES_FILE, RECORDS_FILE, TOKENIZER_FILE] {
-        write_private(&folder.join(name), &Bytes::open(&earlier.join(name))?)?;
+/// Ranks what earlier runs drew, as if it were one, and takes their files along, so that the output can be ranked again
+/// as well.
+fn rank_again(earlier: &[PathBuf], arguments: &Extract, folder: &Path) -> anyhow::Result<Ranked> {
+    let mut origins = Vec::new();
+    let mut tokenizers = Vec::new();
+    for dir in earlier {
+        let not_ours = || format!("{} is no folder of an earlier extract", dir.display());
+        tokenizers.push(Tokenizer::open(&dir.join(TOKENIZER_FILE)).with_context(not_ours)?);
+        let report = Bytes::open(&dir.join(verbatim_report::JSON_NAME)).with_context(not_ours)?;
+        let report: Value = serde_json::from_slice(&report).with_context(not_ours)?;
+        origins.push(report["result"]["provenance"].clone());
     }
+    for (dir, origin) in earlier.iter().zip(&origins).skip(1) {
+        let differences = verbatim_store::differences(&drawn_by(&origins[0]), &drawn_by(origin));
+        if !differences.is_empty() {
+            let (first, dir) = (earlier[0].display(), dir.display());
+            let cause = format!("{first} and {dir} were not drawn alike: {differences}");
+            return Err(failure::usage(cause));
+        }
+    }
+    let (drawn, scored) = verbatim_extraction::load_runs(earlier)?;
+    verbatim_extraction::save_samples(folder, &drawn)?;
+    verbatim_extraction::save_records(folder, &scored)?;
+    let tokenizer = tokenizers.swap_remove(0);
+    write_private(&folder.join(TOKENIZER_FILE), tokenizer.json())?;
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
-        .parameter("drawn", report["result"]["provenance"].clone())
+        .parameter("drawn", if let [origin] = &origins[..] { origin.clone() } else { origins.into() })
         .parameter("top", arguments.top)
         .parameter("min_match", arguments.min_match)
         .parameter("window_tokens", WINDOW_TOKENS);
-    Ok(Ranked {
-        provenance,
-        drawn: verbatim_extraction::load_samples(earlier)?,
-        cells: verbatim_extraction::rerank(earlier, &rank_config(arguments))?,
-        tokenizer,
-        canaries: None,
-        scratch: None,
-    })
+    let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
+    Ok(Ranked { provenance, drawn, cells, tokenizer, canaries: None, scratch: None })
+}
+
+/// What decides about a sample, but for its strategy and number: models, seed and parameters, from the provenance of what
+/// was drawn or, where that was ranked again, of the first that was drawn.
+fn drawn_by(origin: &Value) -> Value {
+    match &origin["parameters"]["drawn"] {
+        Value::Null => {}
+        Value::Array(origins) => return origins.first().map_or(Value::Null, drawn_by),
+        origin => return drawn_by(origin),
+    }
+    let model = |model: &Value| {
+        let hashes = [&model["files"], &model["tokenizer_sha256"]].map(Value::to_string).concat();
+        (
+            model["role"].as_str().unwrap_or_default().to_owned(),
+            verbatim_store::xxh3_128_hex(hashes.as_bytes()).into(),
+        )
+    };
+    let models: serde_json::Map<String, Value> =
+        origin["models"].as_array().into_iter().flatten().map(model).collect();
+    let parameters = ["max_new_tokens", "top_k", "top_p", "prompts_xxh3", "arithmetic"];
+    let parameters: serde_json::Map<String, Value> =
+        parameters.map(|name| (name.to_owned(), origin["parameters"][name].clone())).into_iter().collect();
+    json!({ "models": models, "seed": origin["seeds"]["draw"], "parameters": parameters })
 }
 
 fn verify(
@@ -294,13 +332,25 @@ fn extract_config(arguments: &Extract) -> anyhow::Result<ExtractConfig> {
     };
     Ok(ExtractConfig {
         strategies: strategies?,
-        n_samples: arguments.samples,
+        samples: samples(arguments)?,
         max_new_tokens: arguments.max_new_tokens as usize,
         top_k: Some(arguments.top_k as usize),
         top_p: arguments.top_p,
         seed: arguments.seed,
         prompts,
     })
+}
+
+/// The numbers of the samples to draw: all, or those of a shard.
+fn samples(arguments: &Extract) -> anyhow::Result<Range<u64>> {
+    let n = arguments.samples;
+    let Some(Shard { number, of }) = arguments.shard else { return Ok(0..n) };
+    // Both numbers are small enough for the product.
+    let range = n * (number - 1) / of..n * number / of;
+    match range.is_empty() {
+        true => Err(failure::usage(format!("--shard {number}/{of} of {n} samples holds none"))),
+        false => Ok(range),
+    }
 }
 
 /// The prompts of the conditioned strategy where none are given.
@@ -317,6 +367,7 @@ fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
         .seed("draw", arguments.seed)
         .parameter("strategies", arguments.strategies.clone())
         .parameter("samples", arguments.samples)
+        .parameter("shard", arguments.shard.map(|shard| shard.to_string()))
         .parameter("max_new_tokens", arguments.max_new_tokens)
         .parameter("top_k", arguments.top_k)
         .parameter("top_p", arguments.top_p)

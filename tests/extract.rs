@@ -10,27 +10,12 @@ use crate::harness::{Outcome, Scene, root, tree_file};
 const STORED: [&str; 2] = ["samples.jsonl", "records.jsonl"];
 
 fn arguments<'a>(model: &'a str, corpus: &'a str, output: &'a str) -> Vec<&'a str> {
-    vec![
-        "extract",
-        "--model",
-        model,
-        "--corpus",
-        corpus,
-        "-o",
-        output,
-        "--samples",
-        "12",
-        "--max-new-tokens",
-        "60",
-        "--top",
-        "5",
-        "--min-match",
-        "20",
-        "--reveal",
-        "--key",
-        "key",
-    ]
+    let drawing = ["--samples", "12", "--max-new-tokens", "60"];
+    [&["extract", "--model", model, "--corpus", corpus, "-o", output], &drawing[..], &RANKING].concat()
 }
+
+/// How [`arguments`] rank.
+const RANKING: [&str; 7] = ["--top", "5", "--min-match", "20", "--reveal", "--key", "key"];
 
 /// A scene with a key, so that findings have the same names in every run.
 fn scene_with_key() -> Scene {
@@ -133,7 +118,7 @@ fn what_was_drawn_can_be_ranked_and_proven_again_without_a_model() {
     let scene = scene_with_key();
     scene.run(arguments(&model, &corpus, "out")).ok();
     let again = ["extract", "--rerank", "out", "--corpus", &corpus, "-o", "again"];
-    scene.run(again.iter().chain(&["--top", "5", "--min-match", "20", "--reveal", "--key", "key"])).ok();
+    scene.run(again.iter().chain(&RANKING)).ok();
     let [first, second] = ["out", "again"].map(|name| scene.json(&format!("{name}/report.json")));
     assert_eq!(first["result"]["cells"], second["result"]["cells"]);
     assert_eq!(first["result"]["findings"], second["result"]["findings"]);
@@ -151,22 +136,7 @@ fn shards_that_are_ranked_together_are_the_whole() {
         scene.run(arguments(&model, &corpus, &output).into_iter().chain(["--shard", shard])).ok();
     }
     let join = |shards: &[&str], output| {
-        let mut all = vec!["extract", "--rerank"];
-        all.extend(shards);
-        all.extend([
-            "--corpus",
-            &corpus,
-            "-o",
-            output,
-            "--top",
-            "5",
-            "--min-match",
-            "20",
-            "--reveal",
-            "--key",
-            "key",
-        ]);
-        scene.run(all)
+        scene.run([&["extract", "--rerank"], shards, &["--corpus", &corpus, "-o", output], &RANKING].concat())
     };
     // In any order, and in two steps.
     join(&["shard-4", "shard-2", "shard-5"], "some").ok();

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use verbatim_store::{Note, Progress, Scratch, json_fault};
+use verbatim_store::{Note, Progress, Scratch};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::store::{read_line, write_line};
 
 /// Work that a kill may cost.
 const INTERVAL: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 20 });
@@ -49,15 +50,10 @@ impl<'a> Answers<'a> {
         for file in scratch.notes().iter().filter(|note| note.step == step).flat_map(|note| &note.files) {
             let bytes = scratch.open(file)?;
             n_files += 1;
-            for (text, line) in
-                bytes.split(|byte| *byte == b'\n').zip(1..).filter(|(text, _)| !text.is_empty())
-            {
-                let bad = |error: serde_json::Error| Error::BadFile {
-                    path: scratch.folder().join(&file.name),
-                    line,
-                    cause: format!("column {}: {}", error.column(), json_fault(&error)),
-                };
-                earlier.push(serde_json::from_slice(text).map_err(bad)?);
+            let path = scratch.folder().join(&file.name);
+            let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
+            for (text, line) in lines.filter(|(text, _)| !text.is_empty()) {
+                earlier.push(read_line(&path, line, text)?);
             }
         }
         let n_kept = earlier.len() as u64;
@@ -70,8 +66,7 @@ impl<'a> Answers<'a> {
         if !self.scratch.is_kept() {
             return Ok(());
         }
-        serde_json::to_writer(&mut self.lines, answer).expect("answers have only string keys");
-        self.lines.push(b'\n');
+        write_line(&mut self.lines, answer).expect("memory takes it, and answers have only string keys");
         self.n_kept += 1;
         if self.last.elapsed() < INTERVAL { Ok(()) } else { self.save() }
     }

@@ -102,7 +102,8 @@ fn write_lines<T: Serialize>(path: &Path, format: &str, items: &[T], access: Acc
     Ok(output.finish()?)
 }
 
-fn write_line(output: &mut impl Write, item: &impl Serialize) -> std::io::Result<()> {
+/// Writes one line of JSON.
+pub(crate) fn write_line(output: &mut impl Write, item: &impl Serialize) -> std::io::Result<()> {
     serde_json::to_writer(&mut *output, item)?;
     output.write_all(b"\n")
 }
@@ -123,9 +124,7 @@ fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> 
     let mut items = Vec::new();
     let mut last = 1;
     for (text, line) in lines.filter(|(text, _)| !text.is_empty()) {
-        let item = serde_json::from_slice(text)
-            .map_err(|error| bad(line, format!("column {}: {}", error.column(), json_fault(&error))))?;
-        items.push(item);
+        items.push(read_line(path, line, text)?);
         last = line;
     }
     if items.len() as u64 != header.n_lines {
@@ -135,6 +134,14 @@ fn read_lines<T: DeserializeOwned>(path: &Path, format: &str) -> Result<Vec<T>> 
         ));
     }
     Ok(items)
+}
+
+/// Reads one line of JSON; what stands in it is in no message.
+pub(crate) fn read_line<T: DeserializeOwned>(path: &Path, line: usize, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| {
+        let cause = format!("column {}: {}", error.column(), json_fault(&error));
+        Error::BadFile { path: path.to_path_buf(), line, cause }
+    })
 }
 
 #[cfg(test)]

@@ -74,10 +74,12 @@ fn fault_69_a_run_that_is_interrupted_or_killed_is_gone_on_with() {
         // An interrupt keeps what has been answered, a kill what was kept before.
         let signal = if n_stops % 3 == 2 { "-KILL" } else { "-INT" };
         let _ = Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status();
-        if child.wait().unwrap().success() {
+        let succeeded = child.wait().unwrap().success();
+        // A signal may come when the output is in place and only what was kept is left to remove.
+        if succeeded || scene.path("out").exists() {
+            assert!(!succeeded || !scene.path("scratch").exists());
             break;
         }
-        assert!(!scene.path("out").exists());
         n_stops += 1;
         let kept = std::fs::read(&journal).unwrap().len();
         n_went_on += usize::from(n_kept > 0 && kept > n_kept);
@@ -89,7 +91,6 @@ fn fault_69_a_run_that_is_interrupted_or_killed_is_gone_on_with() {
         assert!(scene.read(&format!("out/{name}")) == scene.read(&format!("whole/{name}")), "{name}");
     }
     assert_eq!(result(&scene, "out"), result(&scene, "whole"));
-    assert!(!scene.path("scratch").exists());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! score texts and to draw samples, whatever model stands behind it.
 
 mod checkpoint;
+mod choice;
 mod config;
 mod engine;
 mod error;
@@ -24,10 +25,12 @@ mod rope;
 mod runtime;
 mod sampling;
 mod scripted;
+mod session;
 mod tensors;
 mod tokenizer;
 
 pub use checkpoint::{Checkpoint, FileHash};
+pub use choice::{Choices, Passage};
 pub use config::ModelConfig;
 pub use engine::CpuEngine;
 pub use engine::kernel::Kernel;
@@ -44,6 +47,7 @@ pub use ngram::Ngram;
 pub use ops::KvCache;
 pub use record::TokenRecord;
 pub use runtime::{Device, Dtype, Runtime};
-pub use sampling::{Sample, SampleRequest, SamplingConfig, Temperature};
+pub use sampling::{Decoding, Sample, SampleRequest, SamplingConfig, Temperature};
 pub use scripted::Scripted;
+pub use session::Session;
 pub use tokenizer::Tokenizer;

@@ -124,6 +124,13 @@ impl<'a> Row<'a> {
         Some(distribution.record(token, self.at(token), self.rank(token)))
     }
 
+    /// How far the logit of a token is above the largest of the others: not negative if and only if it may be the first
+    /// choice, zero if another token is as likely.
+    pub(crate) fn margin(self, token: u32) -> f32 {
+        let others = (0u32..).zip(self.parts().flatten()).filter(|(id, _)| *id != token);
+        self.at(token) - others.map(|(_, logit)| *logit).fold(f32::NEG_INFINITY, f32::max)
+    }
+
     /// How many tokens come before this one in the order (logit descending, id ascending).
     pub(crate) fn rank(self, token: u32) -> u32 {
         let own = self.at(token);
@@ -154,11 +161,16 @@ impl Distribution {
         self.max
     }
 
+    /// The log-probability of a token with this logit.
+    pub(crate) fn log_prob(&self, logit: f32) -> f32 {
+        (f64::from(logit) - f64::from(self.max) - self.log_sum) as f32
+    }
+
     /// The record of a token with this logit and rank.
     pub(crate) fn record(&self, token: u32, logit: f32, rank: u32) -> TokenRecord {
         TokenRecord {
             token,
-            log_prob: (f64::from(logit) - f64::from(self.max) - self.log_sum) as f32,
+            log_prob: self.log_prob(logit),
             mean_log_prob: self.mean as f32,
             std_log_prob: self.std as f32,
             entropy: -self.mean as f32,

@@ -1,14 +1,17 @@
-//! The waist between attacks and engines: a causal language model as two questions.
+//! The waist between attacks and engines: a causal language model as questions: what it says of a text, what each decoding
+//! would make of it, what it says next, and, for searches, the whole distribution after sequences that grow and fork.
 //!
 //! Attacks ask a [`LanguageModel`]. An engine need only be a [`Forward`]: the scoring and sampling code of
 //! this room is written once, over that trait, and turns every `Forward` into a `LanguageModel`.
 
 use verbatim_store::Progress;
 
+use crate::choice::{self, Choices, Passage};
 use crate::error::{Error, Result};
-use crate::logits::Logits;
-use crate::record::{self, TokenRecord};
-use crate::sampling::{self, Sample, SampleRequest, SamplingConfig};
+use crate::logits::{Logits, Row};
+use crate::record::{self, Question, TokenRecord};
+use crate::sampling::{self, Decoding, Sample, SampleRequest, SamplingConfig};
+use crate::session::{Sequences, Session};
 
 /// A causal language model: what it says of given tokens, and what it says next.
 pub trait LanguageModel: Send + Sync {
@@ -57,6 +60,27 @@ pub trait LanguageModel: Send + Sync {
         take: Take<'_, Vec<TokenRecord>>,
         progress: &dyn Progress,
     ) -> Result<()>;
+
+    /// What each decoding makes of the continuation of each passage, given the rest of it, from teacher-forced passes;
+    /// cut, batched and handed over as by [`LanguageModel::score_each`].
+    ///
+    /// # Errors
+    /// Those of [`LanguageModel::score_each`]; [`Error::InvalidArgument`] for a passage without a prompt or a decoding that
+    /// makes no sense.
+    fn choose_each(
+        &self,
+        passages: &[Passage],
+        decodings: &[Decoding],
+        batch: usize,
+        take: Take<'_, Choices>,
+        progress: &dyn Progress,
+    ) -> Result<()>;
+
+    /// `n_slots` empty sequences of up to `capacity` tokens that grow and fork as the caller likes.
+    ///
+    /// # Errors
+    /// When the memory cannot be had.
+    fn session(&self, n_slots: usize, capacity: usize) -> Result<Box<dyn Session + '_>>;
 
     /// One sample for each request, in the order of the requests.
     ///
@@ -208,7 +232,23 @@ impl<M: Forward> LanguageModel for M {
         take: Take<'_, Vec<TokenRecord>>,
         progress: &dyn Progress,
     ) -> Result<()> {
-        in_pool(|| record::score(self, texts, batch, take, progress))
+        let question = Question { texts, first: &|_| 1, answer: |row: Row<'_>, token| row.record(token) };
+        in_pool(|| record::score(self, &question, batch, take, progress))
+    }
+
+    fn choose_each(
+        &self,
+        passages: &[Passage],
+        decodings: &[Decoding],
+        batch: usize,
+        take: Take<'_, Choices>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        in_pool(|| choice::choose(self, (passages, decodings), batch, take, progress))
+    }
+
+    fn session(&self, n_slots: usize, capacity: usize) -> Result<Box<dyn Session + '_>> {
+        Ok(Box::new(Sequences::new(self, n_slots, capacity)?))
     }
 
     fn sample_each(

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use verbatim_store::Progress;
 
 use crate::error::{Error, Result};
-use crate::logits::Logits;
+use crate::logits::{Logits, Row};
 use crate::model::{Forward, Run, Take, check_ids};
 
 /// What a model said of one token, given the tokens before it. Natural logarithms throughout.
@@ -54,14 +54,25 @@ struct Window {
     first: usize,
 }
 
-/// [`crate::LanguageModel::score_each`] for any engine.
-pub(crate) fn score<M: Forward + ?Sized>(
+/// What is asked of each token of some texts.
+pub(crate) struct Question<'a, A> {
+    /// The texts.
+    pub(crate) texts: &'a [Vec<u32>],
+    /// The place of the first token of each text that is asked about; at least 1.
+    pub(crate) first: &'a (dyn Fn(usize) -> usize + Sync),
+    /// The answer for a token, given the logits before it; nothing where they are no finite numbers.
+    pub(crate) answer: A,
+}
+
+/// [`crate::LanguageModel::score_each`] for any engine and question.
+pub(crate) fn score<M: Forward + ?Sized, T: Send + Clone>(
     model: &M,
-    texts: &[Vec<u32>],
+    question: &Question<'_, impl Fn(Row<'_>, u32) -> Option<T> + Sync>,
     batch: usize,
-    take: Take<'_, Vec<TokenRecord>>,
+    take: Take<'_, Vec<T>>,
     progress: &dyn Progress,
 ) -> Result<()> {
+    let texts = question.texts;
     if batch == 0 {
         return Err(Error::InvalidArgument("a batch of zero texts cannot be scored".to_owned()));
     }
@@ -79,8 +90,8 @@ pub(crate) fn score<M: Forward + ?Sized>(
     // stay in order: all but the last are equally long.
     windows.sort_by_key(|window| std::cmp::Reverse(window.inputs.len()));
     // Those of texts that are not complete.
-    let mut records: Vec<Vec<TokenRecord>> = vec![Vec::new(); texts.len()];
-    for number in (0..texts.len()).filter(|number| texts[*number].len() < 2) {
+    let mut answers: Vec<Vec<T>> = vec![Vec::new(); texts.len()];
+    for number in (0..texts.len()).filter(|number| texts[*number].len() <= (question.first)(*number)) {
         take(number, Vec::new())?;
     }
     let mut logits = model.new_logits();
@@ -92,10 +103,10 @@ pub(crate) fn score<M: Forward + ?Sized>(
         let longest = rest[0].inputs.len();
         let pass;
         (pass, rest) = rest.split_at(batch.min(model.max_positions() / longest).clamp(1, rest.len()));
-        score_pass(model, texts, pass, &mut logits, |text, record| {
-            records[text].push(record);
-            match records[text].len() + 1 == texts[text].len() {
-                true => take(text, std::mem::take(&mut records[text])),
+        score_pass(model, question, pass, &mut logits, |text, answer| {
+            answers[text].push(answer);
+            match answers[text].len() + (question.first)(text) == texts[text].len() {
+                true => take(text, std::mem::take(&mut answers[text])),
                 false => Ok(()),
             }
         })?;
@@ -119,14 +130,15 @@ fn cut(text: usize, n_tokens: usize, context_len: usize) -> Vec<Window> {
     windows
 }
 
-/// The records of some windows, each given to `push` with the number of its text.
-fn score_pass<M: Forward + ?Sized>(
+/// The answers about some windows, each given to `push` with the number of its text.
+fn score_pass<M: Forward + ?Sized, T: Send>(
     model: &M,
-    texts: &[Vec<u32>],
+    question: &Question<'_, impl Fn(Row<'_>, u32) -> Option<T> + Sync>,
     pass: &[Window],
     logits: &mut Logits,
-    mut push: impl FnMut(usize, TokenRecord) -> Result<()>,
+    mut push: impl FnMut(usize, T) -> Result<()>,
 ) -> Result<()> {
+    let texts = question.texts;
     let runs: Vec<Run<'_>> = (0..)
         .zip(pass)
         .map(|(slot, window)| Run { slot, tokens: &texts[window.text][window.inputs.clone()] })
@@ -138,20 +150,21 @@ fn score_pass<M: Forward + ?Sized>(
     let mut first_row = 0;
     for window in pass {
         let row = |at: usize| first_row + (at - window.inputs.start);
-        wanted.extend((window.first..window.inputs.end).map(|at| (row(at), window.text, at + 1)));
+        let first = window.first.max((question.first)(window.text) - 1);
+        wanted.extend((first..window.inputs.end).map(|at| (row(at), window.text, at + 1)));
         first_row += window.inputs.len();
     }
     for chunk in wanted.chunks(model.head_rows()) {
         let rows: Vec<usize> = chunk.iter().map(|(row, ..)| *row).collect();
         model.logits(&states, &rows, logits)?;
         let logits = &*logits;
-        let scored: Vec<Option<TokenRecord>> = chunk
+        let scored: Vec<Option<T>> = chunk
             .par_iter()
             .enumerate()
-            .map(|(row, &(_, text, at))| logits.row(row).record(texts[text][at]))
+            .map(|(row, &(_, text, at))| (question.answer)(logits.row(row), texts[text][at]))
             .collect();
-        for (record, &(_, text, position)) in scored.into_iter().zip(chunk) {
-            push(text, record.ok_or(Error::NotFinite { text, position })?)?;
+        for (answer, &(_, text, position)) in scored.into_iter().zip(chunk) {
+            push(text, answer.ok_or(Error::NotFinite { text, position })?)?;
         }
     }
     Ok(())

@@ -61,6 +61,63 @@ impl Temperature {
     }
 }
 
+/// How one token is drawn from the model's distribution: temperature, then top-k, then top-p.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decoding {
+    /// How flat the distribution is made; zero is greedy.
+    pub temperature: f32,
+    /// Draw among this many most likely tokens only.
+    pub top_k: Option<usize>,
+    /// Draw among the fewest tokens that hold this much of the probability left by `top_k`.
+    pub top_p: Option<f32>,
+}
+
+impl Decoding {
+    pub(crate) fn validate(&self, vocab_size: usize) -> Result<()> {
+        let complaint = if !Temperature::Fixed(self.temperature).is_sensible() {
+            format!("temperature is {}, expected 0 (greedy) or a positive number", self.temperature)
+        } else if let Some(k) = self.top_k.filter(|k| !(1..=vocab_size).contains(k)) {
+            format!("top_k is {k}, expected 1 to {vocab_size}, the size of the vocabulary")
+        } else if let Some(p) = self.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+            format!("top_p is {p}, expected more than 0 and at most 1")
+        } else {
+            return Ok(());
+        };
+        Err(Error::InvalidArgument(complaint))
+    }
+
+    /// The tokens that may be drawn after logits whose largest is `max`.
+    fn candidates(&self, logits: Row<'_>, max: f32) -> Vec<Candidate> {
+        let k = if self.temperature == 0.0 { Some(1) } else { self.top_k };
+        candidates(logits, max, (k, self.top_p), f64::from(self.temperature))
+    }
+
+    /// The `n` tokens that are the likeliest to be drawn after these logits (V), or fewer where the decoding cuts more off,
+    /// each with the log-probability of drawing it; the most likely first, ties to the lower id.
+    #[must_use]
+    pub fn likeliest(&self, logits: Vec<f32>, n: usize) -> Vec<(u32, f64)> {
+        let vocab_size = logits.len();
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut candidates = self.candidates(Logits::from_rows(logits, vocab_size).row(0), max);
+        let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let order = |a: &Candidate, b: &Candidate| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id));
+        if n < candidates.len() {
+            candidates.select_nth_unstable_by(n, order);
+            candidates.truncate(n);
+        }
+        candidates.sort_unstable_by(order);
+        candidates.iter().map(|candidate| (candidate.id, (candidate.weight / total).ln())).collect()
+    }
+
+    /// The log-probability with which `token` is drawn; minus infinity where it is cut off.
+    pub(crate) fn log_prob(&self, logits: Row<'_>, max: f32, token: u32) -> f64 {
+        let candidates = self.candidates(logits, max);
+        let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let own = candidates.iter().find(|candidate| candidate.id == token);
+        own.map_or(f64::NEG_INFINITY, |own| (own.weight / total).ln())
+    }
+}
+
 /// How to draw.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingConfig {
@@ -89,16 +146,17 @@ impl SamplingConfig {
             "batch is 0, expected at least 1".to_owned()
         } else if !self.temperature.is_sensible() {
             format!("temperature is {:?}, expected 0 (greedy) or a positive number", self.temperature)
-        } else if let Some(k) = self.top_k.filter(|k| !(1..=vocab_size).contains(k)) {
-            format!("top_k is {k}, expected 1 to {vocab_size}, the size of the vocabulary")
-        } else if let Some(p) = self.top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
-            format!("top_p is {p}, expected more than 0 and at most 1")
         } else if let Some(id) = self.stop_token.filter(|id| *id as usize >= vocab_size) {
             format!("stop_token is {id}, outside the vocabulary of {vocab_size}")
         } else {
-            return Ok(());
+            return self.decoding(0).validate(vocab_size);
         };
         Err(Error::InvalidArgument(complaint))
+    }
+
+    /// How the token at `position` is drawn, the first being at 0.
+    fn decoding(&self, position: usize) -> Decoding {
+        Decoding { temperature: self.temperature.at(position), top_k: self.top_k, top_p: self.top_p }
     }
 }
 
@@ -230,15 +288,7 @@ fn fill<M: Forward + ?Sized>(
     };
     let runs: Vec<Run<'_>> = fresh.iter().map(|&slot| Run { slot, tokens: head(slot) }).collect();
     let runs: Vec<Run<'_>> = runs.into_iter().filter(|run| !run.tokens.is_empty()).collect();
-    let mut rest = &runs[..];
-    while !rest.is_empty() {
-        let mut n_positions = 0;
-        let fitting = rest.iter().take_while(|run| {
-            n_positions += run.tokens.len();
-            n_positions <= model.max_positions()
-        });
-        let pass;
-        (pass, rest) = rest.split_at(fitting.count().max(1));
+    for pass in passes(&runs, model.max_positions()) {
         model.hidden(pass, cache)?;
     }
     copies.into_iter().try_for_each(|(from, to)| model.copy_prefix(cache, from, to, head(to).len()))
@@ -289,7 +339,7 @@ fn draw(drawing: &mut Drawing, logits: Row<'_>, config: &SamplingConfig) {
 
 /// The next token's record, or nothing when a logit is not a finite number.
 ///
-/// Temperature, then top-k, then top-p, in the order of Hugging Face `generate`; one random number.
+/// The order of Hugging Face `generate`; one random number.
 fn choose(
     logits: Row<'_>,
     config: &SamplingConfig,
@@ -297,9 +347,8 @@ fn choose(
     rng: &mut ChaCha8Rng,
 ) -> Option<TokenRecord> {
     let distribution = logits.distribution()?;
-    let temperature = f64::from(config.temperature.at(position));
-    let k = if temperature == 0.0 { Some(1) } else { config.top_k };
-    let candidates = candidates(logits, distribution.max(), (k, config.top_p), temperature);
+    let decoding = config.decoding(position);
+    let candidates = decoding.candidates(logits, distribution.max());
     let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
     // 53 random bits: uniform in [0, 1), as fine as f64 can be.
     let mut target = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * total;
@@ -311,7 +360,8 @@ fn choose(
     let at = below.or_else(|| candidates.iter().rposition(|candidate| candidate.weight > 0.0))?;
     let Candidate { id, logit, .. } = candidates[at];
     // What was cut is sorted, and begins with the model's first choice.
-    let rank = if k.is_some() || config.top_p.is_some() { at as u32 } else { logits.rank(id) };
+    let is_sorted = decoding.temperature == 0.0 || decoding.top_k.is_some() || decoding.top_p.is_some();
+    let rank = if is_sorted { at as u32 } else { logits.rank(id) };
     Some(distribution.record(id, logit, rank))
 }
 
@@ -321,6 +371,23 @@ struct Candidate {
     logit: f32,
     /// Proportional to the probability.
     weight: f64,
+}
+
+/// Cuts runs into passes of at most `max_positions`, or of one run.
+pub(crate) fn passes<'r, 't>(
+    mut rest: &'r [Run<'t>],
+    max_positions: usize,
+) -> impl Iterator<Item = &'r [Run<'t>]> {
+    std::iter::from_fn(move || {
+        let mut n_positions = 0;
+        let fitting = rest.iter().take_while(|run| {
+            n_positions += run.tokens.len();
+            n_positions <= max_positions
+        });
+        let pass;
+        (pass, rest) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        (!pass.is_empty()).then_some(pass)
+    })
 }
 
 /// The tokens that may be drawn: by id when nothing is cut off, otherwise the most likely first, ties to the
@@ -420,6 +487,29 @@ mod tests {
                     assert!(
                         error <= 4.5 * deviation,
                         "{top_k:?} {top_p:?} {temperature}: {id} {p} {counts:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_likeliest_tokens_have_the_probabilities_of_the_definition() {
+        for (top_k, top_p) in [(None, None), (Some(3), None), (Some(5), Some(0.9))] {
+            for temperature in [0.5, 1.0, 3.0] {
+                let p = naive(top_k, top_p, temperature);
+                let decoding = Decoding { temperature, top_k, top_p };
+                let n_drawn = p.iter().filter(|p| **p > 0.0).count();
+                for n in [1, 4, 8, 20] {
+                    let likeliest = decoding.likeliest(LOGITS.to_vec(), n);
+                    assert_eq!(likeliest.len(), n.min(n_drawn));
+                    assert!(likeliest.iter().all(|(id, log)| (log.exp() - p[*id as usize]).abs() < 1e-7));
+                    let least = p[likeliest.last().unwrap().0 as usize];
+                    assert_eq!(p.iter().filter(|p| **p > least + 1e-9).count().min(n), {
+                        likeliest.iter().filter(|(id, _)| p[*id as usize] > least + 1e-9).count()
+                    });
+                    assert!(
+                        likeliest.is_sorted_by_key(|(id, log)| (std::cmp::Reverse((log * 1e6) as i64), *id))
                     );
                 }
             }

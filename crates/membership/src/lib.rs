@@ -4,7 +4,9 @@
 
 pub mod interval;
 pub mod signal;
+mod trend;
 mod zlib;
 
 pub use interval::{Interval, Method, clopper_pearson, wilson};
+pub use trend::{Trend, Trials, log_linear};
 pub use zlib::{ZLIB_LEVEL, zlib_len};

@@ -1,5 +1,6 @@
 //! Every flag of the program, declared. Nothing is resolved or done here; defaults stand once, beside their flag.
 
+mod audit;
 mod contamination;
 mod dedup;
 mod extract;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use audit::{Audit, Edits};
 pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
     Apply, Cluster, Dedup, Empty, LineUnit, Matching, Measure, Preset, RunLength, Snap, Unit, Words,
@@ -153,6 +155,17 @@ pub(crate) enum Command {
     /// Reports and the terminal show findings redacted unless `--reveal`. The samples themselves stand in the clear in
     /// DIR/samples.jsonl, and DIR/key holds the key of the redaction: the folder is readable by its owner only.
     Extract(Box<Extract>),
+    /// Ask a model for texts of its corpus, or for chosen ones, and tell which come back
+    ///
+    /// The model is given so many tokens of a text and is to go on with the next ones. A text is extracted when greedy
+    /// decoding spells them all, which one pass over it tells without decoding (Carlini et al. 2023); the same pass tells how
+    /// often each way of drawing has it among n draws (Hayes et al. 2025). Documents are drawn uniformly from the corpus, and
+    /// others are added for how often they stand there, so that the report shows how recitation grows with copies, with
+    /// context and with length. A text whose beginning others share has several right continuations, and is counted apart.
+    ///
+    /// Reports and the terminal show findings redacted unless `--reveal`. DIR/targets.jsonl has the numbers of every place
+    /// that was asked for, without its text: the folder is readable by its owner only.
+    Audit(Box<Audit>),
     /// Train a GPT-2 on a corpus
     ///
     /// The output is a folder in Hugging Face layout: config.json, model.safetensors, tokenizer.json, and

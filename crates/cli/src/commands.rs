@@ -1,6 +1,7 @@
 //! One file a command: it resolves arguments into the configurations of the rooms, calls them, and prints.
 
 mod apply;
+mod audit;
 mod contamination;
 mod dedup;
 mod demo;
@@ -49,6 +50,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Explain(arguments) => explain::run(&arguments, context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
+        Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
         Command::Synth(arguments) => synth::run(&arguments, context),

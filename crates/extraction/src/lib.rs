@@ -1,35 +1,50 @@
-//! What text can be got out of a model: draw samples, rank them, verify them in the corpus;
-//! and audit a checkpoint with planted canaries.
+//! What text can be got out of a model: unasked, by drawing samples, ranking them and verifying them in the corpus; and asked
+//! for, by giving it the beginning of a text or of a planted canary.
 //!
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
-//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit_canaries`] asks for secrets that were planted.
+//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit`] asks for texts of a corpus, [`audit_canaries`] for secrets that
+//! were planted.
 
 mod answers;
 mod audit;
 mod canary;
 mod columns;
+mod decoded;
+mod discoverable;
 mod draw;
 mod error;
+mod near;
+mod overlap;
 mod prompts;
 mod rank;
 #[cfg(test)]
 mod real_data;
+mod recitation;
+mod scaling;
 mod score;
 mod store;
+mod target;
 #[cfg(test)]
 mod testing;
 mod trigram;
 mod verify;
 
 pub use answers::Resources;
-pub use audit::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
+pub use audit::{AuditConfig, Audited, Near, audit};
 pub use canary::{Canary, Placement, Shape};
+pub use decoded::Decoded;
+pub use discoverable::{Continuation, NEAR_TIE, draws_needed};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
 pub use error::{Error, Result};
+pub use near::{Distance, NearConfig, NearMass};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
+pub use recitation::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
+pub use scaling::{Doubling, Scaling, scaling};
 pub use score::{ScoredSample, Scorers, TextModel, score};
 pub use store::{
-    RECORDS_FILE, SAMPLES_FILE, load_runs, read_ledger, save_records, save_samples, write_ledger,
+    RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_runs, read_ledger, save_records, save_samples,
+    save_targets, write_ledger,
 };
+pub use target::{ChosenText, Copies, Grid, Role, Target, read_texts};
 pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

@@ -8,10 +8,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use verbatim_store::{Access, Bytes, create_file, json_fault};
 
+use crate::audit::Audited;
 use crate::canary::Canary;
+use crate::discoverable::Continuation;
 use crate::draw::DrawnSample;
 use crate::error::{Error, Result};
 use crate::score::ScoredSample;
+use crate::target::{Copies, Role};
 
 /// The file of drawn samples in a run's folder.
 pub const SAMPLES_FILE: &str = "samples.jsonl";
@@ -19,9 +22,13 @@ pub const SAMPLES_FILE: &str = "samples.jsonl";
 /// The file of scored samples in a run's folder.
 pub const RECORDS_FILE: &str = "records.jsonl";
 
+/// The file of what was found at each place that a model was asked for.
+pub const TARGETS_FILE: &str = "targets.jsonl";
+
 const SAMPLES: &str = "verbatim samples";
 const RECORDS: &str = "verbatim records";
 const CANARIES: &str = "verbatim canaries";
+const TARGETS: &str = "verbatim targets";
 const VERSION: u32 = 1;
 
 /// The first line of a file.
@@ -46,6 +53,37 @@ pub fn save_samples(dir: &Path, drawn: &[DrawnSample]) -> Result<()> {
 /// Those of [`create_file`] and of writing.
 pub fn save_records(dir: &Path, scored: &[ScoredSample]) -> Result<()> {
     write_lines(&dir.join(RECORDS_FILE), RECORDS, scored, Access::Private)
+}
+
+/// Writes `targets.jsonl`, for its owner's eyes, into a folder that does not have it yet: what was found at each place that
+/// the model was asked for, without its text.
+///
+/// # Errors
+/// Those of [`create_file`] and of writing.
+pub fn save_targets(dir: &Path, audited: &Audited) -> Result<()> {
+    let lines: Vec<TargetLine<'_>> = audited
+        .targets
+        .iter()
+        .zip(&audited.continuations)
+        .map(|(target, continuations)| TargetLine {
+            label: &target.label,
+            start_byte: target.start_byte,
+            role: target.role,
+            copies: target.copies,
+            continuations,
+        })
+        .collect();
+    write_lines(&dir.join(TARGETS_FILE), TARGETS, &lines, Access::Private)
+}
+
+/// A target and what was found of it: prefix by prefix, suffix by suffix.
+#[derive(Serialize)]
+struct TargetLine<'a> {
+    label: &'a str,
+    start_byte: u64,
+    role: Role,
+    copies: Option<Copies>,
+    continuations: &'a [Option<Vec<Continuation>>],
 }
 
 /// Reads the samples of runs, and what the models said of them, sorted by strategy and number. No two runs may hold the

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::audit::{AuditBody, DoublingRow, ScalingTable, TextRow};
 use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Outcome};
 use crate::demo::{DemoBody, DemoRow};
@@ -14,6 +15,9 @@ use crate::train::{PlantBody, TrainBody};
 
 /// Findings that a page shows; the JSON has all.
 const SHOWN_FINDINGS: usize = 40;
+
+/// Strip charts that a page shows; the JSON has all.
+const SHOWN_CHARTS: usize = 12;
 
 /// A report that can be shown as a page.
 pub trait Page {
@@ -48,6 +52,7 @@ page!(DemoBody, DemoPage, "demo.html");
 page!(DedupBody, DedupPage, "dedup.html");
 page!(ContaminationBody, ContaminationPage, "contamination.html");
 page!(ExtractBody, ExtractPage, "extract.html");
+page!(AuditBody, AuditPage, "audit.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -99,6 +104,11 @@ fn canary_groups(rows: &[CanaryRow]) -> impl Iterator<Item = &[CanaryRow]> {
     rows.chunk_by(|a, b| a.placement == b.placement)
 }
 
+/// The chosen texts that were asked for window by window.
+fn charts(texts: &[TextRow]) -> impl Iterator<Item = &TextRow> {
+    texts.iter().filter(|text| !text.strip.is_empty()).take(SHOWN_CHARTS)
+}
+
 fn bar(class: &'static str, name: &'static str, rate: Rate) -> Bar {
     Bar { class, name, rate }
 }
@@ -116,7 +126,7 @@ fn demo_plot(rows: &[DemoRow]) -> String {
         title: placement_words(&rows[0].placement).to_owned(),
         groups: rows.iter().map(group).collect(),
     };
-    svg::recited_by_copies(&demo_groups(rows).map(panel).collect::<Vec<_>>())
+    recited_by_copies(&demo_groups(rows).map(panel).collect::<Vec<_>>())
 }
 
 /// An audit's plot: a panel for each placement.
@@ -129,7 +139,30 @@ fn canary_plot(rows: &[CanaryRow]) -> String {
         title: placement_words(&rows[0].placement).to_owned(),
         groups: rows.iter().map(group).collect(),
     };
-    svg::recited_by_copies(&canary_groups(rows).map(panel).collect::<Vec<_>>())
+    recited_by_copies(&canary_groups(rows).map(panel).collect::<Vec<_>>())
+}
+
+fn recited_by_copies(panels: &[Panel]) -> String {
+    let title = "Share of planted secrets that are recited, by number of copies";
+    svg::shares(panels, title, "copies of the secret in the raw corpus")
+}
+
+/// How extraction grows: a panel for each number that it is told by.
+fn scaling_plot(tables: &[ScalingTable]) -> String {
+    let group = |row: &DoublingRow| Group {
+        label: grouped(row.from),
+        bars: vec![bar("raw", "extracted", row.extracted)],
+    };
+    let panel = |table: &ScalingTable| Panel {
+        title: table.by.clone(),
+        groups: table.rows.iter().map(group).collect(),
+    };
+    let panels: Vec<Panel> = tables.iter().map(panel).collect();
+    svg::shares(
+        &panels,
+        "Share that is extracted, and what it depends on",
+        "from so many on, each bar a doubling",
+    )
 }
 
 #[cfg(test)]
@@ -210,6 +243,7 @@ mod tests {
             ("dedup", samples::dedup().to_html().unwrap()),
             ("contamination", samples::contamination(Reveal::Redacted).0.to_html().unwrap()),
             ("extract", samples::extract(Reveal::Redacted).to_html().unwrap()),
+            ("audit", samples::audit(Reveal::Redacted).to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]
@@ -267,6 +301,23 @@ mod tests {
         let text = check(&contamination.to_html().unwrap());
         // Two of the run, a file, a field, two of each holder, and six of the match.
         assert_eq!(text.matches(&harmless).count(), 2 + 2 + 4 + 6, "{text}");
+
+        let mut audit = hostile(samples::audit(Reveal::Revealed));
+        let result = &mut audit.result;
+        result.findings[0].text = samples::redactor(Reveal::Revealed).show("suffix", HOSTILE);
+        for name in [
+            &mut result.findings[0].label,
+            &mut result.texts[0].label,
+            &mut result.decodings[0].name,
+            &mut result.scalings[0].by,
+            &mut result.warnings[0],
+        ] {
+            *name = HOSTILE.into();
+        }
+        let text = check(&audit.to_html().unwrap());
+        // Two of the run, two of the finding; a text in chart and table, a decoding, a warning; and in caption, panel and
+        // the titles of its five bars what is counted.
+        assert_eq!(text.matches(&harmless).count(), 2 + 2 + 2 + 1 + 1 + 2 + 5, "{text}");
 
         let mut extract = hostile(samples::extract(Reveal::Revealed));
         let finding = &mut extract.result.findings[0];

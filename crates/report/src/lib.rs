@@ -1,6 +1,7 @@
 //! How a result is told: JSON with a schema version and full provenance, one self-contained page, and tables for
 //! a terminal. The only room that knows an output format.
 
+mod audit;
 mod columns;
 mod contamination;
 mod dedup;
@@ -25,6 +26,10 @@ mod svg;
 mod terminal;
 mod train;
 
+pub use audit::{
+    AuditBody, AuditFacts, DecodedTable, DecodingTable, DoublingRow, DrawsRow, LengthRow, NearRow, NearTable,
+    ScalingTable, Slope, StripPoint, TargetRow, TextRow,
+};
 pub use contamination::{
     ContaminationBody, ContaminationFacts, EvaluationRow, Holder, MATCHES_NAME, MatchPlace, MatchRow,
     MatchSources, write_matches,
@@ -53,5 +58,7 @@ pub use repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
 pub use sources::{SourceRow, SourceTable};
-pub use terminal::{contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text};
+pub use terminal::{
+    audit_text, contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text,
+};
 pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};

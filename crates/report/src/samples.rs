@@ -9,6 +9,7 @@ use verbatim_dedup::{
 };
 use verbatim_extraction::{Canary, Placement, Shape};
 
+use crate::audit::AuditBody;
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
 use crate::dedup::{
     AllPairs, Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin,
@@ -367,6 +368,10 @@ pub(crate) fn evaluate() -> Report<EvaluateBody> {
         n_unjudged: 0,
     };
     Report::new(EvaluateBody::new(provenance(), &found, 3, vec![HOSTILE.into()]), run(2))
+}
+
+pub(crate) fn audit(reveal: Reveal) -> Report<AuditBody> {
+    Report::new(crate::audit::sample(reveal), run(2))
 }
 
 pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {

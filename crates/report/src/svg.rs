@@ -3,6 +3,7 @@
 
 use std::fmt::{Display, Write};
 
+use crate::audit::TextRow;
 use crate::dedup::{Search, SizeBin};
 use crate::figure::{Rate, grouped, percent, range};
 use crate::repeats::RepeatBin;
@@ -122,9 +123,9 @@ impl Frame {
     }
 }
 
-/// Recited share by number of copies, one panel for each placement, each bar with its interval.
-pub(crate) fn recited_by_copies(panels: &[Panel]) -> String {
-    let mut canvas = Canvas::new(292.0, "Share of planted secrets that are recited, by number of copies");
+/// Shares by something, panel by panel, each bar with its interval.
+pub(crate) fn shares(panels: &[Panel], title: &str, axis: &str) -> String {
+    let mut canvas = Canvas::new(292.0, title);
     let (first, gap) = (46.0, 26.0);
     let n_panels = panels.len().max(1) as f64;
     let width = (WIDTH - first - gap * (n_panels - 1.0)) / n_panels;
@@ -138,11 +139,7 @@ pub(crate) fn recited_by_copies(panels: &[Panel]) -> String {
         canvas.text("panel middle", (left + width / 2.0, 18.0), &panel.title);
         panel_bars(&mut canvas, &frame, panel);
     }
-    canvas.text(
-        "tick middle",
-        (first + (WIDTH - first) / 2.0, 284.0),
-        "copies of the secret in the raw corpus",
-    );
+    canvas.text("tick middle", (first + (WIDTH - first) / 2.0, 284.0), axis);
     canvas.finish()
 }
 
@@ -204,6 +201,33 @@ pub(crate) fn interval_strip(rate: &Rate, class: &str) -> String {
         let (x, y) = frame.at(share, 0.0);
         canvas.push(format_args!("<circle class=\"point {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"11\"/>"));
     }
+    canvas.finish()
+}
+
+/// Along a text, how likely what follows is drawn, from 10^-9 at the bottom to 1; what greedy decoding spells stands out.
+pub(crate) fn recited_along(text: &TextRow) -> String {
+    let mut canvas = Canvas::new(150.0, "Where in the text the model recites it");
+    let x = (0.0, (text.n_bytes as f64).max(1.0));
+    let frame = Frame { left: 60.0, right: WIDTH - 4.0, top: 8.0, base: 118.0, x, y: (-9.0, 0.0) };
+    frame.rules(&mut canvas, &[-9.0, -6.0, -3.0, 0.0], |tick| match tick {
+        0.0 => "1".to_owned(),
+        tick => format!("1e{tick:.0}"),
+    });
+    for point in &text.strip {
+        let height = point.log_drawn.map_or(-9.0, |log| (log / std::f64::consts::LN_10).max(-9.0));
+        let (left, top) = frame.at(point.byte as f64, height);
+        let (right, _) = frame.at(point.end as f64, 0.0);
+        let (class, how) = if point.extracted { ("raw", "greedily") } else { ("deduplicated", "by drawing") };
+        canvas.push(format_args!(
+            "<g><title>from byte {}: {how}, log-probability {:.1} nats</title>",
+            grouped(point.byte),
+            point.log_drawn.unwrap_or(f64::NEG_INFINITY)
+        ));
+        canvas.bar(&format!("bar {class}"), (left, (right - left).max(0.5)), (top, frame.base));
+        canvas.push("</g>");
+    }
+    canvas.text("tick", (frame.left, 140.0), "byte 0");
+    canvas.text("tick end", (frame.right, 140.0), &grouped(text.n_bytes));
     canvas.finish()
 }
 

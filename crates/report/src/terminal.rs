@@ -1,6 +1,10 @@
 //! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
 
+mod audit;
+
 use std::ops::Range;
+
+pub use audit::audit_text;
 
 use crate::contamination::ContaminationBody;
 use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
@@ -36,13 +40,21 @@ struct Table {
 
 impl Table {
     fn new<const N: usize>(head: [(&str, Align); N]) -> Table {
-        Table {
-            align: head.iter().map(|(_, align)| *align).collect(),
-            rows: vec![head.iter().map(|(name, _)| (*name).to_owned()).collect()],
-        }
+        Table::of(head.iter().map(|(name, align)| ((*name).to_owned(), *align)).collect())
+    }
+
+    /// A table of as many columns as there are.
+    fn of(head: Vec<(String, Align)>) -> Table {
+        let (names, align) = head.into_iter().unzip();
+        Table { align, rows: vec![names] }
     }
 
     fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.cells(cells.to_vec());
+    }
+
+    /// A row of a table of as many columns as there are.
+    fn cells(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| PrintableLine(cell).to_string()).collect());
     }
 
@@ -495,6 +507,7 @@ mod tests {
             explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
             evaluate_text(&samples::evaluate().result),
             extract_text(&samples::extract(Reveal::Redacted).result),
+            audit_text(&samples::audit(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

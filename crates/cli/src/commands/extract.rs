@@ -15,7 +15,7 @@ use verbatim_lm::{Checkpoint, Tokenizer};
 use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
 
-use crate::args::{Extract, Shard};
+use crate::args::{Extract, Reading, Shard};
 use crate::commands::{Context, check_apart, check_scratch, index, model, reading, redaction};
 use crate::failure;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let (index, corpus) = open_corpus(arguments, context)?;
+    let (index, corpus) = open_corpus(&arguments.corpus, &arguments.reading, context)?;
     let proof = match (&corpus, &index) {
         (None, _) => None,
         (Some(corpus), None) => Some(Proof { corpus, index: None }),
@@ -78,26 +78,27 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
 }
 
 /// The corpus in which findings are proven, if one is given, with its index, if it is named by that.
-fn open_corpus(
-    arguments: &Extract,
+pub(crate) fn open_corpus(
+    inputs: &[PathBuf],
+    reading: &Reading,
     context: &Context<'_>,
 ) -> anyhow::Result<(Option<SubstringIndex>, Option<Corpus>)> {
-    for input in &arguments.corpus {
+    for input in inputs {
         let Some(index) = SubstringIndex::open(input)? else { continue };
         if index.tokenizer().is_some() {
             return Err(failure::usage(
                 "--corpus names an index of tokens; findings are proven by one of bytes",
             ));
         }
-        if arguments.corpus.len() > 1 {
+        if inputs.len() > 1 {
             return Err(failure::usage("an index must be the only --corpus"));
         }
         let corpus = index::corpus_of(index.origin(), context)?;
         return Ok((Some(index), Some(corpus)));
     }
-    match &arguments.corpus[..] {
+    match inputs {
         [] => Ok((None, None)),
-        inputs => Ok((None, Some(arguments.reading.open(inputs, context)?))),
+        inputs => Ok((None, Some(reading.open(inputs, context)?))),
     }
 }
 

@@ -1,0 +1,199 @@
+//! `verbatim audit`: asks a model for texts of its corpus, or for chosen ones, and tells which come back.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use verbatim_corpus::Corpus;
+use verbatim_extraction::{AuditConfig, ChosenText, Distance, Grid, NearConfig, Proof, Resources, TextModel};
+use verbatim_index::SubstringIndex;
+use verbatim_lm::{Checkpoint, Decoding};
+use verbatim_report::{AuditBody, AuditFacts, Provenance, Report, audit_text};
+use verbatim_store::{Access, Scratch, StagedDir};
+
+use crate::args::{Audit, Edits};
+use crate::commands::{Context, check_apart, check_scratch, extract, model, reading, redaction};
+use crate::failure;
+
+/// The likeliest tokens of each sequence that a beam search tries.
+const BRANCH: usize = 40;
+
+/// What is asked for.
+struct Texts {
+    index: Option<SubstringIndex>,
+    corpus: Option<Corpus>,
+    chosen: Vec<ChosenText>,
+}
+
+pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    check_apart(files_read(arguments), &output.output)?;
+    if let Some(p) = arguments.probability.iter().find(|p| !(**p > 0.0 && **p < 1.0)) {
+        return Err(failure::usage(format!("--probability {p}: expected numbers between 0 and 1")));
+    }
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    let (index, corpus) = extract::open_corpus(&arguments.corpus, &arguments.reading, context)?;
+    let mut chosen = Vec::new();
+    for path in &arguments.texts {
+        chosen.extend(verbatim_extraction::read_texts(path)?);
+    }
+    let texts = Texts { index, corpus, chosen };
+    let runtime = model::runtime(&arguments.runtime);
+    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
+    let config = config(arguments);
+    let scratch = scratch(arguments, &checkpoint, &texts, staged.path())?;
+    let body = audit(arguments, (&checkpoint, &texts), &config, (&scratch, staged.path()), context)?;
+    let report = Report::new(body, context.run());
+    report.write(staged.path(), Access::Private)?;
+    if let Some(corpus) = &texts.corpus {
+        corpus.verify_unchanged()?;
+    }
+    context.check()?;
+    staged.commit()?;
+    if arguments.reveal {
+        context.note("findings are written in the clear: keep the folder to yourself");
+    }
+    context.tell(&report, &audit_text(&report.result))?;
+    Ok(scratch.discard()?)
+}
+
+/// Everything that may be a file or a folder among what the command reads.
+fn files_read(arguments: &Audit) -> impl Iterator<Item = &Path> {
+    let model = [Path::new(&arguments.model)];
+    arguments.corpus.iter().chain(&arguments.texts).chain(&arguments.key).map(PathBuf::as_path).chain(model)
+}
+
+fn audit(
+    arguments: &Audit,
+    (checkpoint, texts): (&Checkpoint, &Texts),
+    config: &AuditConfig,
+    (scratch, folder): (&Scratch, &Path),
+    context: &Context<'_>,
+) -> anyhow::Result<AuditBody> {
+    let model = checkpoint.model.as_ref();
+    let proof = match (&texts.corpus, &texts.index) {
+        (None, _) => None,
+        (Some(corpus), None) => Some(Proof { corpus, index: None }),
+        (Some(corpus), Some(index)) => Some(Proof { corpus, index: Some(index.of(corpus)?) }),
+    };
+    let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0);
+    let n_tokens = longest(&config.grid.prefixes) + longest(&config.grid.suffixes);
+    let batch = arguments.batch.map_or_else(|| model::batch(model, n_tokens), usize::from);
+    let sample = texts.corpus.as_ref().filter(|_| arguments.documents > 0);
+    let audited = verbatim_extraction::audit(
+        TextModel { model, tokenizer: &checkpoint.tokenizer },
+        (sample, &texts.chosen),
+        proof,
+        config,
+        Resources { batch, scratch, progress: context.teller },
+    )?;
+    context.check()?;
+    verbatim_extraction::save_targets(folder, &audited)?;
+    let mut provenance = provenance(arguments, config).model(model::used("target", checkpoint));
+    let mut warnings = Vec::new();
+    if let Some(corpus) = &texts.corpus {
+        provenance = provenance.corpus(reading::used("proof", corpus));
+        warnings.extend(corpus.warnings().iter().cloned());
+    }
+    if sample.is_some() && audited.n_uniform() < config.documents {
+        warnings.push(format!(
+            "the corpus has {} documents that are long enough, fewer than the {} asked for",
+            audited.n_uniform(),
+            config.documents
+        ));
+    }
+    let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, folder)?;
+    let facts = AuditFacts {
+        provenance,
+        audited: &audited,
+        prefixes: &config.grid.prefixes,
+        suffixes: &config.grid.suffixes,
+        decodings: arguments.decoding.iter().map(ToString::to_string).collect(),
+        probabilities: arguments.probability.clone(),
+        near: near_words(arguments),
+        warnings,
+    };
+    Ok(AuditBody::new(facts, &redactor))
+}
+
+fn config(arguments: &Audit) -> AuditConfig {
+    let lengths = |lengths: &[u32]| lengths.iter().map(|length| *length as usize).collect();
+    let documents = arguments.documents as usize;
+    let decodings: Vec<Decoding> = arguments.decoding.iter().map(|drawing| drawing.0).collect();
+    AuditConfig {
+        grid: Grid { prefixes: lengths(&arguments.prefix), suffixes: lengths(&arguments.suffix) },
+        documents,
+        per_stratum: arguments.per_doubling as usize,
+        pool: arguments.pool.map_or(documents.saturating_mul(10), |pool| pool as usize),
+        stride: arguments.stride as usize,
+        decode: arguments.decode as usize,
+        near: arguments.near as usize,
+        near_config: NearConfig {
+            distance: match arguments.near_distance {
+                Edits::Hamming => Distance::Hamming,
+                Edits::Levenshtein => Distance::Levenshtein,
+            },
+            most_edits: arguments.near_edits as usize,
+            decoding: decodings[0],
+            beam: usize::from(arguments.beam),
+            branch: BRANCH,
+        },
+        decodings,
+        seed: arguments.seed,
+    }
+}
+
+fn near_words(arguments: &Audit) -> String {
+    let edits = match arguments.near_distance {
+        Edits::Hamming => "tokens replaced",
+        Edits::Levenshtein => "tokens replaced, inserted or left out",
+    };
+    format!("at most {} {edits}, drawn at {}", arguments.near_edits, arguments.decoding[0])
+}
+
+/// Where the model's answers are kept; without `--scratch`, nowhere.
+fn scratch(
+    arguments: &Audit,
+    checkpoint: &Checkpoint,
+    texts: &Texts,
+    folder: &Path,
+) -> anyhow::Result<Scratch> {
+    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
+    check_scratch(files_read(arguments).chain([arguments.output.output.as_path()]), scratch)?;
+    let files: Vec<&str> = checkpoint.files.iter().map(|file| file.sha256.as_str()).collect();
+    let chosen: Vec<String> = texts.chosen.iter().map(ChosenText::fingerprint).collect();
+    // Places are numbered, so all that decides about them belongs to the task.
+    let task = json!({"audit": {
+        "model": files,
+        "corpus": texts.corpus.as_ref().map(Corpus::fingerprint),
+        "chosen": chosen,
+        "prefix": arguments.prefix,
+        "suffix": arguments.suffix,
+        "documents": arguments.documents,
+        "per_doubling": arguments.per_doubling,
+        "pool": arguments.pool,
+        "stride": arguments.stride,
+        "decoding": arguments.decoding.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "seed": arguments.seed,
+        "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
+    }});
+    Ok(Scratch::of_run(scratch, &task)?)
+}
+
+fn provenance(arguments: &Audit, config: &AuditConfig) -> Provenance {
+    let decodings: Vec<String> = arguments.decoding.iter().map(ToString::to_string).collect();
+    Provenance::new(env!("CARGO_PKG_VERSION"))
+        .seed("draw", arguments.seed)
+        .parameter("prefix", arguments.prefix.clone())
+        .parameter("suffix", arguments.suffix.clone())
+        .parameter("documents", arguments.documents)
+        .parameter("per_doubling", arguments.per_doubling)
+        .parameter("pool", config.pool)
+        .parameter("stride", arguments.stride)
+        .parameter("decoding", decodings)
+        .parameter("probability", arguments.probability.clone())
+        .parameter("decode", arguments.decode)
+        .parameter("near", arguments.near)
+        .parameter("near_within", near_words(arguments))
+        .parameter("beam", arguments.beam)
+        .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
+}

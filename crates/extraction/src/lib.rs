@@ -15,7 +15,9 @@ mod rank;
 #[cfg(test)]
 mod real_data;
 mod score;
+mod secrets;
 mod store;
+mod taxonomy;
 #[cfg(test)]
 mod testing;
 mod trigram;
@@ -29,7 +31,9 @@ pub use error::{Error, Result};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
 pub use score::{ScoredSample, Scorers, TextModel, score};
+pub use secrets::{SpokenSecret, spoken_secrets};
 pub use store::{
     RECORDS_FILE, SAMPLES_FILE, load_runs, read_ledger, save_records, save_samples, write_ledger,
 };
+pub use taxonomy::Category;
 pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

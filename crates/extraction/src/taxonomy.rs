@@ -96,7 +96,17 @@ enum Unit<'a> {
     Text(&'a [u8]),
 }
 
-impl Unit<'_> {
+impl<'a> Unit<'a> {
+    fn of(run: &'a [u8]) -> Unit<'a> {
+        match run {
+            [letter] if letter.is_ascii_alphabetic() => Unit::Letter(*letter),
+            [b'0'..=b'9', ..] if run.len() <= MOST_DIGITS => {
+                Unit::Number(run.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0')))
+            }
+            run => Unit::Text(run),
+        }
+    }
+
     /// By how much the next one is greater; none where it is something else.
     fn step(&self, next: &Unit<'_>) -> Option<i64> {
         match (self, next) {
@@ -120,14 +130,7 @@ fn units(text: &[u8]) -> Vec<Unit<'_>> {
         _ => 3,
     };
     let runs = text.chunk_by(|one, next| class(*one) == class(*next) && class(*one) != 3);
-    let unit = |run| match run {
-        [letter] if letter.is_ascii_alphabetic() => Unit::Letter(*letter),
-        [b'0'..=b'9', ..] if run.len() <= MOST_DIGITS => {
-            Unit::Number(run.iter().fold(0, |number, digit| 10 * number + i64::from(digit - b'0')))
-        }
-        run => Unit::Text(run),
-    };
-    runs.filter(|run| class(run[0]) != 2).map(unit).collect()
+    runs.filter(|run| class(run[0]) != 2).map(Unit::of).collect()
 }
 
 #[cfg(test)]

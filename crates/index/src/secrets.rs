@@ -180,3 +180,9 @@ fn entropy_bits(text: &[u8]) -> f64 {
     let shares = counts.iter().filter(|count| **count > 0).map(|count| *count as f64 / n);
     shares.map(|share| -share * share.log2()).sum()
 }
+
+/// Whether a key says that it is one of a manual.
+fn is_example(text: &[u8]) -> bool {
+    const MARK: &[u8] = b"EXAMPLE";
+    text.windows(MARK.len()).any(|window| window.eq_ignore_ascii_case(MARK))
+}

@@ -96,19 +96,22 @@ fn ipv4(text: &[u8], start: usize) -> Option<usize> {
     let address: Ipv4Addr = str::from_utf8(&text[start..end]).ok()?.parse().ok()?;
     let octets = address.octets();
     let is_local = address.is_private() || address.is_loopback() || address.is_link_local() || octets[0] == 0;
-    let is_special = address.is_multicast() || address.is_documentation() || octets[0] >= 240;
+    let is_benchmark = octets[0] == 198 && octets[1] & 0xfe == 18;
+    let is_special = is_benchmark || address.is_multicast() || address.is_documentation() || octets[0] >= 240;
     let is_long = octets.iter().filter(|octet| **octet >= 10).count() >= 3;
     (!is_local && !is_special && is_long && !is_word(byte(text, end)) && byte(text, end) != b'-')
         .then_some(end)
 }
 
-/// The end of a global address of version 6, 2000::/3 without what is kept for documentation.
+/// The end of a global address of version 6, of 2000::/3.
 fn ipv6(text: &[u8], start: usize) -> Option<usize> {
     let end = run_end(text, start, MOST_IPV6, |byte| byte.is_ascii_hexdigit() || byte == b':');
     let end = end - usize::from(before(text, end) == b':' && byte(text, end.saturating_sub(2)) != b':');
     let address: Ipv6Addr = str::from_utf8(text.get(start..end)?).ok()?.parse().ok()?;
     let segments = address.segments();
-    let is_global = segments[0] & 0xe000 == 0x2000 && (segments[0], segments[1]) != (0x2001, 0xdb8);
+    // 2001::/23 and 2001:db8::/32 are for protocols and for documentation.
+    let is_reserved = segments[0] == 0x2001 && (segments[1] < 0x200 || segments[1] == 0xdb8);
+    let is_global = segments[0] & 0xe000 == 0x2000 && !is_reserved;
     // `2001::1` may be a pair of numbers; three parts are needed.
     let n_parts = segments.iter().filter(|segment| **segment != 0).count();
     (is_global && n_parts > 2 && !is_word(byte(text, end))).then_some(end)

@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Secret, SecretKind, before, byte, entropy_bits, is_word, run_end};
+use super::{Secret, SecretKind, before, byte, entropy_bits, is_example, is_word, run_end};
 
 /// How keys begin; the first that fits counts, so that the longer ones stand first.
 const PREFIXES: [(&str, SecretKind); 23] = [
@@ -67,8 +67,7 @@ fn key(kind: SecretKind, text: &[u8], start: usize, body: usize) -> Option<usize
     let (end, is_valid) = match kind {
         SecretKind::AwsAccessKey => {
             let end = end_of(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-            // The key of the documentation ends so.
-            (end, end - body == 16 && !text[start..end].ends_with(b"EXAMPLE"))
+            (end, end - body == 16 && !is_example(&text[body..end]))
         }
         SecretKind::GithubToken => {
             let end = end_of(is_word);
@@ -79,7 +78,8 @@ fn key(kind: SecretKind, text: &[u8], start: usize, body: usize) -> Option<usize
         SecretKind::SlackToken => {
             let end = end_of(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
             let n_digits = text[body..end].iter().filter(|byte| byte.is_ascii_digit()).count();
-            (end, end - body >= 20 && n_digits >= 5)
+            let has_letters = text[body..end].iter().any(u8::is_ascii_alphabetic);
+            (end, end - body >= 20 && n_digits >= 5 && has_letters)
         }
         SecretKind::GoogleApiKey => {
             let end = run_end(text, body, MOST_KEY, is_url_safe);

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use super::{Secret, SecretKind, before, byte, entropy_bits, is_word, run_end};
+use super::{Secret, SecretKind, before, byte, entropy_bits, is_example, is_word, run_end};
 
 /// What names of secrets have in them.
 const NAMES: [&str; 19] = [
@@ -53,7 +53,9 @@ pub(super) fn find(text: &[u8], found: &mut Vec<Secret>) {
         // What is called, looked up or joined to something is no value.
         let is_whole = !matches!(byte(text, end), b'(' | b'[' | b'$' | b'{')
             && !(matches!(byte(text, end), b'.' | b':' | b'@') && is_word(byte(text, end + 1)));
-        if is_whole && end - start <= MOST_VALUE && is_random(&text[start..end]) {
+        // `private_key: X509PrivateKey = ...` has a type there.
+        let is_type = byte(text, run_end(text, end, 2, |byte| byte == b' ')) == b'=';
+        if is_whole && !is_type && end - start <= MOST_VALUE && is_random(&text[start..end]) {
             found.push(Secret { kind: SecretKind::NamedToken, range: start..end });
         }
     }
@@ -83,14 +85,20 @@ fn value_start(text: &[u8], name: usize) -> Option<usize> {
 
 fn is_random(value: &[u8]) -> bool {
     let (letters, digits) = (value.iter().any(u8::is_ascii_alphabetic), value.iter().any(u8::is_ascii_digit));
-    if !letters || !digits || is_uuid(value) {
+    if !letters || !digits || is_uuid(value) || is_example(value) {
         return false;
     }
     let is_hex = value.iter().all(u8::is_ascii_hexdigit);
     let (least_len, least_bits) = if is_hex { LEAST_HEX } else { LEAST_BASE64 };
     let is_mark = |byte: &u8| matches!(byte, b'-' | b'_' | b'/' | b'+' | b'=');
-    let unbroken = value.split(is_mark).map(<[u8]>::len).max().unwrap_or(0);
-    value.len() >= least_len && unbroken >= LEAST_UNBROKEN && entropy_bits(value) >= least_bits
+    let longest = |parts: &mut dyn Iterator<Item = &[u8]>| parts.map(<[u8]>::len).max().unwrap_or(0);
+    let unbroken = longest(&mut value.split(is_mark));
+    // Words with a digit at one end make the names of programs.
+    let worded = longest(&mut value.split(|byte| !byte.is_ascii_alphabetic()));
+    value.len() >= least_len
+        && 4 * worded < 3 * value.len()
+        && unbroken >= LEAST_UNBROKEN
+        && entropy_bits(value) >= least_bits
 }
 
 /// 8-4-4-4-12 hexadecimal digits: an id.

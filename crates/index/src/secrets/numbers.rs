@@ -17,7 +17,7 @@ pub(super) fn find(text: &[u8], found: &mut Vec<Secret>) {
             b'0'..=b'9' => {
                 let end = run_end(text, at, usize::MAX, |byte| byte.is_ascii_digit());
                 if let Some((kind, end)) = grouped(text, at) {
-                    let start = at - usize::from(kind == SecretKind::PhoneNumber && before(text, at) == b'(');
+                    let start = at - usize::from(text[at..end].contains(&b')'));
                     found.push(Secret { kind, range: start..end });
                 }
                 at = end;
@@ -158,7 +158,15 @@ fn card(text: &[u8], groups: &Groups) -> Option<usize> {
         let n = lengths.len();
         let is_of_table = n > 1 && (groups.next(n) == 4 || digits_before(text, start) == 4);
         let digits = digits(&text[start..end]);
-        (is_separated && !is_of_table && is_issued(&digits) && luhn(&digits)).then_some(end)
+        // Bare numbers of so many digits are ids and constants more often than cards, but for UnionPay's.
+        let is_bare_id = n == 1 && digits.len() > 16 && !digits.starts_with(&[6, 2]);
+        (is_separated
+            && !is_of_table
+            && !is_bare_id
+            && !is_article(&digits)
+            && is_issued(&digits)
+            && luhn(&digits))
+        .then_some(end)
     })
 }
 
@@ -195,6 +203,13 @@ fn luhn(digits: &[u8]) -> bool {
         })
         .sum();
     sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != digits[0])
+}
+
+/// Whether 13 digits have the check digit of an article's number (EAN-13): those of a country begin as cards do.
+fn is_article(digits: &[u8]) -> bool {
+    let sum: u32 =
+        digits.iter().enumerate().map(|(i, digit)| (1 + 2 * (i as u32 % 2)) * u32::from(*digit)).sum();
+    digits.len() == 13 && sum.is_multiple_of(10)
 }
 
 /// AAA-GG-SSSS: no area 000, 666 or from 900 on, no group 00, no serial 0000, neither of the two numbers that were

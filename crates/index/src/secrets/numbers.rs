@@ -7,28 +7,27 @@ use super::{Secret, SecretKind, before, byte, is_word, run_end};
 
 /// Digits of the longest number with a rule, and one that tells that a number is longer.
 const MOST_DIGITS: usize = 20;
-/// Groups of digits of the longest number with a rule: 0 12 34 56 78 and one that tells that it goes on.
+/// Groups of digits of the number with most of them, and one that tells that it goes on.
 const MOST_GROUPS: usize = 6;
 
 pub(super) fn find(text: &[u8], found: &mut Vec<Secret>) {
     let mut at = 0;
     while at < text.len() {
-        let (kind, range) = match text[at] {
+        let (mut next, mut start) = (at + 1, at);
+        let number = match text[at] {
             b'0'..=b'9' => {
-                let end = run_end(text, at, usize::MAX, |byte| byte.is_ascii_digit());
-                if let Some((kind, end)) = grouped(text, at) {
-                    let start = at - usize::from(text[at..end].contains(&b')'));
-                    found.push(Secret { kind, range: start..end });
-                }
-                at = end;
-                continue;
+                next = run_end(text, at, usize::MAX, |byte| byte.is_ascii_digit());
+                let number = grouped(text, at);
+                // The parenthesis that opened before an area's code.
+                start -= number.map_or(0, |(_, end)| usize::from(text[at..end].contains(&b')')));
+                number
             }
-            b'+' => (SecretKind::PhoneNumber, international(text, at)),
-            b'A'..=b'Z' => (SecretKind::Iban, iban(text, at)),
-            _ => (SecretKind::Iban, None),
+            b'+' => international(text, at).map(|end| (SecretKind::PhoneNumber, end)),
+            b'A'..=b'Z' => iban(text, at).map(|end| (SecretKind::Iban, end)),
+            _ => None,
         };
-        found.extend(range.map(|end| Secret { kind, range: at..end }));
-        at += 1;
+        found.extend(number.map(|(kind, end)| Secret { kind, range: start..end }));
+        at = next;
     }
 }
 

@@ -255,6 +255,55 @@ fn findings_are_redacted_unless_asked_and_readable_by_their_owner_only() {
     }
 }
 
+/// A small model that knows one sentence by heart, with a test number of no issued card and an address of no one.
+#[test]
+fn personal_data_that_a_model_recites_is_proven_and_stays_hidden() {
+    const CARD: &str = "4929-1181-7730-5562";
+    const ADDRESS: &str = "ada.keeper@tower.example.org";
+    let scene = Scene::new();
+    let text = format!(
+        "The keeper of the tower pays with card {CARD} and asks to write to {ADDRESS} before the winter."
+    );
+    scene.write("corpus.jsonl", format!("{{\"text\": \"{text}\"}}\n").repeat(40));
+    let size = ["--layers", "1", "--heads", "2", "--width", "64", "--context", "64", "--vocabulary", "300"];
+    let course = ["--batch", "8", "--steps", "150", "--warmup", "10", "--learning-rate", "0.005"];
+    scene.run(["train", "corpus.jsonl", "-o", "model"].iter().chain(&size).chain(&course)).ok();
+    let extract = |output: &str, flags: &[&str]| {
+        let common =
+            ["extract", "--model", "model", "--corpus", "corpus.jsonl", "--min-match", "20", "-o", output];
+        let drawing = ["--strategies", "top-n", "--samples", "8", "--max-new-tokens", "60"];
+        scene.run(common.iter().chain(&drawing).chain(flags)).ok()
+    };
+    let hidden = extract("hidden", &[]);
+    let shown = extract("shown", &["--reveal"]);
+
+    let result = &scene.json("hidden/report.json")["result"];
+    let kinds = result["secrets"]["kinds"].as_array().unwrap();
+    let names: Vec<&str> = kinds.iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(names, ["payment-card", "email-address"]);
+    for row in kinds {
+        assert!(row["samples"]["count"].as_u64() >= Some(1) && row["samples"]["n"] == 8, "{row}");
+        assert!(row["proven"]["count"].as_u64() >= Some(1) && row["n_proven_values"] == 1, "{row}");
+    }
+    let findings = result["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["category"] == "recite"), "{findings:?}");
+    assert!(findings.iter().any(|finding| finding["secrets"][0]["n_proven"] == 1), "{findings:?}");
+
+    // The value of a card is its digits, however it was written.
+    for secret in [CARD, ADDRESS, "4929118177305562", "tower"] {
+        for file in ["report.json", "report.html"] {
+            assert!(!scene.text(&format!("hidden/{file}")).contains(secret), "{file}: {secret}");
+        }
+        assert!(!hidden.stdout.contains(secret) && !hidden.stderr.contains(secret), "{secret}");
+    }
+    assert!(hidden.stdout.contains("payment-card"), "{hidden:?}");
+    for file in ["report.json", "report.html"] {
+        let text = scene.text(&format!("shown/{file}"));
+        assert!(text.contains(CARD) && text.contains("4929118177305562") && text.contains(ADDRESS), "{file}");
+    }
+    assert!(shown.stderr.contains("in the clear"));
+}
+
 #[test]
 fn fault_50_a_pickle_is_refused_whatever_it_is_called() {
     let scene = Scene::new();

@@ -22,8 +22,10 @@ mod real_data;
 mod recitation;
 mod scaling;
 mod score;
+mod secrets;
 mod store;
 mod target;
+mod taxonomy;
 #[cfg(test)]
 mod testing;
 mod trigram;
@@ -42,9 +44,11 @@ pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
 pub use recitation::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
 pub use scaling::{Doubling, Scaling, scaling};
 pub use score::{ScoredSample, Scorers, TextModel, score};
+pub use secrets::{SpokenSecret, spoken_secrets};
 pub use store::{
     RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_runs, read_ledger, save_records, save_samples,
     save_targets, write_ledger,
 };
 pub use target::{ChosenText, Copies, Grid, Role, Target, read_texts};
+pub use taxonomy::Category;
 pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

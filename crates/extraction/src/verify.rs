@@ -14,6 +14,8 @@ use crate::draw::DrawnSample;
 use crate::error::{Error, Result};
 use crate::prompts::Strategy;
 use crate::rank::{Cell, Metric};
+use crate::secrets::{SpokenSecret, secrets_in};
+use crate::taxonomy::{Category, category};
 
 /// The least match that is looked for, in bytes; shorter ones are what any two texts share.
 const MIN_MATCH_BYTES: usize = 16;
@@ -82,6 +84,10 @@ pub struct Finding {
     /// The longest match in bytes. Where that one has too few tokens and a shorter one has enough, the shorter one. An
     /// index tells of matches of its minimum length and more, a pass over the corpus of 16 bytes and more.
     pub longest: Option<Found>,
+    /// Why it may have been memorized; none where it is not.
+    pub category: Option<Category>,
+    /// Personal data and secrets in the whole sample, in its order.
+    pub secrets: Vec<SpokenSecret>,
 }
 
 /// The drawn samples that stand in any cell, each once, in the order of `drawn`.
@@ -190,6 +196,11 @@ impl Needle {
 
     fn finding(&self, verdict: Verdict, longest: Option<Found>, n_windows: u64) -> Finding {
         let n_bytes = self.bytes.len() as u64;
+        let matched = longest.as_ref().map(|found| {
+            let start = found.start_byte as usize;
+            start..start + found.n_bytes as usize
+        });
+        let memorized = matched.clone().zip(longest.as_ref()).filter(|_| verdict == Verdict::Memorized);
         Finding {
             strategy: self.strategy,
             index: self.index,
@@ -198,6 +209,8 @@ impl Needle {
             verdict,
             exact: longest.as_ref().is_some_and(|found| found.n_bytes == n_bytes),
             n_windows,
+            category: memorized.map(|(range, found)| category(&self.bytes[range], found.n_occurrences)),
+            secrets: secrets_in(&self.bytes, matched),
             longest,
         }
     }
@@ -386,6 +399,34 @@ mod tests {
         );
 
         assert_eq!((found[2].verdict, found[2].exact, &found[2].longest), (Verdict::NotFound, false, &None));
+    }
+
+    #[test]
+    fn what_lies_in_the_match_is_proven_and_what_a_sample_adds_is_not() {
+        let secret = "Dear Jane, the card that I told you of is 4111 1111 1111 1111, and it is yours.";
+        let corpus = corpus(&["1 and 2", secret, &"0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 ".repeat(6)]);
+        let drawn = [
+            sample(0, &format!("{secret} Write to jane@example.org!")),
+            sample(1, "told you of is 4111 1111 1111 1119 and 4111 1111 1111 1111"),
+            sample(2, "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14"),
+            sample(3, "3 4 5 6 7 8 9 10 11 12 13"),
+        ];
+        let findings = verify_all(Some(&corpus), &drawn, 20);
+        let told = |i: usize| -> Vec<(&str, u64, bool)> {
+            findings[i].secrets.iter().map(|s| (s.kind.name(), s.start_byte, s.proven)).collect()
+        };
+        assert_eq!(told(0), [("payment-card", 42, true), ("email-address", 89, false)]);
+        assert_eq!(
+            told(1),
+            [("payment-card", 39, false)],
+            "its digits stand there, beyond the longest match"
+        );
+        let categories: Vec<_> = findings.iter().map(|finding| finding.category).collect();
+        let expected = [Some(Category::Recollect), None, Some(Category::Recite), Some(Category::Recite)];
+        assert_eq!(categories, expected);
+        let unverified = verify_all(None, &drawn, 20);
+        assert!(unverified.iter().all(|finding| finding.category.is_none()));
+        assert!(unverified[0].secrets.len() == 2 && unverified[0].secrets.iter().all(|s| !s.proven));
     }
 
     /// Hubble's "exact match" compares lower-cased strings.

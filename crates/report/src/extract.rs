@@ -15,6 +15,7 @@ use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
+use crate::secrets::{SecretCount, SecretTable, counts_text, secret_counts};
 
 /// What an audit of one checkpoint found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -31,6 +32,8 @@ pub struct ExtractBody {
     pub cells: Vec<CellRow>,
     /// Each finding once, however many cells it stands in.
     pub findings: Vec<FindingRow>,
+    /// Personal data and secrets in the samples.
+    pub secrets: SecretTable,
     /// Planted canaries, where a ledger was given.
     pub canaries: Option<CanaryTable>,
     /// What the reader should know.
@@ -81,6 +84,7 @@ impl ExtractBody {
             let key = |row: &FindingRow| (Reverse(row.longest_match_tokens), row.best_rank, row.sample);
             key(a).cmp(&key(b)).then_with(|| a.strategy.cmp(&b.strategy))
         });
+        let secrets = SecretTable::new(facts.drawn, facts.findings, facts.verification, redactor);
         ExtractBody {
             provenance: facts.provenance,
             verification: facts.verification,
@@ -88,6 +92,7 @@ impl ExtractBody {
             min_match_tokens: facts.min_match_tokens,
             cells: cell_rows(facts.cells, facts.findings, facts.verification),
             findings,
+            secrets,
             canaries: facts
                 .canaries
                 .map(|(ledger, recitations)| CanaryTable::new(ledger, recitations, redactor)),
@@ -162,6 +167,10 @@ pub struct FindingRow {
     pub sample: u64,
     /// `memorized`, `not-found` or `unverified`.
     pub verdict: String,
+    /// `recite`, `reconstruct` or `recollect`, where it is memorized.
+    pub category: Option<String>,
+    /// Personal data and secrets in the sample, by kind.
+    pub secrets: Vec<SecretCount>,
     /// The matching text, redacted unless revealed.
     pub text: Shown,
     /// Longest stretch that stands verbatim in one document, in tokens.
@@ -182,6 +191,13 @@ pub struct FindingRow {
     pub best_metric: String,
     /// All scores that are defined for it, higher for more likely memorized.
     pub scores: BTreeMap<String, f64>,
+}
+
+impl FindingRow {
+    /// The personal data and secrets in it, in words.
+    pub fn secrets_text(&self) -> String {
+        counts_text(&self.secrets)
+    }
 }
 
 /// Planted canaries by how they stand in the corpus and how often.
@@ -290,6 +306,8 @@ fn finding_row(finding: &Finding, text: Shown, places: Option<&Places>) -> Findi
         strategy: finding.strategy.to_string(),
         sample: finding.index,
         verdict: verdict_name(finding.verdict).to_owned(),
+        category: finding.category.map(|category| category.name().to_owned()),
+        secrets: secret_counts(&finding.secrets),
         text,
         longest_match_tokens: found.map_or(0, |found| found.n_tokens),
         longest_match_bytes: found.map_or(0, |found| found.n_bytes),
@@ -371,7 +389,8 @@ mod tests {
     fn finding(index: u64, verdict: &str, longest: &Value) -> Finding {
         serde_json::from_value(json!({
             "strategy": Strategy::TopN, "index": index, "n_tokens": 60, "n_bytes": 20, "verdict": verdict,
-            "exact": false, "n_windows": 3, "longest": longest,
+            "exact": false, "n_windows": 3, "longest": longest, "secrets": [],
+            "category": (verdict == "memorized").then_some("recollect"),
         }))
         .unwrap()
     }
@@ -405,6 +424,10 @@ mod tests {
         let body = ExtractBody::new(facts, &samples::redactor(Reveal::Revealed));
         let first = &body.findings[0];
         assert_eq!((first.sample, first.verdict.as_str(), first.longest_match_tokens), (1, "memorized", 55));
+        assert_eq!(
+            (first.category.as_deref(), body.findings[1].category.as_deref()),
+            (Some("recollect"), None)
+        );
         assert_eq!(first.text.text.as_deref(), Some("ünder the tow"));
         assert_eq!(first.first.as_deref(), Some("a.jsonl:8, byte 12"));
         assert_eq!((first.best_rank, first.best_metric.as_str()), (1, "zlib"));

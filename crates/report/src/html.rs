@@ -177,6 +177,7 @@ mod tests {
     use crate::redact::Reveal;
     use crate::report::Body;
     use crate::samples::{self, HOSTILE};
+    use crate::secrets::SecretCount;
 
     /// Elements that a page may have; no other has any business in it.
     const ELEMENTS: &str = "html head meta title style body main header section footer figure figcaption p h1 h2 h3 ul li \
@@ -323,6 +324,10 @@ mod tests {
         let finding = &mut extract.result.findings[0];
         finding.text = samples::redactor(Reveal::Revealed).show("match", HOSTILE);
         (finding.first, finding.best_metric) = (Some(HOSTILE.into()), HOSTILE.into());
+        finding.category = Some(HOSTILE.into());
+        finding.secrets = vec![SecretCount { kind: HOSTILE.into(), n: 2, n_proven: 1 }];
+        extract.result.secrets.kinds[0].kind = HOSTILE.into();
+        extract.result.secrets.values[0] = samples::redactor(Reveal::Revealed).show(HOSTILE, HOSTILE);
         let canaries = extract.result.canaries.as_mut().unwrap();
         canaries.recited[0].secret = samples::redactor(Reveal::Revealed).show(HOSTILE, HOSTILE);
         canaries.recited[0].id = HOSTILE.into();
@@ -330,8 +335,9 @@ mod tests {
         let page = extract.to_html().unwrap();
         keep("hostile", &page);
         let text = check(&page);
-        // Two of the run, three of the finding, three of the canary, and the placement in table, plot and titles.
-        assert_eq!(text.matches(&harmless).count(), 2 + 3 + 3 + 3, "{text}");
+        // Two of the run, five of the finding, a kind, two of a value, three of the canary, and the placement in table,
+        // plot and titles.
+        assert_eq!(text.matches(&harmless).count(), 2 + 5 + 1 + 2 + 3 + 3, "{text}");
         for hidden in ['\0', '\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2028}', '\u{200b}'] {
             assert!(!text.contains(hidden));
         }

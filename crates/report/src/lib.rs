@@ -21,6 +21,7 @@ mod report;
 mod run;
 #[cfg(test)]
 mod samples;
+mod secrets;
 mod sources;
 mod svg;
 mod terminal;
@@ -57,6 +58,7 @@ pub use redact::{Redactor, Reveal, Shown};
 pub use repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
+pub use secrets::{SecretCount, SecretRow, SecretTable};
 pub use sources::{SourceRow, SourceTable};
 pub use terminal::{
     audit_text, contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text,

@@ -25,6 +25,7 @@ use crate::redact::{Redactor, Reveal};
 use crate::repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
 use crate::report::Report;
 use crate::run::Run;
+use crate::secrets::{SecretCount, SecretRow, SecretTable};
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
 
@@ -394,6 +395,14 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
         strategy: strategies[number as usize % 3].into(),
         sample: 11 * number,
         verdict: if number < 7 { "memorized".into() } else { "not-found".into() },
+        category: (number < 7).then(|| ["recite", "reconstruct", "recollect"][number as usize % 3].into()),
+        secrets: (0..number % 3)
+            .map(|i| SecretCount {
+                kind: ["payment-card", "email-address"][i as usize].into(),
+                n: 2 * i + 1,
+                n_proven: 1,
+            })
+            .collect(),
         text: redactor(reveal)
             .show("match", &format!("In the year {number} the keeper of the tower wrote his name.")),
         longest_match_tokens: 140 - 15 * number,
@@ -417,6 +426,14 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
         copies: 64,
         secret: redactor(reveal).show("pii", &format!("4929-{:04}-{number}", number * 917)),
     };
+    let secret_row = |(kind, n_samples, n_proven): (&str, u64, u64)| SecretRow {
+        kind: kind.into(),
+        samples: Rate::new(n_samples, 600),
+        n_values: n_samples / 2,
+        n_candidates: 5,
+        proven: Some(Rate::new(n_proven, 5)),
+        n_proven_values: n_proven.min(1),
+    };
     let mut rows = Vec::new();
     for placement in ["document", "near-copy", "passage"] {
         rows.extend([(1, 0), (4, 1), (16, 4), (64, 6)].map(|(copies, count)| row(placement, copies, count)));
@@ -428,6 +445,10 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
         min_match_tokens: 50,
         cells,
         findings: (0..9).map(finding).collect(),
+        secrets: SecretTable {
+            kinds: [("payment-card", 6, 4), ("email-address", 41, 0)].map(secret_row).to_vec(),
+            values: vec![redactor(reveal).show("payment-card", "4929118177305562")],
+        },
         canaries: Some(CanaryTable {
             rows,
             planted: Rate::new(33, 72),

@@ -13,6 +13,7 @@ use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
 use crate::repeats::HeavyRow;
+use crate::secrets::SecretTable;
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{PlantBody, TrainBody};
 
@@ -276,6 +277,7 @@ pub fn extract_text(body: &ExtractBody) -> String {
         table.finish(&mut out);
     }
     findings(body, &mut out);
+    secrets(&body.secrets, &mut out);
     warnings(&body.warnings, &mut out);
     out
 }
@@ -354,21 +356,49 @@ fn findings(body: &ExtractBody, out: &mut String) {
         ("text", Left),
         ("hash", Left),
         ("verdict", Left),
+        ("category", Left),
         ("tokens", Right),
         ("docs", Right),
         ("first place", Left),
     ]);
     for finding in body.findings.iter().take(N_SHOWN) {
         table.row([
-            shortened(&finding.text.to_string(), 24),
+            shortened(&finding.text.to_string(), 16),
             finding.text.name.clone(),
             finding.verdict.clone(),
+            finding.category.clone().unwrap_or_else(|| "–".to_owned()),
             grouped(finding.longest_match_tokens),
             grouped(finding.n_documents),
-            shortened(finding.first.as_deref().unwrap_or("–"), 30),
+            shortened(finding.first.as_deref().unwrap_or("–"), 24),
         ]);
     }
     table.finish(out);
+}
+
+fn secrets(table: &SecretTable, out: &mut String) {
+    if table.kinds.is_empty() {
+        return;
+    }
+    out.push_str(
+        "\nPersonal data and secrets by their form, in samples and, proven, in the corpus; 95% intervals\n",
+    );
+    let mut rows = Table::new([
+        ("kind", Left),
+        ("samples", Right),
+        ("interval", Right),
+        ("candidates", Right),
+        ("proven", Right),
+        ("interval", Right),
+        ("values", Right),
+    ]);
+    for row in &table.kinds {
+        let [proven, interval, values] = row.proven.map_or(["–"; 3].map(str::to_owned), |rate| {
+            [grouped(rate.count), rate.interval(), grouped(row.n_proven_values)]
+        });
+        let [samples, candidates] = [row.samples.count, row.n_candidates].map(grouped);
+        rows.row([row.kind.clone(), samples, row.samples.interval(), candidates, proven, interval, values]);
+    }
+    rows.finish(out);
 }
 
 /// What training came to.

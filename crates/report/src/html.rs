@@ -8,6 +8,7 @@ use crate::demo::{DemoBody, DemoRow};
 use crate::error::{Error, Result};
 use crate::extract::{CanaryRow, CellRow, ExtractBody, Verification};
 use crate::figure::{Rate, grouped, percent, placement_words};
+use crate::invert::InvertBody;
 use crate::report::{HTML_NAME, Report};
 use crate::svg::{self, Bar, Group, Panel};
 use crate::train::{PlantBody, TrainBody};
@@ -48,6 +49,7 @@ page!(DemoBody, DemoPage, "demo.html");
 page!(DedupBody, DedupPage, "dedup.html");
 page!(ContaminationBody, ContaminationPage, "contamination.html");
 page!(ExtractBody, ExtractPage, "extract.html");
+page!(InvertBody, InvertPage, "invert.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -210,6 +212,7 @@ mod tests {
             ("dedup", samples::dedup().to_html().unwrap()),
             ("contamination", samples::contamination(Reveal::Redacted).0.to_html().unwrap()),
             ("extract", samples::extract(Reveal::Redacted).to_html().unwrap()),
+            ("invert", samples::invert(Reveal::Redacted).to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

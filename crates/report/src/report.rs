@@ -115,6 +115,7 @@ mod tests {
             samples::explain(Reveal::Revealed).to_json(),
             samples::evaluate().to_json(),
             samples::extract(Reveal::Revealed).to_json(),
+            samples::invert(Reveal::Revealed).to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
         ];

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::contamination::ContaminationBody;
 use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
+use crate::exposure::exposure_text;
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
@@ -22,27 +23,27 @@ const N_SOURCES: usize = 10;
 
 /// How a column stands.
 #[derive(Clone, Copy)]
-enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 use Align::{Left, Right};
 
 /// Rows of text that are aligned when all of them are known.
-struct Table {
+pub(crate) struct Table {
     align: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new<const N: usize>(head: [(&str, Align); N]) -> Table {
+    pub(crate) fn new<const N: usize>(head: [(&str, Align); N]) -> Table {
         Table {
             align: head.iter().map(|(_, align)| *align).collect(),
             rows: vec![head.iter().map(|(name, _)| (*name).to_owned()).collect()],
         }
     }
 
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.iter().map(|cell| PrintableLine(cell).to_string()).collect());
     }
 
@@ -53,7 +54,7 @@ impl Table {
     }
 
     /// The table, each line indented by two and without blanks at its end.
-    fn finish(self, out: &mut String) {
+    pub(crate) fn finish(self, out: &mut String) {
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.align.len()).map(width).collect();
@@ -262,6 +263,9 @@ pub fn extract_text(body: &ExtractBody) -> String {
         table.row(canary_cells("all planted", String::new(), &canaries.planted));
         table.row(canary_cells("controls, never planted", String::new(), &canaries.controls));
         table.finish(&mut out);
+        if let Some(exposure) = &canaries.exposure {
+            exposure_text(exposure, &mut out);
+        }
     }
     findings(body, &mut out);
     warnings(&body.warnings, &mut out);
@@ -482,6 +486,7 @@ mod tests {
     use super::*;
     use crate::evaluate::evaluate_text;
     use crate::explain::explain_text;
+    use crate::invert::invert_text;
     use crate::redact::Reveal;
     use crate::samples::{self, HOSTILE};
 
@@ -495,6 +500,7 @@ mod tests {
             explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
             evaluate_text(&samples::evaluate().result),
             extract_text(&samples::extract(Reveal::Redacted).result),
+            invert_text(&samples::invert(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

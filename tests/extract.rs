@@ -232,6 +232,7 @@ fn findings_are_redacted_unless_asked_and_readable_by_their_owner_only() {
     let scene = Scene::new();
     let common = ["extract", "--model", &model, "--corpus", &corpus, "--canaries", &ledger, "--samples", "4"];
     let common = common.iter().copied().chain(["--max-new-tokens", "30", "--min-match", "10"]);
+    let common = common.chain(["--exposure-references", "0"]);
     let hidden = scene.run(common.clone().chain(["-o", "hidden"])).ok();
     let shown = scene.run(common.chain(["-o", "shown", "--reveal"])).ok();
     assert!(shown.stderr.contains("in the clear"));

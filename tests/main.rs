@@ -23,6 +23,8 @@ mod harness;
 #[cfg(test)]
 mod index;
 #[cfg(test)]
+mod invert;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lines;

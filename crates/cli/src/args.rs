@@ -5,6 +5,7 @@ mod contamination;
 mod dedup;
 mod extract;
 mod index;
+mod invert;
 mod lab;
 mod output;
 mod review;
@@ -24,6 +25,7 @@ pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
     IndexSignatures, IndexVerify, StringUnit,
 };
+pub(crate) use invert::Invert;
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
@@ -166,6 +168,13 @@ pub(crate) enum Command {
     /// Reports and the terminal show findings redacted unless `--reveal`. DIR/targets.jsonl has the numbers of every place
     /// that was asked for, without its text: the folder is readable by its owner only.
     Audit(Box<Audit>),
+    /// Find the most likely ways to fill a template, the most likely first
+    ///
+    /// Asks a model for secrets of a known form, such as 'my card number is {digits:16}'. The search is best-first over the
+    /// tree of tokens that the form allows: every filling that comes out is at least as likely as all that have not, the
+    /// fixed text after the holes included. Fillings whose tokens are not those of their text are passed over. Where the
+    /// budget ends first, the report says how likely any other filling can be at most.
+    Invert(Box<Invert>),
     /// Train a GPT-2 on a corpus
     ///
     /// The output is a folder in Hugging Face layout: config.json, model.safetensors, tokenizer.json, and

@@ -10,6 +10,7 @@ mod evaluate;
 mod explain;
 mod extract;
 mod index;
+mod invert;
 mod model;
 mod plant;
 mod reading;
@@ -51,6 +52,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Evaluate(arguments) => evaluate::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
+        Command::Invert(arguments) => invert::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
         Command::Synth(arguments) => synth::run(&arguments, context),

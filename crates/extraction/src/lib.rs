@@ -6,13 +6,15 @@
 //! were planted.
 
 mod answers;
-mod audit;
 mod canary;
 mod columns;
 mod decoded;
 mod discoverable;
 mod draw;
 mod error;
+mod exposure;
+mod format;
+mod invert;
 mod near;
 mod overlap;
 mod prompts;
@@ -26,6 +28,7 @@ mod secrets;
 mod store;
 mod target;
 mod taxonomy;
+mod template;
 #[cfg(test)]
 mod testing;
 mod trigram;
@@ -38,6 +41,14 @@ pub use decoded::Decoded;
 pub use discoverable::{Continuation, NEAR_TIE, draws_needed};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
 pub use error::{Error, Result};
+pub use exposure::{
+    ControlCheck, Exposure, ExposureConfig, ExposureGroup, ExposureSummary, NoExposure, audit_exposure,
+    summarize_exposure,
+};
+pub use format::canary_templates;
+pub use invert::{
+    Answer, Inversion, InvertConfig, Known, MAX_EXHAUSTIVE, Outcome, invert, invert_exhaustively,
+};
 pub use near::{Distance, NearConfig, NearMass};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
@@ -51,4 +62,5 @@ pub use store::{
 };
 pub use target::{ChosenText, Copies, Grid, Role, Target, read_texts};
 pub use taxonomy::Category;
+pub use template::Template;
 pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

@@ -161,7 +161,7 @@ fn recitation(
 }
 
 /// The tokens of a canary: what the model is given, and what it is asked for.
-fn split(canary: &Canary, tokenizer: &Tokenizer, start: Option<u32>) -> Result<Text> {
+pub(crate) fn split(canary: &Canary, tokenizer: &Tokenizer, start: Option<u32>) -> Result<Text> {
     let prefix = tokenizer.encode(&canary.prefix);
     let mut whole = tokenizer.encode(&format!("{}{}", canary.prefix, canary.secret));
     let n_common = prefix.iter().zip(&whole).take_while(|(a, b)| a == b).count();
@@ -176,7 +176,7 @@ fn split(canary: &Canary, tokenizer: &Tokenizer, start: Option<u32>) -> Result<T
 }
 
 /// The ledger's canaries in its order, equal texts merged, each with the names of those counted into it.
-fn merged(ledger: &[Canary]) -> Result<Vec<(Canary, Vec<String>)>> {
+pub(crate) fn merged(ledger: &[Canary]) -> Result<Vec<(Canary, Vec<String>)>> {
     let mut canaries: Vec<(Canary, Vec<String>)> = Vec::new();
     let mut by_text = BTreeMap::new();
     let mut ids = BTreeSet::new();
@@ -210,7 +210,7 @@ fn merged(ledger: &[Canary]) -> Result<Vec<(Canary, Vec<String>)>> {
     Ok(canaries)
 }
 
-fn bad(canary: &Canary, cause: String) -> Error {
+pub(crate) fn bad(canary: &Canary, cause: String) -> Error {
     Error::BadCanary { id: canary.id.clone(), cause }
 }
 

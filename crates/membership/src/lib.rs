@@ -2,11 +2,15 @@
 //!
 //! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
 
+pub mod exposure;
 pub mod interval;
 pub mod signal;
+mod skew_normal;
 mod trend;
 mod zlib;
 
+pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use interval::{Interval, Method, clopper_pearson, wilson};
+pub use skew_normal::{NoFit, SkewNormal};
 pub use trend::{Trend, Trials, log_linear};
 pub use zlib::{ZLIB_LEVEL, zlib_len};

@@ -7,10 +7,11 @@ use std::ops::Range;
 
 use serde::Serialize;
 use verbatim_extraction::{
-    Canary, CanaryGroup, Cell, DrawnSample, Finding, Metric, Precision, Recitation, RecitedCount, Strategy,
-    Verdict, precision, summarize,
+    Canary, CanaryGroup, Cell, DrawnSample, Exposure, Finding, Metric, Precision, Recitation, RecitedCount,
+    Strategy, Verdict, precision, summarize,
 };
 
+use crate::exposure::ExposureTable;
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
@@ -61,6 +62,8 @@ pub struct ExtractFacts<'a> {
     pub findings: &'a [Finding],
     /// The ledger and what the model made of it, where there is one.
     pub canaries: Option<(&'a [Canary], &'a [Recitation])>,
+    /// The exposure of each canary, where it was measured.
+    pub exposures: Option<&'a [Exposure]>,
     /// What the rooms below noticed.
     pub warnings: Vec<String>,
 }
@@ -93,9 +96,7 @@ impl ExtractBody {
             cells: cell_rows(facts.cells, facts.findings, facts.verification),
             findings,
             secrets,
-            canaries: facts
-                .canaries
-                .map(|(ledger, recitations)| CanaryTable::new(ledger, recitations, redactor)),
+            canaries: facts.canaries.map(|canaries| CanaryTable::new(canaries, facts.exposures, redactor)),
             warnings: facts.warnings,
         }
     }
@@ -211,6 +212,8 @@ pub struct CanaryTable {
     pub controls: Rate,
     /// The canaries that were recited, redacted unless revealed.
     pub recited: Vec<RecitedRow>,
+    /// How exposed each canary is, where that was measured.
+    pub exposure: Option<ExposureTable>,
 }
 
 /// Canaries of one placement, planted equally often.
@@ -332,7 +335,11 @@ fn verdict_name(verdict: Verdict) -> &'static str {
 impl CanaryTable {
     /// The table of an audit; secrets are looked up in the ledger and named by the redactor. Canaries for which the
     /// model's numbers were not finite count neither way.
-    pub fn new(ledger: &[Canary], recitations: &[Recitation], redactor: &Redactor) -> CanaryTable {
+    pub fn new(
+        (ledger, recitations): (&[Canary], &[Recitation]),
+        exposures: Option<&[Exposure]>,
+        redactor: &Redactor,
+    ) -> CanaryTable {
         let summary = summarize(recitations, LEVEL);
         let rate = |count: &RecitedCount| Rate::new(count.n_recited, count.n_canaries);
         let row = |group: &CanaryGroup| CanaryRow {
@@ -360,6 +367,7 @@ impl CanaryTable {
             planted: Rate::new(all.0, all.1),
             controls: rate(&summary.controls),
             recited: recited.collect(),
+            exposure: exposures.map(|exposures| ExposureTable::new(exposures, recitations)),
         }
     }
 }
@@ -419,6 +427,7 @@ mod tests {
             cells: &cells,
             findings: &findings,
             canaries: None,
+            exposures: None,
             warnings: vec![],
         };
         let body = ExtractBody::new(facts, &samples::redactor(Reveal::Revealed));
@@ -460,6 +469,7 @@ mod tests {
                 cells: &[cell(Metric::Perplexity, &[(0, -1.0)])],
                 findings: &[finding(0, "memorized", &found)],
                 canaries: None,
+                exposures: None,
                 warnings: vec![],
             };
             ExtractBody::new(facts, &samples::redactor(Reveal::Revealed)).findings[0].text.clone()
@@ -483,6 +493,7 @@ mod tests {
             cells: &cells,
             findings: &[finding(0, "unverified", &json!(null))],
             canaries: None,
+            exposures: None,
             warnings: vec![],
         };
         let body = ExtractBody::new(facts, &samples::redactor(Reveal::Redacted));
@@ -508,7 +519,7 @@ mod tests {
         };
         let recitations: Vec<_> =
             ledger.iter().zip(cases.iter().map(|case| case.raw)).map(recitation).collect();
-        let table = CanaryTable::new(&ledger, &recitations, &samples::redactor(Reveal::Redacted));
+        let table = CanaryTable::new((&ledger, &recitations), None, &samples::redactor(Reveal::Redacted));
         assert_eq!(
             (table.planted.fraction(), table.controls.fraction()),
             ("33 of 72".into(), "0 of 18".into())

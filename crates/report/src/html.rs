@@ -9,6 +9,7 @@ use crate::demo::{DemoBody, DemoRow};
 use crate::error::{Error, Result};
 use crate::extract::{CanaryRow, CellRow, ExtractBody, Verification};
 use crate::figure::{Rate, grouped, percent, placement_words};
+use crate::invert::InvertBody;
 use crate::report::{HTML_NAME, Report};
 use crate::svg::{self, Bar, Group, Panel};
 use crate::train::{PlantBody, TrainBody};
@@ -53,6 +54,7 @@ page!(DedupBody, DedupPage, "dedup.html");
 page!(ContaminationBody, ContaminationPage, "contamination.html");
 page!(ExtractBody, ExtractPage, "extract.html");
 page!(AuditBody, AuditPage, "audit.html");
+page!(InvertBody, InvertPage, "invert.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -245,6 +247,7 @@ mod tests {
             ("contamination", samples::contamination(Reveal::Redacted).0.to_html().unwrap()),
             ("extract", samples::extract(Reveal::Redacted).to_html().unwrap()),
             ("audit", samples::audit(Reveal::Redacted).to_html().unwrap()),
+            ("invert", samples::invert(Reveal::Redacted).to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

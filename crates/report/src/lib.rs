@@ -9,9 +9,11 @@ mod demo;
 mod error;
 mod evaluate;
 mod explain;
+mod exposure;
 mod extract;
 mod figure;
 mod html;
+mod invert;
 mod lookup;
 mod printable;
 mod provenance;
@@ -46,11 +48,13 @@ pub use explain::{
     ComparisonBody, DifferenceRow, DocumentRow, ExplainBody, GoneRow, PieceRow, RemovalRow, ShingleCounts,
     explain_text,
 };
+pub use exposure::{ControlRow, ExposedRow, ExposureRow, ExposureTable};
 pub use extract::{
     CanaryRow, CanaryTable, CellRow, ExtractBody, ExtractFacts, FindingRow, RecitedRow, Verification,
 };
 pub use figure::{Amount, LEVEL, Rate};
 pub use html::Page;
+pub use invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow, invert_text};
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use printable::{Printable, PrintableLine};
 pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};

@@ -116,6 +116,7 @@ mod tests {
             samples::evaluate().to_json(),
             samples::extract(Reveal::Revealed).to_json(),
             samples::audit(Reveal::Revealed).to_json(),
+            samples::invert(Reveal::Revealed).to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
         ];

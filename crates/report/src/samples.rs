@@ -18,8 +18,10 @@ use crate::dedup::{
 use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
 use crate::evaluate::EvaluateBody;
 use crate::explain::{ComparisonBody, DocumentRow, ExplainBody, GoneRow, RemovalRow};
+use crate::exposure::{ControlRow, ExposedRow, ExposureRow, ExposureTable};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
+use crate::invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow};
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
 use crate::repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
@@ -454,7 +456,83 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
             planted: Rate::new(33, 72),
             controls: Rate::new(0, 24),
             recited: (0..4).map(recited).collect(),
+            exposure: Some(exposure()),
         }),
+        warnings: vec![],
+    };
+    Report::new(body, run(2))
+}
+
+fn exposure() -> ExposureTable {
+    let row = |shape: &str, copies, median: f64| ExposureRow {
+        shape: shape.into(),
+        copies,
+        n: 6,
+        n_saturated: if median < 10.0 { 0 } else { 4 },
+        lower_quartile: Some(median - 0.5),
+        median: Some(median),
+        upper_quartile: Some(median + 0.5),
+        median_low: Some(median - 1.0),
+        median_high: Some(median + 1.0),
+        extrapolated_median: Some(2.0 * median),
+        n_extrapolated: 5,
+    };
+    let control = |shape: &str, n| ControlRow {
+        shape: shape.into(),
+        n,
+        mean: Some(1.51),
+        chance_low: Some(0.92),
+        chance_high: Some(2.07),
+        at_chance: Some(true),
+    };
+    let canary = ExposedRow {
+        id: "document-64-1".into(),
+        shape: "pii".into(),
+        placement: "document".into(),
+        copies: 64,
+        n_alike: 36,
+        space_bits: 39.863137,
+        n_references: 1023,
+        rank: Some(1),
+        bits: Some(10.0),
+        low: Some(8.116201),
+        high: Some(39.863137),
+        saturated: true,
+        extrapolated_bits: Some(22.7),
+        cause: Some("a cause".into()),
+    };
+    ExposureTable {
+        level: 0.95,
+        rows: vec![row("random", 1, 1.5), row("random", 64, 10.0), row("pii", 64, 9.1)],
+        controls: vec![control("random", 12), control("pii", 12), control("all", 24)],
+        canaries: vec![canary],
+    }
+}
+
+/// A secret that comes first, and a control that was not reached.
+pub(crate) fn invert(reveal: Reveal) -> Report<InvertBody> {
+    let answer = |rank: u64| AnswerRow {
+        rank,
+        log_prob: -0.25 * rank as f64,
+        text: redactor(reveal).show("filling", &format!("4929-{:04}-{rank}", rank * 917)),
+    };
+    let row = |name: &str, copies, rank| InvertRow {
+        name: name.into(),
+        copies: Some(copies),
+        space_bits: 39.863137,
+        n_given_tokens: 11,
+        n_evaluations: 1_204,
+        n_noncanonical: 3,
+        n_found: 2,
+        outcome: if copies > 0 { "answered".into() } else { "budget".into() },
+        bound: (copies == 0).then_some(-21.4),
+        answers: (1..=2).map(answer).collect(),
+        known: Some(KnownRow { rank, log_prob: rank.map(|_| -0.25) }),
+        exhaustive: Some(ExhaustiveRow { n_fillings: 10_000, agrees: true }),
+    };
+    let body = InvertBody {
+        provenance: provenance().model(model("inverted")),
+        templates: vec![row("document-64-1", 64, Some(1)), row("document-0-1", 0, None)],
         warnings: vec![],
     };
     Report::new(body, run(2))

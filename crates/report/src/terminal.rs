@@ -9,6 +9,7 @@ pub use audit::audit_text;
 use crate::contamination::ContaminationBody;
 use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
+use crate::exposure::exposure_text;
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
@@ -27,20 +28,20 @@ const N_SOURCES: usize = 10;
 
 /// How a column stands.
 #[derive(Clone, Copy)]
-enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 use Align::{Left, Right};
 
 /// Rows of text that are aligned when all of them are known.
-struct Table {
+pub(crate) struct Table {
     align: Vec<Align>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new<const N: usize>(head: [(&str, Align); N]) -> Table {
+    pub(crate) fn new<const N: usize>(head: [(&str, Align); N]) -> Table {
         Table::of(head.iter().map(|(name, align)| ((*name).to_owned(), *align)).collect())
     }
 
@@ -50,7 +51,7 @@ impl Table {
         Table { align, rows: vec![names] }
     }
 
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.cells(cells.to_vec());
     }
 
@@ -66,7 +67,7 @@ impl Table {
     }
 
     /// The table, each line indented by two and without blanks at its end.
-    fn finish(self, out: &mut String) {
+    pub(crate) fn finish(self, out: &mut String) {
         let width =
             |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.align.len()).map(width).collect();
@@ -275,6 +276,9 @@ pub fn extract_text(body: &ExtractBody) -> String {
         table.row(canary_cells("all planted", String::new(), &canaries.planted));
         table.row(canary_cells("controls, never planted", String::new(), &canaries.controls));
         table.finish(&mut out);
+        if let Some(exposure) = &canaries.exposure {
+            exposure_text(exposure, &mut out);
+        }
     }
     findings(body, &mut out);
     secrets(&body.secrets, &mut out);
@@ -524,6 +528,7 @@ mod tests {
     use super::*;
     use crate::evaluate::evaluate_text;
     use crate::explain::explain_text;
+    use crate::invert::invert_text;
     use crate::redact::Reveal;
     use crate::samples::{self, HOSTILE};
 
@@ -538,6 +543,7 @@ mod tests {
             evaluate_text(&samples::evaluate().result),
             extract_text(&samples::extract(Reveal::Redacted).result),
             audit_text(&samples::audit(Reveal::Redacted).result),
+            invert_text(&samples::invert(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

@@ -16,6 +16,8 @@ pub(crate) const MAX_NEW_TOKENS: u32 = 256;
 pub(crate) const TOP_K: u32 = 40;
 /// Tokens that must stand verbatim in one document (Nasr et al. 2023).
 pub(crate) const MIN_MATCH: u32 = 50;
+/// Texts that a canary is compared with: up to 10 bits of exposure are seen.
+const EXPOSURE_REFERENCES: u32 = 1023;
 /// The most parts that samples are shared out in.
 const MAX_SHARDS: u64 = 1_000_000;
 
@@ -52,6 +54,10 @@ pub(crate) struct Extract {
     /// A ledger of planted canaries to prompt for, as `verbatim plant` writes it
     #[arg(long, value_name = "LEDGER")]
     pub(crate) canaries: Option<PathBuf>,
+    /// Texts that each canary is compared with, for its exposure (Carlini et al. 2019); drawn with the seed from the format
+    /// that its ledger's secrets have. 0 leaves exposure out
+    #[arg(long, value_name = "N", default_value_t = EXPOSURE_REFERENCES, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) exposure_references: u32,
     /// A smaller model of the same tokenizer, for the `small` score
     #[arg(long, value_name = "MODEL")]
     pub(crate) small: Option<String>,
@@ -63,7 +69,7 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = [
         "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
         "prompts", "batch", "seed", "device", "dtype", "kernel", "scratch",
-        "shard",
+        "shard", "exposure_references",
     ])]
     pub(crate) rerank: Vec<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)

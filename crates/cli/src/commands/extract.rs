@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, Draws, ExtractConfig, Proof, RankConfig, Recitation, Resources, Scorers,
-    Strategy, TextModel,
+    Canary, Cell, DrawnSample, Draws, Exposure, ExposureConfig, ExtractConfig, Proof, RankConfig, Recitation,
+    Resources, Scorers, Strategy, TextModel,
 };
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Tokenizer};
@@ -34,6 +34,7 @@ struct Ranked {
     drawn: Vec<DrawnSample>,
     cells: Vec<Cell>,
     canaries: Option<(Vec<Canary>, Vec<Recitation>)>,
+    exposures: Option<Vec<Exposure>>,
     /// Where the models' answers were kept.
     scratch: Option<Scratch>,
 }
@@ -162,6 +163,10 @@ fn draw_and_rank(
         Some(ledger) => Some(recite(target, ledger, context)?),
         None => None,
     };
+    let exposures = match &canaries {
+        Some((ledger, _)) => expose(target, ledger, arguments, resources, context)?,
+        None => None,
+    };
     let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
     Ok(Ranked {
         provenance,
@@ -169,6 +174,7 @@ fn draw_and_rank(
         drawn,
         cells,
         canaries,
+        exposures,
         scratch: Some(scratch),
     })
 }
@@ -235,7 +241,7 @@ fn rank_again(earlier: &[PathBuf], arguments: &Extract, folder: &Path) -> anyhow
         .parameter("min_match", arguments.min_match)
         .parameter("window_tokens", WINDOW_TOKENS);
     let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
-    Ok(Ranked { provenance, drawn, cells, tokenizer, canaries: None, scratch: None })
+    Ok(Ranked { provenance, drawn, cells, tokenizer, canaries: None, exposures: None, scratch: None })
 }
 
 /// What decides about a sample, but for its strategy and number: models, seed and parameters, from the provenance of what
@@ -268,7 +274,7 @@ fn verify(
     redactor: &Redactor,
     context: &Context<'_>,
 ) -> anyhow::Result<ExtractBody> {
-    let Ranked { mut provenance, tokenizer, drawn, cells, canaries, .. } = ranked;
+    let Ranked { mut provenance, tokenizer, drawn, cells, canaries, exposures, .. } = ranked;
     let candidates = verbatim_extraction::candidates(&cells, &drawn);
     let min_match = arguments.min_match as usize;
     let findings = verbatim_extraction::verify(proof, &tokenizer, &candidates, min_match, context.teller)?;
@@ -294,6 +300,7 @@ fn verify(
         cells: &cells,
         findings: &findings,
         canaries: canaries.as_ref().map(|(ledger, recited)| (&ledger[..], &recited[..])),
+        exposures: exposures.as_deref(),
         warnings,
     };
     Ok(ExtractBody::new(facts, redactor))
@@ -314,6 +321,26 @@ pub(crate) fn recite(
         context.teller,
     )?;
     Ok((ledger, recitations))
+}
+
+/// How exposed the canaries of a ledger are, if it was asked for.
+fn expose(
+    checkpoint: &Checkpoint,
+    ledger: &[Canary],
+    arguments: &Extract,
+    resources: Resources<'_>,
+    context: &Context<'_>,
+) -> anyhow::Result<Option<Vec<Exposure>>> {
+    if arguments.exposure_references == 0 {
+        return Ok(None);
+    }
+    context.teller.stage("compare canaries with references", None, "texts");
+    let config = ExposureConfig {
+        n_references: arguments.exposure_references as usize,
+        seed: arguments.seed,
+        level: verbatim_report::LEVEL,
+    };
+    Ok(Some(verbatim_extraction::audit_exposure(text_model(checkpoint), ledger, &config, resources)?))
 }
 
 fn text_model(checkpoint: &Checkpoint) -> TextModel<'_> {
@@ -364,6 +391,7 @@ fn rank_config(arguments: &Extract) -> RankConfig {
 }
 
 fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
+    let exposure_references = arguments.canaries.as_ref().map(|_| arguments.exposure_references);
     Provenance::new(env!("CARGO_PKG_VERSION"))
         .seed("draw", arguments.seed)
         .parameter("strategies", arguments.strategies.clone())
@@ -374,6 +402,7 @@ fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
         .parameter("top_p", arguments.top_p)
         .parameter("top", arguments.top)
         .parameter("min_match", arguments.min_match)
+        .parameter("exposure_references", exposure_references)
         .parameter("window_tokens", WINDOW_TOKENS)
         .parameter("prompts_xxh3", prompts_hash(config))
         .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))

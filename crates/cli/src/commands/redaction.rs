@@ -9,13 +9,26 @@ use crate::failure;
 
 /// The redactor of this run; its key is new unless one is given, and stays in the run's folder.
 pub(crate) fn redactor(key: Option<&Path>, reveal: bool, folder: &Path) -> anyhow::Result<Redactor> {
-    let key = match key {
-        Some(path) => <[u8; 32]>::try_from(&Bytes::open(path)?[..])
-            .map_err(|_| failure::usage(format!("{}: a key is 32 bytes", path.display())))?,
-        None => new_key()?,
-    };
+    let key = given_or_new(key)?;
     write_private(&folder.join("key"), &key)?;
-    Ok(Redactor::new(key, if reveal { Reveal::Revealed } else { Reveal::Redacted }))
+    Ok(with(key, reveal))
+}
+
+/// The redactor of a run without a folder; a new key is gone with it.
+pub(crate) fn passing(key: Option<&Path>, reveal: bool) -> anyhow::Result<Redactor> {
+    Ok(with(given_or_new(key)?, reveal))
+}
+
+fn with(key: [u8; 32], reveal: bool) -> Redactor {
+    Redactor::new(key, if reveal { Reveal::Revealed } else { Reveal::Redacted })
+}
+
+fn given_or_new(key: Option<&Path>) -> anyhow::Result<[u8; 32]> {
+    match key {
+        Some(path) => Ok(<[u8; 32]>::try_from(&Bytes::open(path)?[..])
+            .map_err(|_| failure::usage(format!("{}: a key is 32 bytes", path.display())))?),
+        None => new_key(),
+    }
 }
 
 /// 32 bytes from the operating system.

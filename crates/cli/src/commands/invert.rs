@@ -1,0 +1,151 @@
+//! `verbatim invert`: the most likely ways to fill templates.
+
+use std::path::{Path, PathBuf};
+
+use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Template, TextModel};
+use verbatim_lm::Checkpoint;
+use verbatim_report::{ExhaustiveRow, InvertBody, InvertRow, Provenance, Redactor, Report, invert_text};
+use verbatim_store::{Access, Bytes, Progress, StagedDir};
+
+use crate::args::Invert;
+use crate::commands::{Context, check_apart, existing, model, redaction};
+use crate::failure;
+
+/// Open nodes that are remembered: some fifty bytes each.
+const MAX_OPEN: usize = 1 << 20;
+
+/// A template, and what is known of it.
+struct Asked {
+    name: String,
+    template: Template,
+    secret: Option<String>,
+    copies: Option<u64>,
+}
+
+pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<()> {
+    let staged = match &arguments.output {
+        None => None,
+        Some(output) => {
+            check_apart(files_read(arguments), output)?;
+            Some(StagedDir::create(output, Access::Private, existing(arguments.force))?)
+        }
+    };
+    let asked = asked(arguments)?;
+    let runtime = model::runtime(&arguments.runtime);
+    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
+    let key = arguments.key.as_deref();
+    let redactor = match &staged {
+        Some(staged) => redaction::redactor(key, arguments.reveal, staged.path())?,
+        None => redaction::passing(key, arguments.reveal)?,
+    };
+    let body = invert(&asked, &checkpoint, arguments, (&redactor, context))?;
+    let report = Report::new(body, context.run());
+    if let Some(staged) = staged {
+        report.write(staged.path(), Access::Private)?;
+        context.check()?;
+        staged.commit()?;
+    }
+    if arguments.reveal && arguments.output.is_some() {
+        context.note("fillings are written in the clear: keep the folder to yourself");
+    }
+    context.tell(&report, &invert_text(&report.result))
+}
+
+fn files_read(arguments: &Invert) -> impl Iterator<Item = &Path> {
+    let files = [&arguments.templates, &arguments.canaries, &arguments.secret_file, &arguments.key];
+    files.into_iter().flatten().map(PathBuf::as_path).chain([Path::new(&arguments.model)])
+}
+
+/// The templates of the flags, the file and the ledger, in this order.
+fn asked(arguments: &Invert) -> anyhow::Result<Vec<Asked>> {
+    let secret = arguments.secret_file.as_deref().map(line).transpose()?;
+    let file = arguments.templates.as_deref().map(text).transpose()?.unwrap_or_default();
+    let texts =
+        arguments.template.iter().map(String::as_str).chain(file.lines().filter(|line| !line.is_empty()));
+    let mut asked = Vec::new();
+    for (text, number) in texts.zip(1..) {
+        let template = Template::parse(text)?;
+        asked.push(Asked {
+            name: format!("template {number}"),
+            template,
+            secret: secret.clone(),
+            copies: None,
+        });
+    }
+    if secret.is_some() && asked.len() != 1 {
+        return Err(failure::usage("--secret-file takes one --template"));
+    }
+    if let Some(path) = &arguments.canaries {
+        let ledger = verbatim_extraction::read_ledger(path)?;
+        let templates = verbatim_extraction::canary_templates(&ledger);
+        asked.extend(ledger.into_iter().zip(templates).map(|(canary, template)| Asked {
+            name: canary.id,
+            template,
+            secret: Some(canary.secret),
+            copies: Some(canary.copies),
+        }));
+    }
+    match asked.is_empty() {
+        true => Err(failure::usage("give --template, --templates or --canaries")),
+        false => Ok(asked),
+    }
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    let bytes = Bytes::open(path)?;
+    let text = std::str::from_utf8(&bytes);
+    Ok(text.map_err(|_| failure::usage(format!("{}: not UTF-8", path.display())))?.to_owned())
+}
+
+/// The text of a file, without the line end that editors put there.
+fn line(path: &Path) -> anyhow::Result<String> {
+    let text = text(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+fn invert(
+    asked: &[Asked],
+    checkpoint: &Checkpoint,
+    arguments: &Invert,
+    (redactor, context): (&Redactor, &Context<'_>),
+) -> anyhow::Result<InvertBody> {
+    let target = TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer };
+    let config = InvertConfig {
+        top: arguments.top as usize,
+        max_evaluations: u64::from(arguments.max_evaluations),
+        max_open: MAX_OPEN,
+    };
+    let mut rows = Vec::with_capacity(asked.len());
+    for asked in asked {
+        context.teller.stage("invert templates", None, "evaluations");
+        let secret = asked.secret.as_deref();
+        let found = verbatim_extraction::invert(target, &asked.template, secret, &config, context.teller)?;
+        context.check()?;
+        let mut row = InvertRow::new(asked.name.clone(), &asked.template, &found, redactor);
+        row.copies = asked.copies;
+        let is_small = asked.template.n_fillings().is_some_and(|n| n <= MAX_EXHAUSTIVE);
+        if arguments.exhaustive && is_small {
+            context.teller.stage("go through all fillings", None, "texts");
+            let batch = model::batch(target.model, target.model.context_len());
+            let all =
+                verbatim_extraction::invert_exhaustively(target, &asked.template, batch, context.teller)?;
+            let mut pairs = found.answers.iter().zip(&all);
+            let is_whole = found.outcome != Outcome::Exhausted || found.n_found == all.len() as u64;
+            let agrees = is_whole && pairs.all(|(one, other)| one.filling == other.filling);
+            row.exhaustive = Some(ExhaustiveRow { n_fillings: all.len() as u64, agrees });
+        }
+        rows.push(row);
+    }
+    let mut warnings = Vec::new();
+    if rows.iter().any(|row| row.exhaustive.is_some_and(|all| !all.agrees)) {
+        warnings
+            .push("going through all fillings gave another order: equal likelihoods, or a defect".to_owned());
+    }
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+        .model(model::used("target", checkpoint))
+        .parameter("top", arguments.top)
+        .parameter("max_evaluations", arguments.max_evaluations)
+        .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)));
+    Ok(InvertBody { provenance, templates: rows, warnings })
+}

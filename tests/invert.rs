@@ -110,8 +110,7 @@ fn planted_canaries_are_exposed_and_controls_stand_at_chance() {
     let model = tree_file("models/demo-raw");
     let run = |output: &str, more: &[&str]| {
         let common = ["extract", "--model", &model, "--canaries", "ledger.jsonl", "--samples", "1"];
-        let common = common.iter().chain(&["--max-new-tokens", "2", "-o", output]);
-        scene.run(common.chain(more)).ok()
+        scene.run([&common[..], &["--max-new-tokens", "2", "-o", output], more].concat()).ok()
     };
     let told = run("out", &["--exposure-references", "63"]);
     assert!(told.stdout.contains("Exposure of planted canaries") && told.stdout.contains("mean exposure"));

@@ -4,12 +4,13 @@ use verbatim_corpus::Corpus;
 use verbatim_lm::Decoding;
 
 use crate::answers::Resources;
+use crate::chosen::{ChosenText, chosen_targets};
 use crate::decoded::{Decoded, decode};
 use crate::discoverable::{Continuation, discover};
 use crate::error::{Error, Result};
 use crate::near::{NearConfig, NearMass, near_mass};
 use crate::score::TextModel;
-use crate::target::{ChosenText, Grid, Role, Target, chosen_targets, count_copies, draw_targets, strata};
+use crate::target::{Grid, Role, Target, count_copies, draw_targets, strata};
 use crate::verify::Proof;
 
 /// What to ask for, and how.

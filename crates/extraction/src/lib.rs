@@ -6,7 +6,9 @@
 //! were planted.
 
 mod answers;
+mod audit;
 mod canary;
+mod chosen;
 mod columns;
 mod decoded;
 mod discoverable;
@@ -37,6 +39,7 @@ mod verify;
 pub use answers::Resources;
 pub use audit::{AuditConfig, Audited, Near, audit};
 pub use canary::{Canary, Placement, Shape};
+pub use chosen::{ChosenText, read_texts};
 pub use decoded::Decoded;
 pub use discoverable::{Continuation, NEAR_TIE, draws_needed};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
@@ -60,7 +63,7 @@ pub use store::{
     RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_runs, read_ledger, save_records, save_samples,
     save_targets, write_ledger,
 };
-pub use target::{ChosenText, Copies, Grid, Role, Target, read_texts};
+pub use target::{Copies, Grid, Role, Target};
 pub use taxonomy::Category;
 pub use template::Template;
 pub use verify::{Finding, Found, Precision, Proof, Verdict, candidates, precision, verify};

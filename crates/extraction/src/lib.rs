@@ -2,7 +2,8 @@
 //! and audit a checkpoint with planted canaries.
 //!
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
-//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit_canaries`] asks for secrets that were planted.
+//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit_canaries`] asks for secrets that were planted,
+//! [`audit_exposure`] how much likelier they are than others of their format, and [`invert`] which are the likeliest of all.
 
 mod answers;
 mod canary;

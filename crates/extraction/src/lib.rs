@@ -2,8 +2,9 @@
 //! for, by giving it the beginning of a text or of a planted canary.
 //!
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
-//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit`] asks for texts of a corpus, [`audit_canaries`] for secrets that
-//! were planted.
+//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit`] asks for texts of a corpus,
+//! [`audit_canaries`] for secrets that were planted; [`audit_exposure`] says how much likelier they are than others of their
+//! format, and [`invert`] which are the likeliest of all.
 
 mod answers;
 mod audit;

@@ -37,6 +37,8 @@ mod reading;
 #[cfg(test)]
 mod resources;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod substring;

@@ -11,6 +11,7 @@ mod extract;
 mod index;
 mod model;
 mod plant;
+mod prompts;
 mod reading;
 mod redaction;
 mod review;

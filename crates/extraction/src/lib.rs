@@ -8,12 +8,15 @@ mod answers;
 mod audit;
 mod canary;
 mod columns;
+mod divergence;
 mod draw;
 mod error;
+mod places;
 mod prompts;
 mod rank;
 #[cfg(test)]
 mod real_data;
+mod scale;
 mod score;
 mod store;
 #[cfg(test)]
@@ -24,10 +27,13 @@ mod verify;
 pub use answers::Resources;
 pub use audit::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
 pub use canary::{Canary, Placement, Shape};
+pub use divergence::{Divergence, divergences};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
 pub use error::{Error, Result};
+pub use places::{PromptPlaces, Prompts};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
+pub use scale::{Recital, Scale, recitals, scale};
 pub use score::{ScoredSample, Scorers, TextModel, score};
 pub use store::{
     RECORDS_FILE, SAMPLES_FILE, load_runs, read_ledger, save_records, save_samples, write_ledger,

@@ -11,6 +11,8 @@ use verbatim_extraction::{
     Verdict, precision, summarize,
 };
 
+use crate::at_scale::ScaleTable;
+use crate::divergence::DivergenceRow;
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
@@ -31,6 +33,10 @@ pub struct ExtractBody {
     pub cells: Vec<CellRow>,
     /// Each finding once, however many cells it stands in.
     pub findings: Vec<FindingRow>,
+    /// All samples, where all were looked up.
+    pub at_scale: Option<ScaleTable>,
+    /// Samples of prompts that repeat a word; none where there are none.
+    pub divergence: Option<DivergenceRow>,
     /// Planted canaries, where a ledger was given.
     pub canaries: Option<CanaryTable>,
     /// What the reader should know.
@@ -56,6 +62,10 @@ pub struct ExtractFacts<'a> {
     pub cells: &'a [Cell],
     /// What the corpus says of every candidate.
     pub findings: &'a [Finding],
+    /// All samples, where all were looked up.
+    pub at_scale: Option<ScaleTable>,
+    /// Samples of prompts that repeat a word.
+    pub divergence: Option<DivergenceRow>,
     /// The ledger and what the model made of it, where there is one.
     pub canaries: Option<(&'a [Canary], &'a [Recitation])>,
     /// What the rooms below noticed.
@@ -88,6 +98,8 @@ impl ExtractBody {
             min_match_tokens: facts.min_match_tokens,
             cells: cell_rows(facts.cells, facts.findings, facts.verification),
             findings,
+            at_scale: facts.at_scale,
+            divergence: facts.divergence,
             canaries: facts
                 .canaries
                 .map(|(ledger, recitations)| CanaryTable::new(ledger, recitations, redactor)),
@@ -399,6 +411,8 @@ mod tests {
             drawn: &drawn,
             cells: &cells,
             findings: &findings,
+            at_scale: None,
+            divergence: None,
             canaries: None,
             warnings: vec![],
         };
@@ -436,6 +450,8 @@ mod tests {
                 drawn: &drawn,
                 cells: &[cell(Metric::Perplexity, &[(0, -1.0)])],
                 findings: &[finding(0, "memorized", &found)],
+                at_scale: None,
+                divergence: None,
                 canaries: None,
                 warnings: vec![],
             };
@@ -459,6 +475,8 @@ mod tests {
             drawn: &drawn,
             cells: &cells,
             findings: &[finding(0, "unverified", &json!(null))],
+            at_scale: None,
+            divergence: None,
             canaries: None,
             warnings: vec![],
         };

@@ -423,6 +423,8 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
         min_match_tokens: 50,
         cells,
         findings: (0..9).map(finding).collect(),
+        at_scale: Some(crate::at_scale::tests::table()),
+        divergence: Some(crate::divergence::tests::row()),
         canaries: Some(CanaryTable {
             rows,
             planted: Rate::new(33, 72),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::at_scale::at_scale_text;
 use crate::contamination::ContaminationBody;
 use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
@@ -245,6 +246,12 @@ pub fn extract_text(body: &ExtractBody) -> String {
             ]);
         }
         table.finish(&mut out);
+    }
+    if let Some(table) = &body.at_scale {
+        at_scale_text(table, body.min_match_tokens, &mut out);
+    }
+    if let Some(divergence) = &body.divergence {
+        wrap(&divergence.sentence(), &mut out);
     }
     if let Some(canaries) = &body.canaries {
         out.push_str("\nPlanted canaries recited word for word, with 95% intervals\n");

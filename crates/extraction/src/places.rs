@@ -119,7 +119,8 @@ mod tests {
         let all = prompts(&corpus, 3, 40);
         let places = PromptPlaces { corpus: &corpus, n_tokens: 3 };
         assert_eq!(places.prompt(tokenizer(), (7, 33)).unwrap(), all[33]);
-        assert_ne!(places.prompt(tokenizer(), (8, 33)).unwrap(), all[33]);
+        let other: Vec<Vec<u32>> = (0..40).map(|i| places.prompt(tokenizer(), (8, i)).unwrap()).collect();
+        assert!(all.iter().zip(&other).filter(|(a, b)| a != b).count() > 20, "another seed");
         let model = verbatim_lm::Scripted::new(tokenizer().vocab_size(), 64).begins_with(0);
         let conditioned = ExtractConfig {
             samples: 5..20,

@@ -306,8 +306,8 @@ fn jackknife(all: &Frequencies, counts: &[u64], holdings: &[&[u32]], figures: &[
 
 /// The share `sum of parts / sum of wholes` of draws that each have a part of a whole, with its interval.
 ///
-/// None where the wholes are 0. Where no part or every part is 0 to the brim nothing varies, and the open end is that of
-/// the Wilson interval of draws that have a part.
+/// None where the wholes are 0. Where nothing is a part, or everything, nothing varies, and the open end is that of the
+/// Wilson interval of the draws.
 pub fn share(parts: &[(u64, u64)], level: f64) -> Option<Estimate> {
     let (part, whole) =
         parts.iter().fold((0, 0), |(part, whole), (more, of_more)| (part + more, whole + of_more));

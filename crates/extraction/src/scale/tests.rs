@@ -42,7 +42,7 @@ fn naive(sample: &DrawnSample, texts: &[String], n: usize) -> BTreeMap<usize, Ve
     let stands =
         |bytes: &[u8]| texts.iter().any(|text| text.as_bytes().windows(bytes.len()).any(|w| w == bytes));
     let windows = sample.tokens.windows(n).map(|window| tokenizer().decode(window)).enumerate();
-    windows.filter(|(_, bytes)| stands(bytes)).collect()
+    windows.filter(|(_, bytes)| !bytes.is_empty() && stands(bytes)).collect()
 }
 
 #[test]

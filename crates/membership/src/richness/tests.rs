@@ -79,7 +79,7 @@ fn spiders_are_counted_as_elsewhere() {
 }
 
 /// scikit-bio: `chao1_ci([1, 1, 4, 2, 5, 2, 4, 1, 2])` and `chao1_ci([2, 2, 2, 3, 5, 9])`, which do not correct for the
-/// number of draws.
+/// number of draws and take 1.96 for the quantile.
 #[test]
 fn the_bound_equals_scikit_bio() {
     let many = 1 << 60;
@@ -90,8 +90,8 @@ fn the_bound_equals_scikit_bio() {
         let seen = Frequencies::new(many, counts.iter().copied());
         let interval = seen.chao_interval(seen.chao_variance(), 0.95);
         near(interval.value, value, 1e-9);
-        near(interval.low, low, 1e-4);
-        near(interval.high, high, 1e-4);
+        near(interval.low, low, 1e-3);
+        near(interval.high, high, 1e-3);
     }
     // Nothing was seen twice; python3.
     let once = Frequencies::new(18, [1, 1, 1, 1, 1, 3, 3, 7]);

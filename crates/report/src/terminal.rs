@@ -495,13 +495,18 @@ mod tests {
     #[test]
     fn every_summary_fits_one_screen() {
         let demo = demo_text(&samples::demo(Reveal::Redacted).result);
+        // What all samples came to, and what became of canaries, are asked for by flags of their own.
+        let [mut at_scale, mut planted] = [(); 2].map(|()| samples::extract(Reveal::Redacted).result);
+        at_scale.canaries = None;
+        (planted.at_scale, planted.divergence) = (None, None);
         let summaries = [
             demo,
+            extract_text(&at_scale),
+            extract_text(&planted),
             dedup_text(&samples::dedup().result),
             contamination_text(&samples::contamination(Reveal::Redacted).0.result),
             explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
             evaluate_text(&samples::evaluate().result),
-            extract_text(&samples::extract(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

@@ -41,6 +41,8 @@ mod reading;
 #[cfg(test)]
 mod resources;
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod substring;

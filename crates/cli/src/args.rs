@@ -20,7 +20,9 @@ pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
     Apply, Cluster, Dedup, Empty, LineUnit, Matching, Measure, Preset, RunLength, Snap, Unit, Words,
 };
-pub(crate) use extract::{Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, RuntimeFlags, Shard, TOP_K};
+pub(crate) use extract::{
+    Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, PromptSet, RuntimeFlags, Shard, TOP_K, Verify,
+};
 pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
     IndexSignatures, IndexVerify, StringUnit,

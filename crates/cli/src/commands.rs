@@ -13,6 +13,7 @@ mod index;
 mod invert;
 mod model;
 mod plant;
+mod prompts;
 mod reading;
 mod redaction;
 mod review;

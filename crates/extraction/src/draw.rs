@@ -7,17 +7,20 @@ use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
 use verbatim_lm::{LanguageModel, Sample, SampleRequest, SamplingConfig, TokenRecord, Tokenizer};
+use verbatim_store::Progress;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::answers::{Answers, Resources};
 use crate::error::{Error, Result};
+use crate::places::Prompts;
 use crate::prompts::{Strategy, prompt_tokens};
 
 /// What to draw.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExtractConfig {
+#[derive(Clone, Debug)]
+pub struct ExtractConfig<'a> {
     /// The strategies to follow; order and repeats do not matter.
     pub strategies: Vec<Strategy>,
     /// The numbers of the samples of each strategy (Carlini et al. 2021: 200 000 samples).
@@ -30,8 +33,8 @@ pub struct ExtractConfig {
     pub top_p: Option<f32>,
     /// The run's seed.
     pub seed: u64,
-    /// The prompts of [`Strategy::Conditioned`]: sample `i` continues prompt `i` modulo their number.
-    pub prompts: Vec<String>,
+    /// The prompts of [`Strategy::Conditioned`].
+    pub prompts: Prompts<'a>,
 }
 
 /// A sample as it was drawn.
@@ -105,7 +108,7 @@ struct Drawn {
 pub fn draw(
     model: &dyn LanguageModel,
     tokenizer: &Tokenizer,
-    config: &ExtractConfig,
+    config: &ExtractConfig<'_>,
     resources: Resources<'_>,
 ) -> Result<Draws> {
     check(config)?;
@@ -116,14 +119,9 @@ pub fn draw(
         earlier.into_iter().map(|drawn| (place(&drawn), drawn)).collect();
     all.retain(|(strategy, index), _| config.strategies.contains(strategy) && config.samples.contains(index));
     for strategy in Strategy::ALL.into_iter().filter(|strategy| config.strategies.contains(strategy)) {
-        let unconditioned = [String::new()];
-        let texts = if strategy == Strategy::Conditioned { &config.prompts } else { &unconditioned[..] };
-        let prompts: Vec<Vec<u32>> =
-            texts.iter().map(|text| prompt_tokens(text, tokenizer, start)).collect::<Result<_>>()?;
-        let prompt = |index: u64| prompts[(index % prompts.len() as u64) as usize].clone();
-        let missing = config.samples.clone().filter(|index| !all.contains_key(&(strategy, *index)));
-        let requests: Vec<SampleRequest> =
-            missing.map(|index| SampleRequest { index, prompt: prompt(index) }).collect();
+        let missing: Vec<u64> =
+            config.samples.clone().filter(|index| !all.contains_key(&(strategy, *index))).collect();
+        let requests = requests(strategy, &missing, config, (tokenizer, start), resources.progress)?;
         let sampling = SamplingConfig {
             max_new_tokens: config.max_new_tokens,
             top_k: config.top_k,
@@ -150,6 +148,36 @@ pub fn draw(
     Ok(Draws { samples, records })
 }
 
+/// The samples to draw, each with its prompt.
+fn requests(
+    strategy: Strategy,
+    missing: &[u64],
+    config: &ExtractConfig<'_>,
+    (tokenizer, start): (&Tokenizer, Option<u32>),
+    progress: &dyn Progress,
+) -> Result<Vec<SampleRequest>> {
+    let unconditioned = [String::new()];
+    let texts = match (strategy, &config.prompts) {
+        (Strategy::Conditioned, Prompts::Places(places)) => {
+            progress.stage("choosing prompts", Some(missing.len() as u64), "prompts");
+            let request = |&index: &u64| {
+                if progress.interrupted() {
+                    return Err(Error::Interrupted);
+                }
+                progress.advance(1);
+                Ok(SampleRequest { index, prompt: places.prompt(tokenizer, (config.seed, index))? })
+            };
+            return missing.par_iter().map(request).collect();
+        }
+        (Strategy::Conditioned, Prompts::Listed(texts)) => &texts[..],
+        _ => &unconditioned,
+    };
+    let prompts: Vec<Vec<u32>> =
+        texts.iter().map(|text| prompt_tokens(text, tokenizer, start)).collect::<Result<_>>()?;
+    let prompt = |index: u64| prompts[(index % prompts.len() as u64) as usize].clone();
+    Ok(missing.iter().map(|&index| SampleRequest { index, prompt: prompt(index) }).collect())
+}
+
 /// A sample with its text.
 fn in_words(sample: Sample, strategy: Strategy, tokenizer: &Tokenizer) -> DrawnSample {
     let Sample { index, prompt, tokens, error, .. } = sample;
@@ -163,13 +191,14 @@ fn in_words(sample: Sample, strategy: Strategy, tokenizer: &Tokenizer) -> DrawnS
     DrawnSample { strategy, index, prompt, tokens, text, text_bytes_b64, error }
 }
 
-fn check(config: &ExtractConfig) -> Result<()> {
+fn check(config: &ExtractConfig<'_>) -> Result<()> {
+    let is_conditioned = config.strategies.contains(&Strategy::Conditioned);
     let complaint = if config.strategies.is_empty() {
         "no strategy was chosen"
     } else if config.samples.is_empty() {
         "no samples are asked for, expected at least 1"
-    } else if config.strategies.contains(&Strategy::Conditioned) && config.prompts.is_empty() {
-        "the conditioned strategy has no prompts; give a file with one prompt a line"
+    } else if is_conditioned && config.prompts.is_empty() {
+        "the conditioned strategy has no prompts; give a file with one prompt a line, or a corpus"
     } else {
         return Ok(());
     };
@@ -191,7 +220,7 @@ mod tests {
 
     use serde_json::json;
     use verbatim_lm::Scripted;
-    use verbatim_store::{Progress, Scratch};
+    use verbatim_store::Scratch;
 
     use super::*;
     use crate::testing::{asking, config, tokenizer};
@@ -300,7 +329,7 @@ mod tests {
     #[test]
     fn fault_61_the_name_of_a_control_token_in_a_prompt_is_text() {
         let named = ExtractConfig {
-            prompts: vec!["<|endoftext|>".to_owned()],
+            prompts: vec!["<|endoftext|>".to_owned()].into(),
             ..config(&[Strategy::Conditioned], 1)
         };
         let drawn = draw(&model(), tokenizer(), &named, asking(4)).unwrap().samples;
@@ -336,8 +365,8 @@ mod tests {
             ExtractConfig { top_k: Some(1_000_000), ..good() },
             ExtractConfig { top_p: Some(0.0), ..good() },
             ExtractConfig { top_p: Some(f32::NAN), ..good() },
-            ExtractConfig { prompts: Vec::new(), ..good() },
-            ExtractConfig { prompts: vec!["the sea ".repeat(64)], ..good() },
+            ExtractConfig { prompts: Vec::new().into(), ..good() },
+            ExtractConfig { prompts: vec!["the sea ".repeat(64)].into(), ..good() },
         ] {
             let error = draw(&model(), tokenizer(), &bad, asking(4)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad:?}: {error}");

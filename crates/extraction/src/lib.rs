@@ -13,6 +13,7 @@ mod chosen;
 mod columns;
 mod decoded;
 mod discoverable;
+mod divergence;
 mod draw;
 mod error;
 mod exposure;
@@ -20,11 +21,13 @@ mod format;
 mod invert;
 mod near;
 mod overlap;
+mod places;
 mod prompts;
 mod rank;
 #[cfg(test)]
 mod real_data;
 mod recitation;
+mod scale;
 mod scaling;
 mod score;
 mod secrets;
@@ -43,6 +46,7 @@ pub use canary::{Canary, Placement, Shape};
 pub use chosen::{ChosenText, read_texts};
 pub use decoded::Decoded;
 pub use discoverable::{Continuation, NEAR_TIE, draws_needed};
+pub use divergence::{Divergence, divergences};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
 pub use error::{Error, Result};
 pub use exposure::{
@@ -54,9 +58,11 @@ pub use invert::{
     Answer, Inversion, InvertConfig, Known, MAX_EXHAUSTIVE, Outcome, invert, invert_exhaustively,
 };
 pub use near::{Distance, NearConfig, NearMass};
+pub use places::{PromptPlaces, Prompts};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
 pub use recitation::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
+pub use scale::{Recital, Scale, recitals, scale};
 pub use scaling::{Doubling, Scaling, scaling};
 pub use score::{ScoredSample, Scorers, TextModel, score};
 pub use secrets::{SpokenSecret, spoken_secrets};

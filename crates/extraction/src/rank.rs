@@ -97,6 +97,9 @@ pub struct RankConfig {
     pub window_tokens: usize,
     /// The most candidates of a cell (Carlini et al. 2021: 100).
     pub top: usize,
+    /// How many of the best they are chosen among (Carlini et al. 2021: 1000): with more than `top`, the share of them that
+    /// stand among the best k is the root of k over the pool (section 6.1). With no more than `top` they are the best.
+    pub pool: usize,
 }
 
 impl RankConfig {
@@ -198,7 +201,7 @@ fn rank_cell(strategy: Strategy, metric: Metric, samples: &[&ScoredSample], conf
     let mut ranked = Vec::new();
     let mut n_duplicates = 0;
     for (candidate, sample) in ranking {
-        if ranked.len() == config.top {
+        if ranked.len() == config.top.max(config.pool) {
             break;
         }
         let tokens: Vec<u32> = sample.records.iter().map(|record| record.token).collect();
@@ -208,9 +211,25 @@ fn rank_cell(strategy: Strategy, metric: Metric, samples: &[&ScoredSample], conf
             n_duplicates += 1;
         }
     }
+    let ranked = spread(ranked.len(), config.top).map(|rank| ranked[rank]).collect();
     let n_samples = samples.len() as u64;
     let excluded = excluded.into_iter().filter(|(_, n)| *n > 0).collect();
     Cell { strategy, metric, n_samples, excluded, n_duplicates, ranked }
+}
+
+/// `top` ranks of `n`, ascending from the first, of which about the root of k/n are among the first k; all of few.
+///
+/// Carlini et al. draw theirs so; here nothing is drawn, and the i-th is the one at n (i / top)^2, or the next that is
+/// free.
+fn spread(n: usize, top: usize) -> impl Iterator<Item = usize> {
+    let top = top.min(n);
+    let square = |i: usize| i as u128 * i as u128;
+    let mut last = 0;
+    (1..=top).map(move |i| {
+        let wanted = (n as u128 * square(i)).div_ceil(square(top)) as usize;
+        last = wanted.max(last + 1);
+        last - 1
+    })
 }
 
 #[cfg(test)]
@@ -243,7 +262,7 @@ mod tests {
     }
 
     fn order(scored: &[ScoredSample], metric: Metric) -> Vec<u64> {
-        let cells = rank(scored, &RankConfig { window_tokens: 50, top: 100 }).unwrap();
+        let cells = rank(scored, &RankConfig { window_tokens: 50, top: 100, pool: 100 }).unwrap();
         let cell = cells.iter().find(|cell| cell.metric == metric).unwrap();
         cell.ranked.iter().map(|candidate| candidate.index).collect()
     }
@@ -251,7 +270,7 @@ mod tests {
     /// Golden ratios by hand: a loss of 0.5 nats, zlib 100 bytes, other losses of 2 nats.
     #[test]
     fn metrics_are_the_ratios_of_the_paper() {
-        let cells = rank(&[scored(0, |_| -0.5)], &RankConfig { window_tokens: 50, top: 1 }).unwrap();
+        let cells = rank(&[scored(0, |_| -0.5)], &RankConfig { window_tokens: 50, top: 1, pool: 1 }).unwrap();
         let scores: Vec<(Metric, f64)> =
             cells.iter().map(|cell| (cell.metric, cell.ranked[0].score)).collect();
         let expected = [-0.5, 4.0, 4.0, 200.0, 4.0, -0.5];
@@ -292,7 +311,7 @@ mod tests {
         samples[1].records.clear();
         samples[2].small = Some(Vec::new());
         samples[3].error = Some("broken".to_owned());
-        for cell in rank(&samples, &RankConfig { window_tokens: 50, top: 10 }).unwrap() {
+        for cell in rank(&samples, &RankConfig { window_tokens: 50, top: 10, pool: 10 }).unwrap() {
             let mut expected = vec![(Exclusion::Failed, 1), (Exclusion::Empty, 1)];
             if cell.metric == Metric::Small {
                 expected.push((Exclusion::Undefined, 1));
@@ -313,6 +332,31 @@ mod tests {
         }
     }
 
+    /// Carlini et al. 2021, section 6.1: 100 of the 1000 best, the root of k/1000 of them among the best k.
+    #[test]
+    fn candidates_of_a_pool_thin_out_with_the_rank() {
+        let chosen: Vec<usize> = spread(1000, 100).collect();
+        assert_eq!((chosen.len(), chosen[0], chosen[99]), (100, 0, 999));
+        assert!(chosen.is_sorted_by(|a, b| a < b));
+        for k in [50_usize, 100, 250, 500, 1000] {
+            let n = chosen.iter().filter(|rank| **rank < k).count();
+            assert!((n as f64 - 100.0 * (k as f64 / 1000.0).sqrt()).abs() <= 1.0, "{n} among the best {k}");
+        }
+        for (n, top) in [(0, 5), (1, 1), (5, 5), (7, 5), (5, 9), (100, 99), (1 << 40, 3)] {
+            let chosen: Vec<usize> = spread(n, top).collect();
+            assert!(chosen.len() == n.min(top) && chosen.is_sorted_by(|a, b| a < b), "{top} of {n}");
+            assert!(chosen.iter().all(|rank| *rank < n) && (n > top || chosen.iter().copied().eq(0..n)));
+        }
+        let samples: Vec<ScoredSample> = (0..20).map(|i| scored(i, |_| -1.0 - i as f32)).collect();
+        let ranked = |pool| {
+            let cells = rank(&samples, &RankConfig { window_tokens: 50, top: 4, pool }).unwrap();
+            cells[0].ranked.iter().map(|candidate| candidate.index).collect::<Vec<_>>()
+        };
+        assert_eq!([ranked(1), ranked(4)], [[0, 1, 2, 3]; 2], "the best, with no larger pool");
+        assert_eq!(ranked(16), [0, 3, 8, 15]);
+        assert_eq!(ranked(1000), [1, 4, 11, 19], "of what there is");
+    }
+
     /// LM_Memorization lists the same text many times over.
     #[test]
     fn peer_13_samples_much_like_a_better_one_are_dropped() {
@@ -320,7 +364,7 @@ mod tests {
         for i in 0..32 {
             samples[1].records[i].token = samples[0].records[i].token;
         }
-        let cells = rank(&samples, &RankConfig { window_tokens: 50, top: 2 }).unwrap();
+        let cells = rank(&samples, &RankConfig { window_tokens: 50, top: 2, pool: 2 }).unwrap();
         for cell in &cells {
             let ranked: Vec<u64> = cell.ranked.iter().map(|candidate| candidate.index).collect();
             assert_eq!((ranked, cell.n_duplicates), (vec![0, 2], 1), "30 of 58 trigrams are common");
@@ -330,16 +374,19 @@ mod tests {
     #[test]
     fn reference_metrics_need_a_reference_and_strategies_samples() {
         let sample = ScoredSample { small: None, medium: None, ..scored(0, |_| -1.0) };
-        let cells = rank(&[sample], &RankConfig { window_tokens: 50, top: 2 }).unwrap();
+        let cells = rank(&[sample], &RankConfig { window_tokens: 50, top: 2, pool: 2 }).unwrap();
         let metrics: Vec<Metric> = cells.iter().map(|cell| cell.metric).collect();
         assert_eq!(metrics, [Metric::Perplexity, Metric::Zlib, Metric::Lowercase, Metric::Window]);
         assert!(cells.iter().all(|cell| cell.strategy == Strategy::TopN));
-        assert!(rank(&[], &RankConfig { window_tokens: 50, top: 2 }).unwrap().is_empty());
+        assert!(rank(&[], &RankConfig { window_tokens: 50, top: 2, pool: 2 }).unwrap().is_empty());
     }
 
     #[test]
     fn fault_65_windows_and_lists_of_nothing_are_refused() {
-        for config in [RankConfig { window_tokens: 0, top: 1 }, RankConfig { window_tokens: 1, top: 0 }] {
+        for config in [
+            RankConfig { window_tokens: 0, top: 1, pool: 1 },
+            RankConfig { window_tokens: 1, top: 0, pool: 0 },
+        ] {
             assert_eq!(rank(&[], &config).unwrap_err().exit_code(), 2);
         }
     }

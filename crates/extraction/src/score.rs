@@ -297,7 +297,7 @@ mod tests {
         let scored = score(&scorers(&model), &drawn, None, asking(4)).unwrap();
         let failed: Vec<bool> = scored.iter().map(|sample| sample.error.is_some()).collect();
         assert_eq!(failed, [false, true, false, false, true]);
-        for cell in rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap() {
+        for cell in rank(&scored, &RankConfig { window_tokens: 5, top: 10, pool: 10 }).unwrap() {
             assert_eq!(cell.excluded, [(Exclusion::Failed, 2), (Exclusion::Empty, 1)]);
             let mut ranked: Vec<u64> = cell.ranked.iter().map(|candidate| candidate.index).collect();
             ranked.sort();
@@ -307,7 +307,7 @@ mod tests {
         let model = scripted().breaks_after(tokenizer().encode("x")[0]);
         let scored = score(&scorers(&model), &[sample(0, "the X dog")], None, asking(4)).unwrap();
         assert!(scored[0].error.is_none() && scored[0].lowercase.is_empty());
-        let cells = rank(&scored, &RankConfig { window_tokens: 5, top: 10 }).unwrap();
+        let cells = rank(&scored, &RankConfig { window_tokens: 5, top: 10, pool: 10 }).unwrap();
         let excluded: Vec<_> = cells.iter().filter(|cell| !cell.excluded.is_empty()).collect();
         assert!(matches!(excluded[..], [cell] if cell.excluded == [(Exclusion::Undefined, 1)]));
     }

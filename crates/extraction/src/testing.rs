@@ -29,7 +29,7 @@ pub(crate) fn scorers(model: &dyn LanguageModel) -> Scorers<'_> {
     Scorers { target: TextModel { model, tokenizer: tokenizer() }, small: None, medium: None }
 }
 
-pub(crate) fn config(strategies: &[Strategy], n_samples: u64) -> ExtractConfig {
+pub(crate) fn config(strategies: &[Strategy], n_samples: u64) -> ExtractConfig<'static> {
     ExtractConfig {
         strategies: strategies.to_vec(),
         samples: 0..n_samples,
@@ -37,7 +37,7 @@ pub(crate) fn config(strategies: &[Strategy], n_samples: u64) -> ExtractConfig {
         top_k: Some(40),
         top_p: None,
         seed: 7,
-        prompts: vec!["The vault".to_owned(), String::new(), "the sea".to_owned()],
+        prompts: vec!["The vault".to_owned(), String::new(), "the sea".to_owned()].into(),
     }
 }
 

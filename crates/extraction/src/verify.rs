@@ -144,16 +144,16 @@ pub fn verify(
 }
 
 /// A sample as bytes, with the places of its tokens.
-struct Needle {
+pub(crate) struct Needle {
     strategy: Strategy,
     index: u64,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The first byte of each token, and the number of bytes at the end.
     starts: Vec<usize>,
 }
 
 impl Needle {
-    fn new(sample: &DrawnSample, tokenizer: &Tokenizer) -> Needle {
+    pub(crate) fn new(sample: &DrawnSample, tokenizer: &Tokenizer) -> Needle {
         let (mut bytes, mut starts) = (Vec::new(), vec![0]);
         for token in &sample.tokens {
             bytes.extend(tokenizer.token_bytes(*token));
@@ -170,12 +170,18 @@ impl Needle {
             .count()
     }
 
-    /// The bytes of each `n_tokens` consecutive tokens.
+    /// The bytes of each `n_tokens` consecutive tokens, each of which has some.
     fn windows(&self, n_tokens: usize) -> impl Iterator<Item = Range<usize>> {
+        self.places(n_tokens).map(|(_, window)| window)
+    }
+
+    /// The same, each with the number of its first token.
+    pub(crate) fn places(&self, n_tokens: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         self.starts
             .windows(n_tokens + 1)
-            .map(move |starts| starts[0]..starts[n_tokens])
-            .filter(move |window| self.n_tokens_within(window.clone()) == n_tokens)
+            .enumerate()
+            .filter(|(_, starts)| starts.is_sorted_by(|a, b| a < b))
+            .map(move |(first, starts)| (first, starts[0]..starts[n_tokens]))
     }
 
     fn found(&self, longest: &Match, corpus: &Corpus) -> Found {
@@ -260,14 +266,15 @@ fn search(
 }
 
 /// Looks for parts of needles.
-fn locate(
+pub(crate) fn locate<N: std::borrow::Borrow<Needle>>(
     proof: Proof<'_>,
-    needles: &[Needle],
+    needles: &[N],
     parts: &[(usize, Range<usize>)],
     progress: &dyn Progress,
 ) -> Result<Vec<Located>> {
     let Proof { corpus, index } = proof;
-    let strings: Vec<&[u8]> = parts.iter().map(|(i, range)| &needles[*i].bytes[range.clone()]).collect();
+    let strings: Vec<&[u8]> =
+        parts.iter().map(|(i, range)| &needles[*i].borrow().bytes[range.clone()]).collect();
     let locator = Locator { corpus, index, engine: None, most_places: 1, memory: 0 };
     Ok(locator.locate(&strings, progress)?)
 }

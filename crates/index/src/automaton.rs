@@ -191,16 +191,26 @@ impl Lengths<'_> {
     /// The longest substring of one of the automaton's strings that a recorded text held, as (start, length);
     /// among equally long ones the leftmost. (0, 0) where there is none.
     pub(crate) fn longest_in(&self, string: &[u8]) -> (usize, usize) {
-        let (mut best, mut state) = ((0, 0), ROOT);
-        for (i, &byte) in string.iter().enumerate() {
-            state = self.automaton.step(state, byte).expect("every string of the automaton can be walked");
-            // The state's longest string may reach back beyond the start of this one.
-            let len = (self.longest[state as usize] as usize).min(i + 1);
+        let mut best = (0, 0);
+        for (end, len) in (1..).zip(self.ending_in(string)) {
+            let len = len as usize;
             if len > best.1 {
-                best = (i + 1 - len, len);
+                best = (end - len, len);
             }
         }
         best
+    }
+
+    /// For each byte of one of the automaton's strings: the length of the longest part of it that ends there and that a
+    /// recorded text held.
+    pub(crate) fn ending_in(&self, string: &[u8]) -> Vec<u32> {
+        let mut state = ROOT;
+        let mut length = |(byte, end): (&u8, u32)| {
+            state = self.automaton.step(state, *byte).expect("every string of the automaton can be walked");
+            // The state's longest string may reach back beyond the start of this one.
+            self.longest[state as usize].min(end)
+        };
+        string.iter().zip(1..).map(&mut length).collect()
     }
 }
 

@@ -31,7 +31,7 @@ pub use locate::{Engine, Located, Locator};
 pub use normalize::{Normalizer, Step};
 pub use occurrences::Occurrences;
 pub use repeats::{Copies, MIN_REPEAT_LEN, Repeat, Texts, Wanted, repeats};
-pub use scan::{Match, longest_matches};
+pub use scan::{Match, ending_matches, longest_matches};
 pub use secrets::{Secret, SecretKind, secrets};
 pub use shingle::{Shingler, Shingles, TokenFn, Unit};
 pub use substring_index::{IndexConfig, Indexed, SubstringIndex};

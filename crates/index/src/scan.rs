@@ -11,7 +11,7 @@ use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::Progress;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::automaton::{Matches, SuffixAutomaton};
+use crate::automaton::{Lengths, Matches, SuffixAutomaton};
 use crate::count::{batches, count_strings};
 use crate::occurrences::Occurrences;
 
@@ -53,21 +53,9 @@ pub fn longest_matches(
 ) -> Vec<Option<Match>> {
     let min_len = min_len_bytes.max(1);
     let mut places = Vec::with_capacity(needles.len());
-    for batch in batches(needles, Vec::len) {
-        let needles = &needles[batch];
-        let automaton = SuffixAutomaton::new(needles.iter().map(Vec::as_slice));
-        let matches = Matches::new(&automaton);
-        let windows = Windows::new(needles, min_len);
-        progress.stage("searching matches", Some(corpus.n_documents()), "documents");
-        (0..corpus.n_documents()).into_par_iter().for_each(|doc| {
-            if !progress.interrupted() {
-                windows.for_each_region(&corpus.text(DocId(doc)), |region| matches.record(region));
-            }
-            progress.advance(1);
-        });
-        let lengths = matches.into_lengths();
+    for_each_batch((corpus, needles, min_len), progress, |needles, lengths| {
         places.extend(needles.iter().map(|needle| lengths.longest_in(needle)));
-    }
+    });
     let strings: Vec<Vec<u8>> = needles
         .iter()
         .zip(&places)
@@ -82,6 +70,50 @@ pub fn longest_matches(
         .zip(places)
         .map(|(count, (needle_start, len_bytes))| Match::new(needle_start, len_bytes, &count))
         .collect()
+}
+
+/// For each byte of each needle: how many bytes of the needle that end there stand inside one document, if they are
+/// `min_len_bytes` and more. Of fewer it may be told or not.
+///
+/// Any part of a needle that has so many bytes stands in the corpus if and only if at its last byte at least its length is
+/// told (matching statistics, Chang and Lawler 1994). An interrupted scan has found too little; the caller asks
+/// `progress.interrupted()`.
+///
+/// # Panics
+/// If a single needle has 2^30 bytes or more.
+pub fn ending_matches(
+    corpus: &Corpus,
+    needles: &[Vec<u8>],
+    min_len_bytes: usize,
+    progress: &dyn Progress,
+) -> Vec<Vec<u32>> {
+    let mut all = Vec::with_capacity(needles.len());
+    for_each_batch((corpus, needles, min_len_bytes.max(1)), progress, |needles, lengths| {
+        all.extend(needles.iter().map(|needle| lengths.ending_in(needle)));
+    });
+    all
+}
+
+/// Reads the corpus once for each batch of needles, and tells what it shares with them.
+fn for_each_batch(
+    (corpus, needles, min_len): (&Corpus, &[Vec<u8>], usize),
+    progress: &dyn Progress,
+    mut take: impl FnMut(&[Vec<u8>], &Lengths<'_>),
+) {
+    for batch in batches(needles, Vec::len) {
+        let needles = &needles[batch];
+        let automaton = SuffixAutomaton::new(needles.iter().map(Vec::as_slice));
+        let matches = Matches::new(&automaton);
+        let windows = Windows::new(needles, min_len);
+        progress.stage("searching matches", Some(corpus.n_documents()), "documents");
+        (0..corpus.n_documents()).into_par_iter().for_each(|doc| {
+            if !progress.interrupted() {
+                windows.for_each_region(&corpus.text(DocId(doc)), |region| matches.record(region));
+            }
+            progress.advance(1);
+        });
+        take(needles, &matches.into_lengths());
+    }
 }
 
 /// The q-byte windows of the needles, by hash. A collision costs time, never truth.
@@ -222,6 +254,19 @@ pub(crate) mod tests {
             for (needle, found) in needles.iter().zip(found) {
                 let expected = naive(&texts, needle, min_len);
                 prop_assert_eq!(found.map(|m| (m.needle_start, m.len_bytes)), expected);
+            }
+            for (needle, ending) in needles.iter().zip(ending_matches(&corpus, &needles, min_len, &Silent)) {
+                for end in 1..=needle.len() {
+                    for start in 0..=end.saturating_sub(min_len) {
+                        if end - start < min_len {
+                            continue;
+                        }
+                        let part = &needle[start..end];
+                        let stands =
+                            texts.iter().any(|text| text.as_bytes().windows(part.len()).any(|w| w == part));
+                        prop_assert_eq!(ending[end - 1] as usize >= part.len(), stands);
+                    }
+                }
             }
         }
     }

@@ -1,9 +1,10 @@
-//! Was this text in the training set: signals of a text, and intervals for counts.
+//! Was this text in the training set: signals of a text, intervals for counts, and what was seen of what there is.
 //!
 //! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
 
 pub mod exposure;
 pub mod interval;
+pub mod richness;
 pub mod signal;
 mod skew_normal;
 mod trend;
@@ -11,6 +12,7 @@ mod zlib;
 
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use interval::{Interval, Method, clopper_pearson, wilson};
+pub use richness::{Estimate, Frequencies, Growth, Richness, richness, share};
 pub use skew_normal::{NoFit, SkewNormal};
 pub use trend::{Trend, Trials, log_linear};
 pub use zlib::{ZLIB_LEVEL, zlib_len};

@@ -11,6 +11,8 @@ use verbatim_extraction::{
     Strategy, Verdict, precision, summarize,
 };
 
+use crate::at_scale::ScaleTable;
+use crate::divergence::DivergenceRow;
 use crate::exposure::ExposureTable;
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
 use crate::provenance::Provenance;
@@ -35,6 +37,10 @@ pub struct ExtractBody {
     pub findings: Vec<FindingRow>,
     /// Personal data and secrets in the samples.
     pub secrets: SecretTable,
+    /// All samples, where all were looked up.
+    pub at_scale: Option<ScaleTable>,
+    /// Samples of prompts that repeat a word; none where there are none.
+    pub divergence: Option<DivergenceRow>,
     /// Planted canaries, where a ledger was given.
     pub canaries: Option<CanaryTable>,
     /// What the reader should know.
@@ -60,6 +66,10 @@ pub struct ExtractFacts<'a> {
     pub cells: &'a [Cell],
     /// What the corpus says of every candidate.
     pub findings: &'a [Finding],
+    /// All samples, where all were looked up.
+    pub at_scale: Option<ScaleTable>,
+    /// Samples of prompts that repeat a word.
+    pub divergence: Option<DivergenceRow>,
     /// The ledger and what the model made of it, where there is one.
     pub canaries: Option<(&'a [Canary], &'a [Recitation])>,
     /// The exposure of each canary, where it was measured.
@@ -96,6 +106,8 @@ impl ExtractBody {
             cells: cell_rows(facts.cells, facts.findings, facts.verification),
             findings,
             secrets,
+            at_scale: facts.at_scale,
+            divergence: facts.divergence,
             canaries: facts.canaries.map(|canaries| CanaryTable::new(canaries, facts.exposures, redactor)),
             warnings: facts.warnings,
         }
@@ -426,6 +438,8 @@ mod tests {
             drawn: &drawn,
             cells: &cells,
             findings: &findings,
+            at_scale: None,
+            divergence: None,
             canaries: None,
             exposures: None,
             warnings: vec![],
@@ -468,6 +482,8 @@ mod tests {
                 drawn: &drawn,
                 cells: &[cell(Metric::Perplexity, &[(0, -1.0)])],
                 findings: &[finding(0, "memorized", &found)],
+                at_scale: None,
+                divergence: None,
                 canaries: None,
                 exposures: None,
                 warnings: vec![],
@@ -492,6 +508,8 @@ mod tests {
             drawn: &drawn,
             cells: &cells,
             findings: &[finding(0, "unverified", &json!(null))],
+            at_scale: None,
+            divergence: None,
             canaries: None,
             exposures: None,
             warnings: vec![],

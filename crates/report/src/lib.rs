@@ -1,11 +1,13 @@
 //! How a result is told: JSON with a schema version and full provenance, one self-contained page, and tables for
 //! a terminal. The only room that knows an output format.
 
+mod at_scale;
 mod audit;
 mod columns;
 mod contamination;
 mod dedup;
 mod demo;
+mod divergence;
 mod error;
 mod evaluate;
 mod explain;
@@ -29,6 +31,7 @@ mod svg;
 mod terminal;
 mod train;
 
+pub use at_scale::{GrowthRow, Measure, ScaleRow, ScaleTable};
 pub use audit::{
     AuditBody, AuditFacts, DecodedTable, DecodingTable, DoublingRow, DrawsRow, LengthRow, NearRow, NearTable,
     ScalingTable, Slope, StripPoint, TargetRow, TextRow,
@@ -42,6 +45,7 @@ pub use dedup::{
     SizeBin, StageRow,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
+pub use divergence::DivergenceRow;
 pub use error::{Error, Result};
 pub use evaluate::{EvaluateBody, ScoreRow, Share, evaluate_text};
 pub use explain::{

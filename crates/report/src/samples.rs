@@ -453,6 +453,8 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
             kinds: [("payment-card", 6, 4), ("email-address", 41, 0)].map(secret_row).to_vec(),
             values: vec![redactor(reveal).show("payment-card", "4929118177305562")],
         },
+        at_scale: Some(crate::at_scale::tests::table()),
+        divergence: Some(crate::divergence::tests::row()),
         canaries: Some(CanaryTable {
             rows,
             planted: Rate::new(33, 72),

@@ -1,20 +1,19 @@
 //! The tables that a command prints for people: one screen, at most 100 columns, every rate with its interval.
 
 mod audit;
+mod extract;
 
 use std::ops::Range;
 
 pub use audit::audit_text;
+pub use extract::extract_text;
 
 use crate::contamination::ContaminationBody;
 use crate::dedup::{CutAmount, DedupBody, Flow, StageRow};
 use crate::demo::{DemoBody, Pair};
-use crate::exposure::exposure_text;
-use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, counted, grouped, percent, placement_words};
 use crate::printable::PrintableLine;
 use crate::repeats::HeavyRow;
-use crate::secrets::SecretTable;
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{PlantBody, TrainBody};
 
@@ -221,71 +220,6 @@ fn source_table(sources: &SourceTable, out: &mut String) {
     table.finish(out);
 }
 
-/// An audit on one screen.
-pub fn extract_text(body: &ExtractBody) -> String {
-    let mut out = String::new();
-    wrap(&body.headline(), &mut out);
-    if !body.cells.is_empty() {
-        if body.canaries.is_some() {
-            wrap(&body.samples_sentence(), &mut out);
-        }
-        out.push_str(match body.verification {
-            Verification::Corpus => {
-                "\nCandidates that stand verbatim in the corpus, by strategy and metric, with 95% intervals\n"
-            }
-            Verification::None => "\nCandidates by strategy and metric; looking them up takes a corpus\n",
-        });
-        let mut table = Table::new([
-            ("strategy", Left),
-            ("metric", Left),
-            ("candidates", Right),
-            (if body.verification == Verification::Corpus { "memorized" } else { "" }, Right),
-            ("precision", Right),
-            ("interval", Right),
-        ]);
-        for cell in &body.cells {
-            let [memorized, precision, interval] = match &cell.precision {
-                Some(rate) => [grouped(rate.count), rate.percent(), rate.interval()],
-                None => ["unverified".to_owned(), "–".to_owned(), "–".to_owned()],
-            };
-            let candidates = grouped(cell.n_candidates);
-            table.row([
-                cell.strategy.clone(),
-                cell.metric.clone(),
-                candidates,
-                memorized,
-                precision,
-                interval,
-            ]);
-        }
-        table.finish(&mut out);
-    }
-    if let Some(canaries) = &body.canaries {
-        out.push_str("\nPlanted canaries recited word for word, with 95% intervals\n");
-        let mut table = Table::new([
-            ("canaries stand in", Left),
-            ("copies", Right),
-            ("recited", Right),
-            ("", Right),
-            ("interval", Right),
-        ]);
-        for row in &canaries.rows {
-            let name = placement_words(&row.placement).to_lowercase();
-            table.row(canary_cells(&name, grouped(row.copies), &row.recited));
-        }
-        table.row(canary_cells("all planted", String::new(), &canaries.planted));
-        table.row(canary_cells("controls, never planted", String::new(), &canaries.controls));
-        table.finish(&mut out);
-        if let Some(exposure) = &canaries.exposure {
-            exposure_text(exposure, &mut out);
-        }
-    }
-    findings(body, &mut out);
-    secrets(&body.secrets, &mut out);
-    warnings(&body.warnings, &mut out);
-    out
-}
-
 /// What a search for evaluation items came to, on one screen.
 pub fn contamination_text(body: &ContaminationBody) -> String {
     let mut out = String::new();
@@ -345,64 +279,6 @@ fn longest_matches(body: &ContaminationBody, out: &mut String) {
         ]);
     }
     table.finish(out);
-}
-
-fn canary_cells(name: &str, copies: String, rate: &Rate) -> [String; 5] {
-    [name.to_owned(), copies, rate.fraction(), rate.percent(), rate.interval()]
-}
-
-fn findings(body: &ExtractBody, out: &mut String) {
-    if body.findings.is_empty() {
-        return;
-    }
-    out.push_str("\nFirst findings\n");
-    let mut table = Table::new([
-        ("text", Left),
-        ("hash", Left),
-        ("verdict", Left),
-        ("category", Left),
-        ("tokens", Right),
-        ("docs", Right),
-        ("first place", Left),
-    ]);
-    for finding in body.findings.iter().take(N_SHOWN) {
-        table.row([
-            shortened(&finding.text.to_string(), 16),
-            finding.text.name.clone(),
-            finding.verdict.clone(),
-            finding.category.clone().unwrap_or_else(|| "–".to_owned()),
-            grouped(finding.longest_match_tokens),
-            grouped(finding.n_documents),
-            shortened(finding.first.as_deref().unwrap_or("–"), 24),
-        ]);
-    }
-    table.finish(out);
-}
-
-fn secrets(table: &SecretTable, out: &mut String) {
-    if table.kinds.is_empty() {
-        return;
-    }
-    out.push_str(
-        "\nPersonal data and secrets by their form, in samples and, proven, in the corpus; 95% intervals\n",
-    );
-    let mut rows = Table::new([
-        ("kind", Left),
-        ("samples", Right),
-        ("interval", Right),
-        ("candidates", Right),
-        ("proven", Right),
-        ("interval", Right),
-        ("values", Right),
-    ]);
-    for row in &table.kinds {
-        let [proven, interval, values] = row.proven.map_or(["–"; 3].map(str::to_owned), |rate| {
-            [grouped(rate.count), rate.interval(), grouped(row.n_proven_values)]
-        });
-        let [samples, candidates] = [row.samples.count, row.n_candidates].map(grouped);
-        rows.row([row.kind.clone(), samples, row.samples.interval(), candidates, proven, interval, values]);
-    }
-    rows.finish(out);
 }
 
 /// What training came to.
@@ -535,14 +411,23 @@ mod tests {
     #[test]
     fn every_summary_fits_one_screen() {
         let demo = demo_text(&samples::demo(Reveal::Redacted).result);
+        // What all samples came to, and what became of canaries, are asked for by flags of their own.
+        let [mut at_scale, mut planted] = [(); 2].map(|()| samples::extract(Reveal::Redacted).result);
+        at_scale.canaries = None;
+        (planted.at_scale, planted.divergence) = (None, None);
+        let [mut near, mut texts] = [(); 2].map(|()| samples::audit(Reveal::Redacted).result);
+        near.texts.clear();
+        texts.near = None;
         let summaries = [
             demo,
+            audit_text(&near),
+            audit_text(&texts),
+            extract_text(&at_scale),
+            extract_text(&planted),
             dedup_text(&samples::dedup().result),
             contamination_text(&samples::contamination(Reveal::Redacted).0.result),
             explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
             evaluate_text(&samples::evaluate().result),
-            extract_text(&samples::extract(Reveal::Redacted).result),
-            audit_text(&samples::audit(Reveal::Redacted).result),
             invert_text(&samples::invert(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use verbatim_lm::{Device, Dtype, Kernel};
 
 use crate::args::values::{local, probability};
@@ -18,6 +18,8 @@ pub(crate) const TOP_K: u32 = 40;
 pub(crate) const MIN_MATCH: u32 = 50;
 /// Texts that a canary is compared with: up to 10 bits of exposure are seen.
 const EXPOSURE_REFERENCES: u32 = 1023;
+/// Tokens of a prompt from a corpus (Nasr et al. 2023).
+pub(crate) const PROMPT_TOKENS: u32 = 5;
 /// The most parts that samples are shared out in.
 const MAX_SHARDS: u64 = 1_000_000;
 
@@ -68,7 +70,7 @@ pub(crate) struct Extract {
     /// model
     #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = [
         "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
-        "prompts", "batch", "seed", "device", "dtype", "kernel", "scratch",
+        "prompts", "prompts_from", "prompt_tokens", "prompt_set", "batch", "seed", "device", "dtype", "kernel", "scratch",
         "shard", "exposure_references",
     ])]
     pub(crate) rerank: Vec<PathBuf>,
@@ -97,9 +99,20 @@ pub(crate) struct Extract {
     /// Draw from the likeliest tokens that make up this share of the probability
     #[arg(long, value_name = "P", value_parser = probability, help_heading = "Drawing")]
     pub(crate) top_p: Option<f32>,
-    /// One prompt a line for the conditioned strategy; default is the built-in set
-    #[arg(long, value_name = "FILE", help_heading = "Drawing")]
+    /// The built-in prompts of the conditioned strategy: internet (beginnings of texts) or divergence (one word again and
+    /// again, after Nasr et al. 2023; the report says where samples leave off)
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = PromptSet::Internet, help_heading = "Drawing")]
+    pub(crate) prompt_set: PromptSet,
+    /// One prompt a line for the conditioned strategy instead of the built-in set
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt_set", help_heading = "Drawing")]
     pub(crate) prompts: Option<PathBuf>,
+    /// Prompts for the conditioned strategy from anywhere in this corpus, another for each sample: files, folders, globs,
+    /// URLs, or the folder of an index
+    #[arg(long, value_name = "INPUT", num_args = 1.., conflicts_with_all = ["prompts", "prompt_set"], help_heading = "Drawing")]
+    pub(crate) prompts_from: Vec<PathBuf>,
+    /// Tokens of each prompt of --prompts-from (Nasr et al. 2023: 5)
+    #[arg(long, value_name = "N", default_value_t = PROMPT_TOKENS, value_parser = clap::value_parser!(u32).range(1..=1_000_000), requires = "prompts_from", help_heading = "Drawing")]
+    pub(crate) prompt_tokens: u32,
     /// Sequences computed at once; never changes a sample. Default is 64, or as many as fit in a quarter of the free
     /// memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
@@ -114,6 +127,14 @@ pub(crate) struct Extract {
     /// Candidates kept for each strategy and score (Carlini et al. 2021: 100)
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
     pub(crate) top: u32,
+    /// Candidates are chosen among this many of the best, fewer the further down (Carlini et al. 2021: 1000). Default is
+    /// --top: the best
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
+    pub(crate) pool: Option<u32>,
+    /// What is looked up in the corpus: candidates, or all samples too (Nasr et al. 2023), with how much of them is
+    /// memorized and how much more there must be
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Verify::Candidates, requires_if("all", "corpus"), help_heading = "Ranking")]
+    pub(crate) verify: Verify,
     /// Tokens that must stand verbatim in one document for a sample to count as memorized (Nasr et al. 2023: 50)
     #[arg(long, value_name = "N", default_value_t = MIN_MATCH, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
     pub(crate) min_match: u32,
@@ -130,6 +151,29 @@ pub(crate) struct Extract {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// Prompts in the binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PromptSet {
+    Internet,
+    Divergence,
+}
+
+/// What is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verify {
+    Candidates,
+    All,
+}
+
+impl Verify {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Verify::Candidates => "candidates",
+            Verify::All => "all",
+        }
+    }
 }
 
 /// A part of the samples.

@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
         return Err(failure::usage(format!("--probability {p}: expected numbers between 0 and 1")));
     }
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let (index, corpus) = extract::open_corpus(&arguments.corpus, &arguments.reading, context)?;
+    let (index, corpus) = extract::open_corpus(&arguments.corpus, "--corpus", (&arguments.reading, context))?;
     let mut chosen = Vec::new();
     for path in &arguments.texts {
         chosen.extend(verbatim_extraction::read_texts(path)?);

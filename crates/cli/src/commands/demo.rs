@@ -17,7 +17,7 @@ use verbatim_report::{
 use verbatim_store::{Access, Bytes, Existing, Scratch, StagedDir, write_private, write_shared};
 
 use crate::args::{Demo, MAX_NEW_TOKENS, MIN_MATCH, TOP_K};
-use crate::commands::{Context, extract, model, reading};
+use crate::commands::{Context, extract, model, prompts, reading};
 
 const CORPUS: &[u8] = include_bytes!("../../../../corpora/demo/corpus.jsonl");
 const LEDGER: &[u8] = include_bytes!("../../../../corpora/demo/ledger.jsonl");
@@ -141,7 +141,7 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
         top_k: Some(TOP_K as usize),
         top_p: None,
         seed: SEED,
-        prompts: extract::built_in_prompts(),
+        prompts: prompts::built_in().into(),
     };
     let resources = verbatim_extraction::Resources {
         batch: model::batch(model, MAX_NEW_TOKENS as usize),

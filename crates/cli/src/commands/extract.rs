@@ -7,20 +7,21 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
-    Canary, Cell, DrawnSample, Draws, Exposure, ExposureConfig, ExtractConfig, Proof, RankConfig, Recitation,
-    Resources, Scorers, Strategy, TextModel,
+    Canary, Cell, DrawnSample, Draws, Exposure, ExposureConfig, ExtractConfig, Prompts, Proof, RankConfig,
+    Recitation, Resources, Scorers, Strategy, TextModel,
 };
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Tokenizer};
-use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
+use verbatim_report::{
+    DivergenceRow, ExtractBody, ExtractFacts, Provenance, Redactor, Report, ScaleTable, Verification,
+    extract_text,
+};
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
 
-use crate::args::{Extract, Reading, Shard};
+use crate::args::{Extract, Reading, Shard, Verify};
+use crate::commands::prompts::PromptSource;
 use crate::commands::{Context, check_apart, check_scratch, index, model, reading, redaction};
 use crate::failure;
-
-/// Prompts that continue like text from the internet, written for this project.
-const PROMPTS: &str = include_str!("../../../../prompts/internet.txt");
 
 /// The tokenizer, in a checkpoint and in the output.
 const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let (index, corpus) = open_corpus(&arguments.corpus, &arguments.reading, context)?;
+    let (index, corpus) = open_corpus(&arguments.corpus, "--corpus", (&arguments.reading, context))?;
     let proof = match (&corpus, &index) {
         (None, _) => None,
         (Some(corpus), None) => Some(Proof { corpus, index: None }),
@@ -78,21 +79,21 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     Ok(scratch.map_or(Ok(()), Scratch::discard)?)
 }
 
-/// The corpus in which findings are proven, if one is given, with its index, if it is named by that.
+/// The corpus that a flag names, if it names one, with its index, if it is named by that.
 pub(crate) fn open_corpus(
     inputs: &[PathBuf],
-    reading: &Reading,
-    context: &Context<'_>,
+    flag: &str,
+    (reading, context): (&Reading, &Context<'_>),
 ) -> anyhow::Result<(Option<SubstringIndex>, Option<Corpus>)> {
     for input in inputs {
         let Some(index) = SubstringIndex::open(input)? else { continue };
         if index.tokenizer().is_some() {
-            return Err(failure::usage(
-                "--corpus names an index of tokens; findings are proven by one of bytes",
-            ));
+            return Err(failure::usage(format!(
+                "{flag} names an index of tokens; findings are proven by one of bytes"
+            )));
         }
         if inputs.len() > 1 {
-            return Err(failure::usage("an index must be the only --corpus"));
+            return Err(failure::usage(format!("an index must be the only {flag}")));
         }
         let corpus = index::corpus_of(index.origin(), context)?;
         return Ok((Some(index), Some(corpus)));
@@ -112,6 +113,7 @@ fn files_read(arguments: &Extract) -> impl Iterator<Item = &Path> {
         .corpus
         .iter()
         .chain(&arguments.rerank)
+        .chain(&arguments.prompts_from)
         .chain(files.into_iter().flatten())
         .map(PathBuf::as_path)
         .chain(models)
@@ -133,14 +135,15 @@ fn draw_and_rank(
         medium: reference(&arguments.medium)?,
     };
     let target = &models.target;
-    let config = extract_config(arguments)?;
-    let mut provenance = provenance(arguments, &config).model(model::used("target", target));
+    let prompts = PromptSource::open(arguments, context)?;
+    let config = extract_config(arguments, prompts.prompts())?;
+    let mut provenance = prompts.told_in(provenance(arguments)).model(model::used("target", target));
     for (role, reference) in [("small", &models.small), ("medium", &models.medium)] {
         if let Some(checkpoint) = reference {
             provenance = provenance.model(model::used(role, checkpoint));
         }
     }
-    let scratch = scratch(arguments, &models, &config, folder)?;
+    let scratch = scratch(arguments, &models, (&config, &prompts), folder)?;
     let model = target.model.as_ref();
     let longest = model.context_len().min(2 * config.max_new_tokens);
     let batch = arguments.batch.map_or_else(|| model::batch(model, longest), usize::from);
@@ -148,6 +151,7 @@ fn draw_and_rank(
     let Draws { samples: drawn, records } =
         verbatim_extraction::draw(model, &target.tokenizer, &config, resources)?;
     context.check()?;
+    prompts.verify_unchanged()?;
     verbatim_extraction::save_samples(folder, &drawn)?;
     let scorers = Scorers {
         target: text_model(target),
@@ -183,7 +187,7 @@ fn draw_and_rank(
 fn scratch(
     arguments: &Extract,
     models: &Models,
-    config: &ExtractConfig,
+    (config, prompts): (&ExtractConfig<'_>, &PromptSource),
     folder: &Path,
 ) -> anyhow::Result<Scratch> {
     let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
@@ -200,14 +204,10 @@ fn scratch(
         "max_new_tokens": config.max_new_tokens,
         "top_k": config.top_k,
         "top_p": config.top_p,
-        "prompts": prompts_hash(config),
+        "prompts": prompts.identity(),
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
     Ok(Scratch::of_run(scratch, &task)?)
-}
-
-fn prompts_hash(config: &ExtractConfig) -> String {
-    verbatim_store::xxh3_128_hex(config.prompts.join("\n").as_bytes())
 }
 
 /// Ranks what earlier runs drew, as if it were one, and takes their files along, so that the output can be ranked again
@@ -238,6 +238,7 @@ fn rank_again(earlier: &[PathBuf], arguments: &Extract, folder: &Path) -> anyhow
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
         .parameter("drawn", if let [origin] = &origins[..] { origin.clone() } else { origins.into() })
         .parameter("top", arguments.top)
+        .parameter("pool", arguments.pool)
         .parameter("min_match", arguments.min_match)
         .parameter("window_tokens", WINDOW_TOKENS);
     let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
@@ -261,7 +262,8 @@ fn drawn_by(origin: &Value) -> Value {
     };
     let models: serde_json::Map<String, Value> =
         origin["models"].as_array().into_iter().flatten().map(model).collect();
-    let parameters = ["max_new_tokens", "top_k", "top_p", "prompts_xxh3", "arithmetic"];
+    let parameters =
+        ["max_new_tokens", "top_k", "top_p", "prompts_xxh3", "prompts_from", "prompt_tokens", "arithmetic"];
     let parameters: serde_json::Map<String, Value> =
         parameters.map(|name| (name.to_owned(), origin["parameters"][name].clone())).into_iter().collect();
     json!({ "models": models, "seed": origin["seeds"]["draw"], "parameters": parameters })
@@ -278,6 +280,13 @@ fn verify(
     let candidates = verbatim_extraction::candidates(&cells, &drawn);
     let min_match = arguments.min_match as usize;
     let findings = verbatim_extraction::verify(proof, &tokenizer, &candidates, min_match, context.teller)?;
+    let recitals = match proof.filter(|_| arguments.verify == Verify::All) {
+        Some(proof) => {
+            Some(verbatim_extraction::recitals(proof, &tokenizer, &drawn, min_match, context.teller)?)
+        }
+        None => None,
+    };
+    let divergences = verbatim_extraction::divergences(&drawn, &tokenizer);
     let mut warnings = Vec::new();
     if !tokenizer.missing_bytes().is_empty() {
         warnings.push(format!(
@@ -286,6 +295,7 @@ fn verify(
         ));
     }
     if let Some(Proof { corpus, index }) = proof {
+        provenance = provenance.parameter("verify", arguments.verify.name());
         provenance = provenance.corpus(reading::used("proof", corpus));
         if let Some(index) = index {
             provenance = provenance.parameter("index_min_length", index.min_len());
@@ -299,6 +309,8 @@ fn verify(
         drawn: &drawn,
         cells: &cells,
         findings: &findings,
+        at_scale: recitals.as_deref().map(ScaleTable::new),
+        divergence: DivergenceRow::new(&divergences, recitals.as_deref()),
         canaries: canaries.as_ref().map(|(ledger, recited)| (&ledger[..], &recited[..])),
         exposures: exposures.as_deref(),
         warnings,
@@ -347,17 +359,8 @@ fn text_model(checkpoint: &Checkpoint) -> TextModel<'_> {
     TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer }
 }
 
-fn extract_config(arguments: &Extract) -> anyhow::Result<ExtractConfig> {
+fn extract_config<'a>(arguments: &Extract, prompts: Prompts<'a>) -> anyhow::Result<ExtractConfig<'a>> {
     let strategies: Result<Vec<Strategy>, _> = arguments.strategies.iter().map(|name| name.parse()).collect();
-    let prompts = match &arguments.prompts {
-        None => built_in_prompts(),
-        Some(path) => {
-            let bytes = Bytes::open(path)?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|error| failure::usage(format!("{}: not UTF-8: {error}", path.display())))?;
-            verbatim_extraction::parse_prompts(text)
-        }
-    };
     Ok(ExtractConfig {
         strategies: strategies?,
         samples: samples(arguments)?,
@@ -381,16 +384,12 @@ fn samples(arguments: &Extract) -> anyhow::Result<Range<u64>> {
     }
 }
 
-/// The prompts of the conditioned strategy where none are given.
-pub(crate) fn built_in_prompts() -> Vec<String> {
-    verbatim_extraction::parse_prompts(PROMPTS)
-}
-
 fn rank_config(arguments: &Extract) -> RankConfig {
-    RankConfig { window_tokens: WINDOW_TOKENS, top: arguments.top as usize }
+    let pool = arguments.pool.unwrap_or(arguments.top) as usize;
+    RankConfig { window_tokens: WINDOW_TOKENS, top: arguments.top as usize, pool }
 }
 
-fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
+fn provenance(arguments: &Extract) -> Provenance {
     let exposure_references = arguments.canaries.as_ref().map(|_| arguments.exposure_references);
     Provenance::new(env!("CARGO_PKG_VERSION"))
         .seed("draw", arguments.seed)
@@ -401,10 +400,10 @@ fn provenance(arguments: &Extract, config: &ExtractConfig) -> Provenance {
         .parameter("top_k", arguments.top_k)
         .parameter("top_p", arguments.top_p)
         .parameter("top", arguments.top)
+        .parameter("pool", arguments.pool)
         .parameter("min_match", arguments.min_match)
         .parameter("exposure_references", exposure_references)
         .parameter("window_tokens", WINDOW_TOKENS)
-        .parameter("prompts_xxh3", prompts_hash(config))
         .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
         .parameter("zlib", format!("stock zlib, level {}", verbatim_membership::ZLIB_LEVEL))
 }

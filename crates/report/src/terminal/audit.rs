@@ -5,6 +5,9 @@ use super::{N_SHOWN, Table, shortened, warnings, wrap};
 use crate::audit::{AuditBody, DecodedTable, DecodingTable, NearTable, ScalingTable};
 use crate::figure::{Rate, counted, grouped, percent, range};
 
+/// Findings that one screen shows.
+const N_FINDINGS: usize = 3;
+
 /// An audit on one screen.
 pub fn audit_text(body: &AuditBody) -> String {
     let mut out = String::new();
@@ -22,8 +25,8 @@ pub fn audit_text(body: &AuditBody) -> String {
     if body.cells.len() > 1 {
         lengths(body, &mut out);
     }
-    body.scalings.iter().for_each(|table| scaling(table, &mut out));
     // The report has the others.
+    body.scalings.iter().take(1).for_each(|table| scaling(table, &mut out));
     body.decodings.iter().take(1).for_each(|table| decoding(table, body, &mut out));
     body.decoded.iter().for_each(|table| decoded(table, &mut out));
     body.near.iter().for_each(|table| near(table, &mut out));
@@ -78,7 +81,7 @@ fn decoding(decoding: &DecodingTable, body: &AuditBody, out: &mut String) {
     let mut heads = vec![("n".to_owned(), Right)];
     heads.extend(body.probabilities.iter().map(|p| (format!("p = {p}"), Right)));
     let mut table = Table::of(heads);
-    for row in &decoding.rows {
+    for row in decoding.rows.iter().step_by(2) {
         let mut cells = vec![grouped(row.n_draws)];
         cells.extend(row.extracted.iter().map(|rate| format!("{} ({})", rate.percent(), rate.interval())));
         table.cells(cells);
@@ -105,7 +108,7 @@ fn decoded(table: &DecodedTable, out: &mut String) {
 fn near(near: &NearTable, out: &mut String) {
     out.push_str(&format!("\nNearly the suffix at even odds: {}\n", near.what));
     let mut table = Table::new([("n", Right), ("the very suffix", Right), ("nearly, at least", Right)]);
-    for row in &near.rows {
+    for row in near.rows.iter().step_by(2) {
         let cell = |rate: &Rate| format!("{} ({})", rate.percent(), rate.interval());
         table.row([grouped(row.n_draws), cell(&row.verbatim), cell(&row.near)]);
     }
@@ -153,7 +156,7 @@ fn findings(body: &AuditBody, out: &mut String) {
         ("draws at even odds", Right),
         ("copies", Right),
     ]);
-    for finding in body.findings.iter().take(N_SHOWN) {
+    for finding in body.findings.iter().take(N_FINDINGS) {
         table.row([
             shortened(&finding.text.to_string(), 24),
             finding.text.name.clone(),

@@ -228,7 +228,6 @@ pub fn invert_text(body: &InvertBody) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::redact::Reveal;
     use crate::samples;
 

@@ -403,7 +403,7 @@ mod tests {
     fn a_bar_is_as_high_as_its_share() {
         let bar = |count| Bar { class: "raw", name: "raw", rate: Rate::new(count, 4) };
         let groups = vec![Group { label: "1".into(), bars: vec![bar(2), bar(4)] }];
-        let text = recited_by_copies(&[Panel { title: "<b>\"&".into(), groups }]);
+        let text = shares(&[Panel { title: "<b>\"&".into(), groups }], "bars", "copies");
         // The frame is 206 high: half of it, and all of it.
         assert!(text.contains("height=\"103.0\"") && text.contains("height=\"206.0\""), "{text}");
         assert!(text.contains("&lt;b&gt;&quot;&amp;") && !text.contains("<b>"));
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn empty_data_draw_empty_plots() {
-        for text in [recited_by_copies(&[]), cluster_sizes(&[]), loss_curve(&[])] {
+        for text in [shares(&[], "bars", "copies"), cluster_sizes(&[]), loss_curve(&[])] {
             assert!(text.starts_with("<svg") && text.ends_with("</svg>") && !text.contains("NaN"), "{text}");
         }
         assert!(!interval_strip(&Rate::new(0, 0), "raw").contains("circle"));

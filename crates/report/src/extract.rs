@@ -1,5 +1,7 @@
 //! What an audit of one checkpoint found: samples by strategy and metric, findings, planted canaries.
 
+mod measures;
+
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,7 +13,9 @@ use verbatim_extraction::{
     Verdict, precision, summarize,
 };
 
+use crate::extract::measures::measures;
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
+use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
@@ -33,6 +37,8 @@ pub struct ExtractBody {
     pub findings: Vec<FindingRow>,
     /// Planted canaries, where a ledger was given.
     pub canaries: Option<CanaryTable>,
+    /// The numbers that a gate can hold against bounds.
+    pub measures: Vec<Measure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -81,16 +87,19 @@ impl ExtractBody {
             let key = |row: &FindingRow| (Reverse(row.longest_match_tokens), row.best_rank, row.sample);
             key(a).cmp(&key(b)).then_with(|| a.strategy.cmp(&b.strategy))
         });
+        let canaries =
+            facts.canaries.map(|(ledger, recitations)| CanaryTable::new(ledger, recitations, redactor));
+        let n_samples = facts.drawn.len() as u64;
+        let measures = measures(facts.verification, &findings, n_samples, canaries.as_ref());
         ExtractBody {
             provenance: facts.provenance,
             verification: facts.verification,
-            n_samples: facts.drawn.len() as u64,
+            n_samples,
             min_match_tokens: facts.min_match_tokens,
             cells: cell_rows(facts.cells, facts.findings, facts.verification),
             findings,
-            canaries: facts
-                .canaries
-                .map(|(ledger, recitations)| CanaryTable::new(ledger, recitations, redactor)),
+            canaries,
+            measures,
             warnings: facts.warnings,
         }
     }

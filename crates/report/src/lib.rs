@@ -10,8 +10,10 @@ mod evaluate;
 mod explain;
 mod extract;
 mod figure;
+mod gate;
 mod html;
 mod lookup;
+mod measure;
 mod printable;
 mod provenance;
 mod redact;
@@ -44,8 +46,14 @@ pub use extract::{
     CanaryRow, CanaryTable, CellRow, ExtractBody, ExtractFacts, FindingRow, RecitedRow, Verification,
 };
 pub use figure::{Amount, LEVEL, Rate};
+pub use gate::{
+    BoundRow, Day, Evidence, EvidenceRow, GateBody, GateFacts, GateVerdict, Increase, LimitKind, MeasuredRun,
+    Policy, RunRow, Severity, TrialsNeeded, WaiverRow, WaiverState, gate_junit, gate_markdown, gate_sarif,
+    gate_text,
+};
 pub use html::Page;
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
+pub use measure::{Measure, Unit};
 pub use printable::{Printable, PrintableLine};
 pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};

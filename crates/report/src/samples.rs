@@ -19,6 +19,7 @@ use crate::evaluate::EvaluateBody;
 use crate::explain::{ComparisonBody, DocumentRow, ExplainBody, GoneRow, RemovalRow};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
+use crate::measure::Measure;
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
 use crate::repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
@@ -52,6 +53,7 @@ fn model(role: &str) -> ModelUsed {
         role: role.to_owned(),
         name: format!("models/{role}"),
         revision: None,
+        trained_on: Some("6b1e0c5d9a27f3486b1e0c5d9a27f348".into()),
         tokenizer_sha256: "0f1d".repeat(16),
         files: vec![FileUsed {
             name: "model.safetensors".into(),
@@ -429,6 +431,7 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
             controls: Rate::new(0, 24),
             recited: (0..4).map(recited).collect(),
         }),
+        measures: vec![Measure::share("memorized-share", 7, 9).proven_by("findings")],
         warnings: vec![],
     };
     Report::new(body, run(2))

@@ -8,6 +8,7 @@ mod emitting;
 mod evaluate;
 mod explain;
 mod extract;
+mod gate;
 mod index;
 mod model;
 mod plant;
@@ -49,6 +50,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Explain(arguments) => explain::run(&arguments, context),
         Command::Evaluate(arguments) => evaluate::run(&arguments, context),
         Command::Extract(arguments) => extract::run(&arguments, context),
+        Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
         Command::Synth(arguments) => synth::run(&arguments, context),

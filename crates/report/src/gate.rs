@@ -24,6 +24,9 @@ use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::report::Body;
 
+#[cfg(test)]
+pub(crate) use tests::sample;
+
 pub use day::Day;
 pub use judge::{GateVerdict, Increase, TrialsNeeded};
 pub use junit::gate_junit;
@@ -173,8 +176,8 @@ impl GateBody {
             facts.runs.iter().map(|run| require::unmet(run, &facts.policy.requires, today)).collect();
         let mut bounds = Vec::new();
         for bound in &facts.policy.bounds {
-            for (_, runs) in by_model(facts.runs) {
-                bounds.extend(rows(bound, &runs, &unmet, &facts));
+            for runs in by_model(facts.runs).values() {
+                bounds.extend(rows(bound, runs, &unmet, &facts));
             }
         }
         let waivers = facts.policy.waivers.iter().map(|waiver| apply(waiver, &mut bounds, today)).collect();

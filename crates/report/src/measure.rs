@@ -135,8 +135,9 @@ impl Measure {
         }
     }
 
-    /// Of a share, how many of the trials succeeded.
+    /// Of a share, how many of the trials succeeded; none without trials.
     pub(crate) fn successes(&self) -> Option<u64> {
+        self.value?;
         let counted = || Some((self.value? * self.n_trials as f64).round() as u64);
         (self.unit == Unit::Share)
             .then(|| self.count.or_else(counted))
@@ -151,8 +152,11 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=100).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
-/// Rounds to six significant digits: an upper end close to zero stays above it.
+/// Rounds to six significant digits, so that an upper end close to zero stays above it; whole numbers stay as they are.
 fn significant(value: f64) -> f64 {
+    if value.fract() == 0.0 {
+        return value;
+    }
     format!("{value:.5e}").parse().unwrap_or(value)
 }
 
@@ -173,6 +177,7 @@ mod tests {
     fn a_count_has_garwoods_interval() {
         let measure = Measure::count("x", 10, 600);
         assert_eq!((measure.value, measure.low, measure.high), (Some(10.0), Some(4.79539), Some(18.3904)));
+        assert_eq!(Measure::count("x", 1_234_567, 9).value, Some(1_234_567.0));
         assert_eq!(Measure::count("x", 0, 0), Measure::number("x", Unit::Count, None, 0));
     }
 

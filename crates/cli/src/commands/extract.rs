@@ -12,7 +12,9 @@ use verbatim_extraction::{
 };
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Tokenizer};
-use verbatim_report::{ExtractBody, ExtractFacts, Provenance, Redactor, Report, Verification, extract_text};
+use verbatim_report::{
+    ExtractBody, ExtractFacts, ModelUsed, Provenance, Redactor, Report, Verification, extract_text,
+};
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
 
 use crate::args::{Extract, Shard};
@@ -132,7 +134,9 @@ fn draw_and_rank(
     };
     let target = &models.target;
     let config = extract_config(arguments)?;
-    let mut provenance = provenance(arguments, &config).model(model::used("target", target));
+    let used =
+        ModelUsed { trained_on: model::trained_on(Path::new(name), target), ..model::used("target", target) };
+    let mut provenance = provenance(arguments, &config).model(used);
     for (role, reference) in [("small", &models.small), ("medium", &models.medium)] {
         if let Some(checkpoint) = reference {
             provenance = provenance.model(model::used(role, checkpoint));

@@ -46,13 +46,20 @@ pub fn gate_markdown(body: &GateBody) -> String {
 
 /// Text that is shown as it is: no Markdown, HTML, link or mention begins in it.
 fn code(text: &str) -> String {
+    let shown = PrintableLine(text).to_string();
     let mut out = String::from("<code>");
-    for character in PrintableLine(text).to_string().chars() {
-        match character {
-            ' ' | ',' | '.' | '%' => out.push(character),
-            _ if character.is_ascii_punctuation() => out.push_str(&format!("&#{};", u32::from(character))),
-            _ => out.push(character),
+    let mut previous = ' ';
+    let mut rest = shown.chars().peekable();
+    while let Some(character) = rest.next() {
+        // A point within a number cannot be that of an address.
+        let is_decimal =
+            character == '.' && previous.is_ascii_digit() && rest.peek().is_some_and(char::is_ascii_digit);
+        if character.is_ascii_punctuation() && !is_decimal && !matches!(character, ',' | '%') {
+            out.push_str(&format!("&#{};", u32::from(character)));
+        } else {
+            out.push(character);
         }
+        previous = character;
     }
     out.push_str("</code>");
     out

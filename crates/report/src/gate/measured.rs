@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::gate::day::Day;
 use crate::measure::Measure;
+use crate::printable::PrintableLine;
 use crate::report::SCHEMA_VERSION;
 
 /// The longest report that is read, in bytes.
@@ -327,6 +328,8 @@ fn summarized(mut rows: Vec<EvidenceRow>) -> Evidence {
     Evidence { n_found, n_repeated, shortest_repeated_bytes: None, shown: rows }
 }
 
+/// The beginning of a text from a report, in characters that steer and hide nothing.
 fn clipped(text: &str) -> String {
-    text.chars().take(MAX_CHARS).collect()
+    let start: String = text.chars().take(MAX_CHARS).collect();
+    PrintableLine(&start).to_string()
 }

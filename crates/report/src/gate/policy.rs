@@ -375,7 +375,7 @@ mod tests {
             ("x = 1\n", "policy.toml:1:1: unknown field `x`"),
             ("[requires]\nverfied = true\n", "policy.toml:2:1: unknown field `verfied`"),
             ("[[waiver]]\nmeasure = \"a\"\n", "missing field `reason`"),
-            ("[[bound]]\nmeasure = \"a\"\nmax =\n", "policy.toml:3:6: "),
+            ("[[bound]]\nmeasure = \"a\"\nmax =\n", "policy.toml:3:"),
             ("\n[[bound]]\nmeasure = \"a\"\n", "policy.toml:2:1: a bound takes max"),
             ("[[bound]]\nmeasure = \"a\"\nmax = nan\n", "finite"),
             ("[[bound]]\nmeasure = \"a\"\nmax = -1.0\n", "not negative"),

@@ -101,7 +101,7 @@ pub(crate) enum RequiredCorpus {
 }
 
 /// What a run must be for its numbers to count.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Requires {
     pub(crate) corpus: Option<RequiredCorpus>,
     pub(crate) model_sha256: Vec<String>,
@@ -305,10 +305,10 @@ fn resolve_requires(written: &WrittenRequires) -> Checked<Requires> {
         }
         Some(WrittenCorpus::Any(fingerprints)) => Some(RequiredCorpus::Fingerprints(fingerprints.clone())),
     };
-    if let Some(RequiredCorpus::Fingerprints(fingerprints)) = &corpus {
-        if fingerprints.is_empty() || !fingerprints.iter().all(|one| is_hex(one, 32)) {
-            return Err("`corpus` is \"training\" or fingerprints of 32 hexadecimal digits, as in a report");
-        }
+    if let Some(RequiredCorpus::Fingerprints(fingerprints)) = &corpus
+        && (fingerprints.is_empty() || !fingerprints.iter().all(|one| is_hex(one, 32)))
+    {
+        return Err("`corpus` is \"training\" or fingerprints of 32 hexadecimal digits, as in a report");
     }
     if !written.model_sha256.iter().all(|one| is_hex(one, 64)) {
         return Err("`model_sha256` holds SHA-256 of model files, 64 hexadecimal digits each");

@@ -4,6 +4,7 @@ mod audit;
 mod contamination;
 mod dedup;
 mod extract;
+mod gate;
 mod index;
 mod invert;
 mod lab;
@@ -23,6 +24,7 @@ pub(crate) use dedup::{
 pub(crate) use extract::{
     Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, PromptSet, RuntimeFlags, Shard, TOP_K, Verify,
 };
+pub(crate) use gate::{Gate, GateFormat};
 pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
     IndexSignatures, IndexVerify, StringUnit,
@@ -34,7 +36,8 @@ pub(crate) use review::{Evaluate, Explain};
 use values::{local, max_bad, size};
 
 const EXIT_CODES: &str = "Exit codes:
-  0 done · 1 a check did not pass · 2 usage · 65 bad data · 66 input missing · 70 internal error · 73 cannot create output
+  0 done · 1 a check did not pass · 2 usage · 3 a gate is inconclusive · 65 bad data
+  66 input missing · 70 internal error · 73 cannot create output
   74 I/O error or input changed while it was read · 75 try again (network, lock) · 77 refused (pickle)
   130/143 interrupted";
 
@@ -177,6 +180,17 @@ pub(crate) enum Command {
     /// fixed text after the holes included. Fillings whose tokens are not those of their text are passed over. Where the
     /// budget ends first, the report says how likely any other filling can be at most.
     Invert(Box<Invert>),
+    /// Hold what runs measured against a policy: pass, fail or inconclusive
+    ///
+    /// A bound holds when the whole interval of its measure lies within it, and fails when the whole interval lies beyond
+    /// it. Where the interval reaches over the bound, there were too few trials to tell: that is inconclusive, as is a
+    /// measure that no run has, one without trials, and a run or a baseline that the policy does not accept (another
+    /// corpus, another model, too old). Inconclusive is never a pass. The verdict is fail if any bound fails, else
+    /// inconclusive if any is or there are none, else pass; a waiver in the policy lets a bound pass until its last day,
+    /// and is shown.
+    ///
+    /// Exit codes: 0 pass, 1 fail, 3 inconclusive, 65 for a policy or a report that cannot be right.
+    Gate(Gate),
     /// Train a GPT-2 on a corpus
     ///
     /// The output is a folder in Hugging Face layout: config.json, model.safetensors, tokenizer.json, and

@@ -9,6 +9,7 @@ mod emitting;
 mod evaluate;
 mod explain;
 mod extract;
+mod gate;
 mod index;
 mod invert;
 mod model;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Invert(arguments) => invert::run(&arguments, context),
+        Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
         Command::Synth(arguments) => synth::run(&arguments, context),

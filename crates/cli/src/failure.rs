@@ -21,6 +21,11 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Gate(pub(crate) String);
 
+/// What was found does not show whether it goes beyond what the caller tolerates.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Inconclusive(pub(crate) String);
+
 /// Standard output was the product, and not all of it could be written.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed or is full before all was written")]
@@ -56,6 +61,10 @@ pub(crate) fn missing(message: impl Into<String>) -> anyhow::Error {
 
 pub(crate) fn gate(message: impl Into<String>) -> anyhow::Error {
     Gate(message.into()).into()
+}
+
+pub(crate) fn inconclusive(message: impl Into<String>) -> anyhow::Error {
+    Inconclusive(message.into()).into()
 }
 
 /// The flags that signals set.
@@ -131,6 +140,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<Gate>() {
         return Some(1);
+    }
+    if cause.is::<Inconclusive>() {
+        return Some(3);
     }
     if cause.is::<Usage>() {
         return Some(2);

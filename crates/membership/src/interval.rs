@@ -11,14 +11,18 @@ pub enum Method {
     Wilson,
     /// Exact interval of Clopper and Pearson (1934): its coverage is never below the level.
     ClopperPearson,
+    /// Exact interval of Garwood (1936) for the mean of a Poisson count.
+    Garwood,
+    /// Interval of Newcombe (1998, method 10) for the difference of two proportions, from two Wilson intervals.
+    Newcombe,
 }
 
-/// A two-sided confidence interval for a proportion.
+/// A two-sided confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Lower end, at least 0.
+    /// Lower end.
     pub low: f64,
-    /// Upper end, at most 1.
+    /// Upper end.
     pub high: f64,
     /// Confidence level, 0.95 for 95 %.
     pub level: f64,
@@ -71,7 +75,7 @@ pub fn clopper_pearson(k: u64, n: u64, level: f64) -> Interval {
     Interval { low, high, level, method: Method::ClopperPearson }
 }
 
-fn check(k: u64, n: u64, level: f64) {
+pub(crate) fn check(k: u64, n: u64, level: f64) {
     assert!(k <= n, "{k} successes in {n} trials");
     assert!(level > 0.0 && level < 1.0, "a confidence level of {level}");
 }

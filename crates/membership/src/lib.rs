@@ -2,17 +2,23 @@
 //!
 //! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
 
+mod count;
+mod difference;
 pub mod exposure;
 pub mod interval;
 pub mod richness;
 pub mod signal;
 mod skew_normal;
 mod trend;
+mod trials;
 mod zlib;
 
+pub use count::garwood;
+pub use difference::newcombe;
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use interval::{Interval, Method, clopper_pearson, wilson};
 pub use richness::{Estimate, Frequencies, Growth, Richness, richness, share};
 pub use skew_normal::{NoFit, SkewNormal};
 pub use trend::{Trend, Trials, log_linear};
+pub use trials::{trials_to_show_below, trials_without_any};
 pub use zlib::{ZLIB_LEVEL, zlib_len};

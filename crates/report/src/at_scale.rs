@@ -28,7 +28,7 @@ pub struct ScaleRow {
     /// Tokens that lie in a memorized window.
     pub n_memorized_tokens: u64,
     /// Their share; none without tokens.
-    pub token_share: Option<Measure>,
+    pub token_share: Option<Estimated>,
     /// Samples with a memorized window, among those that did not fail.
     pub samples: Rate,
     /// Distinct memorized windows.
@@ -40,16 +40,16 @@ pub struct ScaleRow {
     /// Distinct windows that two samples have.
     pub n_twice: u64,
     /// The share of memorized windows to come that were drawn already; none where there are none.
-    pub coverage: Option<Measure>,
+    pub coverage: Option<Estimated>,
     /// A lower bound of the number of distinct windows that the model would recite; none where the draws are inconclusive.
-    pub at_least: Option<Measure>,
+    pub at_least: Option<Estimated>,
     /// What more samples would show; empty where the draws are inconclusive.
     pub growth: Vec<GrowthRow>,
 }
 
 /// A figure with its interval, from the jackknife over samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Measure {
+pub struct Estimated {
     /// The figure.
     pub value: f64,
     /// Lower end of the interval.
@@ -68,7 +68,7 @@ pub struct GrowthRow {
     /// How many times the samples drawn.
     pub times: f64,
     /// Windows not drawn yet that they would show.
-    pub new_windows: Measure,
+    pub new_windows: Estimated,
 }
 
 impl ScaleTable {
@@ -93,7 +93,7 @@ impl ScaleTable {
     pub(crate) fn sentences(&self, n_window_tokens: u64) -> Vec<String> {
         let Some(all) = self.rows.last() else { return Vec::new() };
         let (memorized, tokens) = (grouped(all.n_memorized_tokens), counted(all.n_tokens, "token", "tokens"));
-        let share = all.token_share.as_ref().map_or_else(|| "–".to_owned(), Measure::as_share);
+        let share = all.token_share.as_ref().map_or_else(|| "–".to_owned(), Estimated::as_share);
         let (samples, of_samples) = (all.samples.fraction(), all.samples.percent());
         let interval = all.samples.interval();
         let first = format!(
@@ -128,11 +128,11 @@ impl ScaleRow {
     }
 }
 
-impl Measure {
-    fn new(estimate: Estimate) -> Measure {
+impl Estimated {
+    fn new(estimate: Estimate) -> Estimated {
         let Estimate { value, low, high, level } = estimate;
         let (value, low, high) = (rounded(value), rounded(low), rounded(high));
-        Measure { value, low, high, level, method: "jackknife-over-samples" }
+        Estimated { value, low, high, level, method: "jackknife-over-samples" }
     }
 
     /// "12.3%, 10.1–14.6%".
@@ -174,16 +174,16 @@ fn scale_row(name: &str, recitals: &[&Recital]) -> ScaleRow {
         strategy: name.to_owned(),
         n_tokens: found.n_tokens,
         n_memorized_tokens: found.n_memorized_tokens,
-        token_share: found.token_share.map(Measure::new),
+        token_share: found.token_share.map(Estimated::new),
         samples: Rate::new(found.n_memorized_samples, found.n_samples),
         n_windows: found.windows.n_distinct,
         n_sequences: found.n_sequences,
         n_once: found.windows.n_once,
         n_twice: found.windows.n_twice,
-        coverage: found.windows.coverage.map(Measure::new),
-        at_least: found.windows.at_least.map(Measure::new),
+        coverage: found.windows.coverage.map(Estimated::new),
+        at_least: found.windows.at_least.map(Estimated::new),
         growth: growth
-            .map(|step| GrowthRow { times: step.times, new_windows: Measure::new(step.new) })
+            .map(|step| GrowthRow { times: step.times, new_windows: Estimated::new(step.new) })
             .collect(),
     }
 }

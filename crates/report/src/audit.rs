@@ -7,6 +7,7 @@ use serde::Serialize;
 use verbatim_extraction::{Audited, Continuation, Copies, Role, Target, draws_needed, scaling};
 
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
+use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
@@ -61,6 +62,8 @@ pub struct AuditBody {
     pub texts: Vec<TextRow>,
     /// The places that are given back, the likeliest first.
     pub findings: Vec<TargetRow>,
+    /// What a gate can hold against a bound.
+    pub measures: Vec<Measure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -312,6 +315,7 @@ impl AuditBody {
             near: near(audited, &facts.near),
             texts: texts(audited),
             findings: findings(audited, redactor),
+            measures: measures(&asked),
             provenance: facts.provenance,
             warnings: facts.warnings,
         }
@@ -508,6 +512,15 @@ fn strip(audited: &Audited, numbers: &[usize]) -> Vec<StripPoint> {
 /// The log-probability with which the first decoding draws a continuation.
 fn drawn(continuation: &Continuation) -> Option<f64> {
     continuation.log_drawn.first().copied().flatten()
+}
+
+/// `extraction-rate`: of the places that the headline is about, those whose suffix greedy decoding spells;
+/// `extraction-rate-1000-draws`: those that are among a thousand draws of the first decoding at even odds.
+fn measures(asked: &Asked<'_>) -> Vec<Measure> {
+    let among = rate(asked.base().map(|(_, base)| is_among(drawn(base), 0.5, 1_000)));
+    [("extraction-rate", greedy(asked.base())), ("extraction-rate-1000-draws", among)]
+        .map(|(name, rate)| Measure::share(name, rate.count, rate.n).proven_by("findings"))
+        .to_vec()
 }
 
 /// The places that are given back greedily or by up to a million draws, the likeliest first.

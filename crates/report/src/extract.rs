@@ -1,5 +1,7 @@
 //! What an audit of one checkpoint found: samples by strategy and metric, findings, planted canaries.
 
+mod measures;
+
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,7 +16,9 @@ use verbatim_extraction::{
 use crate::at_scale::ScaleTable;
 use crate::divergence::DivergenceRow;
 use crate::exposure::ExposureTable;
+use crate::extract::measures::measures;
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
+use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
@@ -43,6 +47,8 @@ pub struct ExtractBody {
     pub divergence: Option<DivergenceRow>,
     /// Planted canaries, where a ledger was given.
     pub canaries: Option<CanaryTable>,
+    /// The numbers that a gate can hold against bounds.
+    pub measures: Vec<Measure>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -98,17 +104,21 @@ impl ExtractBody {
             key(a).cmp(&key(b)).then_with(|| a.strategy.cmp(&b.strategy))
         });
         let secrets = SecretTable::new(facts.drawn, facts.findings, facts.verification, redactor);
+        let canaries = facts.canaries.map(|canaries| CanaryTable::new(canaries, facts.exposures, redactor));
+        let n_samples = facts.drawn.len() as u64;
+        let measures = measures(facts.verification, &findings, n_samples, canaries.as_ref());
         ExtractBody {
             provenance: facts.provenance,
             verification: facts.verification,
-            n_samples: facts.drawn.len() as u64,
+            n_samples,
             min_match_tokens: facts.min_match_tokens,
             cells: cell_rows(facts.cells, facts.findings, facts.verification),
             findings,
             secrets,
             at_scale: facts.at_scale,
             divergence: facts.divergence,
-            canaries: facts.canaries.map(|canaries| CanaryTable::new(canaries, facts.exposures, redactor)),
+            canaries,
+            measures,
             warnings: facts.warnings,
         }
     }

@@ -14,9 +14,11 @@ mod explain;
 mod exposure;
 mod extract;
 mod figure;
+mod gate;
 mod html;
 mod invert;
 mod lookup;
+mod measure;
 mod printable;
 mod provenance;
 mod redact;
@@ -31,7 +33,7 @@ mod svg;
 mod terminal;
 mod train;
 
-pub use at_scale::{GrowthRow, Measure, ScaleRow, ScaleTable};
+pub use at_scale::{Estimated, GrowthRow, ScaleRow, ScaleTable};
 pub use audit::{
     AuditBody, AuditFacts, DecodedTable, DecodingTable, DoublingRow, DrawsRow, LengthRow, NearRow, NearTable,
     ScalingTable, Slope, StripPoint, TargetRow, TextRow,
@@ -57,9 +59,15 @@ pub use extract::{
     CanaryRow, CanaryTable, CellRow, ExtractBody, ExtractFacts, FindingRow, RecitedRow, Verification,
 };
 pub use figure::{Amount, LEVEL, Rate};
+pub use gate::{
+    BoundRow, Day, Evidence, EvidenceRow, GateBody, GateFacts, GateVerdict, Increase, LimitKind, MeasuredRun,
+    Policy, RunRow, Severity, TrialsNeeded, WaiverRow, WaiverState, gate_junit, gate_markdown, gate_sarif,
+    gate_text,
+};
 pub use html::Page;
 pub use invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow, invert_text};
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
+pub use measure::{Measure, Unit};
 pub use printable::{Printable, PrintableLine};
 pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};

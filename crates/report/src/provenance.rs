@@ -92,6 +92,9 @@ pub struct ModelUsed {
     /// The resolved commit on the hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// Fingerprint of the corpus that it was trained on, where a `training.json` beside it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
     /// SHA-256 of its tokenizer.
     pub tokenizer_sha256: String,
     /// Its files.

@@ -119,6 +119,7 @@ mod tests {
             samples::invert(Reveal::Revealed).to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
+            crate::gate::sample().to_json(),
         ];
         for report in reports {
             let value: Value = serde_json::from_str(&report.unwrap()).unwrap();

@@ -24,6 +24,7 @@ use crate::exposure::{ControlRow, ExposedRow, ExposureRow, ExposureTable};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
 use crate::invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow};
+use crate::measure::Measure;
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
 use crate::repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
@@ -58,6 +59,7 @@ fn model(role: &str) -> ModelUsed {
         role: role.to_owned(),
         name: format!("models/{role}"),
         revision: None,
+        trained_on: Some("6b1e0c5d9a27f3486b1e0c5d9a27f348".into()),
         tokenizer_sha256: "0f1d".repeat(16),
         files: vec![FileUsed {
             name: "model.safetensors".into(),
@@ -462,6 +464,7 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
             recited: (0..4).map(recited).collect(),
             exposure: Some(exposure()),
         }),
+        measures: vec![Measure::share("memorized-share", 7, 9).proven_by("findings")],
         warnings: vec![],
     };
     Report::new(body, run(2))

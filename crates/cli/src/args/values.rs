@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use verbatim_corpus::is_object_url;
 use verbatim_index::MIN_REPEAT_LEN;
+use verbatim_report::Day;
 
 use super::MaxBad;
 use super::RunLength;
@@ -87,6 +88,11 @@ pub(crate) fn run_length(text: &str) -> Result<RunLength, String> {
         true => Ok(RunLength { len, is_tokens }),
         false => Err(format!("choose a length from {MIN_REPEAT_LEN} to {MAX_RUN_LEN}")),
     }
+}
+
+/// A day of the calendar.
+pub(crate) fn day(text: &str) -> Result<Day, String> {
+    Day::parse(text).ok_or_else(|| "not a day; write 2027-01-31".to_owned())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use verbatim_corpus::Corpus;
 use verbatim_extraction::{AuditConfig, ChosenText, Distance, Grid, NearConfig, Proof, Resources, TextModel};
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Decoding};
-use verbatim_report::{AuditBody, AuditFacts, Provenance, Report, audit_text};
+use verbatim_report::{AuditBody, AuditFacts, ModelUsed, Provenance, Report, audit_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 
 use crate::args::{Audit, Edits};
@@ -88,7 +88,10 @@ fn audit(
     )?;
     context.check()?;
     verbatim_extraction::save_targets(folder, &audited)?;
-    let mut provenance = provenance(arguments, config).model(model::used("target", checkpoint));
+    let mut provenance = provenance(arguments, config).model(ModelUsed {
+        trained_on: model::trained_on(Path::new(&arguments.model), checkpoint),
+        ..model::used("target", checkpoint)
+    });
     let mut warnings = Vec::new();
     if let Some(corpus) = &texts.corpus {
         provenance = provenance.corpus(reading::used("proof", corpus));

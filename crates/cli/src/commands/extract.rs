@@ -13,8 +13,8 @@ use verbatim_extraction::{
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Tokenizer};
 use verbatim_report::{
-    DivergenceRow, ExtractBody, ExtractFacts, Provenance, Redactor, Report, ScaleTable, Verification,
-    extract_text,
+    DivergenceRow, ExtractBody, ExtractFacts, ModelUsed, Provenance, Redactor, Report, ScaleTable,
+    Verification, extract_text,
 };
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
 
@@ -137,7 +137,9 @@ fn draw_and_rank(
     let target = &models.target;
     let prompts = PromptSource::open(arguments, context)?;
     let config = extract_config(arguments, prompts.prompts())?;
-    let mut provenance = prompts.told_in(provenance(arguments)).model(model::used("target", target));
+    let used =
+        ModelUsed { trained_on: model::trained_on(Path::new(name), target), ..model::used("target", target) };
+    let mut provenance = prompts.told_in(provenance(arguments)).model(used);
     for (role, reference) in [("small", &models.small), ("medium", &models.medium)] {
         if let Some(checkpoint) = reference {
             provenance = provenance.model(model::used(role, checkpoint));

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use sysinfo::System;
+use verbatim_lab::TrainingRecord;
 use verbatim_lm::hub::{self, HubConfig, Token};
 use verbatim_lm::{Checkpoint, Device, LanguageModel, Runtime};
 use verbatim_report::{FileUsed, ModelUsed};
+use verbatim_store::Bytes;
 
 use crate::args::RuntimeFlags;
 use crate::commands::Context;
@@ -81,6 +83,7 @@ pub(crate) fn used(role: &str, checkpoint: &Checkpoint) -> ModelUsed {
         role: role.to_owned(),
         name: checkpoint.name.clone(),
         revision: checkpoint.revision.clone(),
+        trained_on: None,
         tokenizer_sha256: checkpoint.tokenizer.sha256().to_owned(),
         files: checkpoint
             .files
@@ -92,6 +95,13 @@ pub(crate) fn used(role: &str, checkpoint: &Checkpoint) -> ModelUsed {
             })
             .collect(),
     }
+}
+
+/// Fingerprint of the corpus that a checkpoint was trained on, where its folder has a training.json that is of it.
+pub(crate) fn trained_on(folder: &Path, checkpoint: &Checkpoint) -> Option<String> {
+    let record = Bytes::open(&folder.join("training.json")).ok()?;
+    let record: TrainingRecord = serde_json::from_slice(&record).ok()?;
+    (record.tokenizer_sha256 == checkpoint.tokenizer.sha256()).then_some(record.corpus_fingerprint)
 }
 
 /// The hub as `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_TOKEN_PATH` and `HF_HUB_OFFLINE` describe it.

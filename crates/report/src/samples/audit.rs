@@ -5,6 +5,7 @@ use crate::audit::{
     ScalingTable, Slope, StripPoint, TargetRow, TextRow,
 };
 use crate::figure::{LEVEL, Rate};
+use crate::measure::Measure;
 use crate::redact::Reveal;
 
 const N_DRAWS: [u64; 3] = [1, 100, 10_000];
@@ -110,6 +111,7 @@ pub(crate) fn audit_body(reveal: Reveal) -> AuditBody {
         }),
         texts: vec![text("book.txt", 120, (0..120).map(strip).collect()), text("line 2", 1, Vec::new())],
         findings: (0..8).map(finding).collect(),
+        measures: vec![Measure::share("extraction-rate", 21, 300).proven_by("findings")],
         warnings: vec!["3 bad records left out: a.jsonl:7 byte 0".to_owned()],
     }
 }

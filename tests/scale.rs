@@ -205,7 +205,9 @@ fn verified_precision_of_each_cell_is_what_a_naive_search_says() {
         let n_tokens: usize = of.iter().map(|(place, _)| ids(&samples[place]["tokens"]).len()).sum();
         let mut holders: BTreeMap<&Vec<u8>, BTreeSet<&(String, u64)>> = BTreeMap::new();
         for (place, windows) in &of {
-            windows.values().for_each(|bytes| drop(holders.entry(bytes).or_default().insert(place)));
+            for bytes in windows.values() {
+                holders.entry(bytes).or_default().insert(place);
+            }
         }
         let held_by = |n: usize| holders.values().filter(|places| places.len() == n).count();
         assert_eq!(row["n_tokens"], n_tokens);

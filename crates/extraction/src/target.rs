@@ -386,7 +386,7 @@ mod tests {
             let copies = target.copies.unwrap();
             assert_eq!(copies.n_occurrences as usize, whole.iter().sum::<usize>());
             assert_eq!(copies.n_documents as usize, whole.iter().filter(|n| **n > 0).count());
-            assert_eq!(copies.is_unique(), prefix.iter().sum::<usize>() == whole.iter().sum());
+            assert_eq!(copies.is_unique(), prefix.iter().sum::<usize>() == whole.iter().sum::<usize>());
             is_unique.push(copies.is_unique());
         }
         assert!(is_unique.contains(&true));

@@ -24,7 +24,6 @@ use crate::exposure::{ControlRow, ExposedRow, ExposureRow, ExposureTable};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
 use crate::invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow};
-use crate::measure::Measure;
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
 use crate::repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
@@ -464,7 +463,7 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
             recited: (0..4).map(recited).collect(),
             exposure: Some(exposure()),
         }),
-        measures: vec![Measure::share("memorized-share", 7, 9).proven_by("findings")],
+        measures: vec![crate::measure::Measure::share("memorized-share", 7, 9).proven_by("findings")],
         warnings: vec![],
     };
     Report::new(body, run(2))

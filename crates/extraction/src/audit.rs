@@ -229,12 +229,13 @@ mod tests {
     #[test]
     fn one_pass_says_what_greedy_decoding_says() {
         let model = random_model();
-        // Texts that the model itself spells, and others.
-        let mut texts = Vec::new();
-        for i in 0..30 {
-            let prompt = tokenizer().encode(&format!("the vault of the number {i} is the other"));
-            let mut text = prompt.clone();
-            for _ in 0..12 {
+        // Suffixes that the model itself spells, and others.
+        let mut chosen = Vec::new();
+        for i in 0..40 {
+            let prefix = format!("the vault of the number {i} is");
+            let mut text = tokenizer().encode(&prefix);
+            let n_prefix = text.len();
+            for _ in 0..3 {
                 let mut next = Vec::new();
                 let run = verbatim_lm::Run { slot: 0, tokens: &text };
                 let mut session = model.session(1, 48).unwrap();
@@ -243,20 +244,24 @@ mod tests {
                     .unwrap();
                 text.push(next[0].0);
             }
-            texts.push(String::from_utf8_lossy(&tokenizer().decode(&text)).into_owned());
-            texts.push(format!("number {i} went to the cat and the dog and the sea"));
+            let spelt = String::from_utf8(tokenizer().decode(&text[n_prefix..]));
+            // Only what is encoded as it was spelt is the model's own suffix.
+            let spelt = spelt.ok().filter(|spelt| tokenizer().encode(spelt) == text[n_prefix..]);
+            for suffix in spelt.into_iter().chain([" cat".to_owned()]) {
+                chosen.push(ChosenText { id: None, prefix: Some(prefix.clone()), suffix });
+            }
         }
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let audited = ask(&model, &corpus(&texts), &config(&[5], &[2]), 7);
-        assert_eq!(audited.decoded.len(), audited.n_uniform());
+        let model = TextModel { model: &model, tokenizer: tokenizer() };
+        let audited = audit(model, (None, &chosen), None, &config(&[40], &[3]), asking(7)).unwrap();
+        assert_eq!(audited.decoded.len(), chosen.len());
         let mut n_greedy = 0;
         for decoded in &audited.decoded {
             let base = audited.base(decoded.target as usize).unwrap();
             assert_eq!(base.is_greedy, decoded.is_exact());
             assert!(decoded.n_leading <= decoded.n_equal && base.n_first_choices >= decoded.n_leading);
-            n_greedy += u32::from(base.is_greedy);
+            n_greedy += usize::from(base.is_greedy);
         }
-        assert!(n_greedy > 3 && n_greedy < audited.decoded.len() as u32, "{n_greedy}");
+        assert!(n_greedy >= 5 && n_greedy < audited.decoded.len(), "{n_greedy}");
     }
 
     #[test]
@@ -322,7 +327,7 @@ mod tests {
         assert!(audited.near.len() >= 2 - n_broken);
     }
 
-    /// On a trained checkpoint: the probability of drawing a suffix, from one pass, against 10,000 draws.
+    /// On a trained checkpoint: the probability of drawing a suffix, from one pass, against 2,000 draws.
     #[test]
     fn what_one_pass_says_of_drawing_is_what_draws_of_a_checkpoint_say() {
         use verbatim_lm::{Checkpoint, Runtime, SampleRequest, SamplingConfig, Temperature};
@@ -359,7 +364,7 @@ mod tests {
         let targets: Vec<Target> = likely.iter().map(target).collect();
         let grid = Grid { prefixes: vec![prompt.len()], suffixes: vec![4] };
         let answers = discover((model.model, &targets), &grid, &decodings, asking(8)).unwrap();
-        let n_draws = 10_000u64;
+        let n_draws = 2_000u64;
         for (i, decoding) in decodings.iter().enumerate() {
             sampling.temperature = Temperature::Fixed(decoding.temperature);
             (sampling.top_k, sampling.seed) = (decoding.top_k, 12);

@@ -429,7 +429,8 @@ mod tests {
             "its digits stand there, beyond the longest match"
         );
         let categories: Vec<_> = findings.iter().map(|finding| finding.category).collect();
-        let expected = [Some(Category::Recollect), None, Some(Category::Recite), Some(Category::Recite)];
+        let [recite, recollect] = [Some(Category::Recite), Some(Category::Recollect)];
+        let expected = [recollect, recollect, recite, recite];
         assert_eq!(categories, expected);
         let unverified = verify_all(None, &drawn, 20);
         assert!(unverified.iter().all(|finding| finding.category.is_none()));

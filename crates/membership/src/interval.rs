@@ -70,8 +70,18 @@ pub fn clopper_pearson(k: u64, n: u64, level: f64) -> Interval {
     check(k, n, level);
     let tail = (1.0 - level) / 2.0;
     let (successes, failures) = (k as f64, (n - k) as f64);
-    let low = if k == 0 { 0.0 } else { beta_quantile(successes, failures + 1.0, tail) };
-    let high = if k == n { 1.0 } else { beta_quantile(successes + 1.0, failures, 1.0 - tail) };
+    // The quantiles of Beta(1, n) and Beta(n, 1) have a closed form, which any number of trials is fast with.
+    let extreme = -((tail.ln() / n as f64).exp_m1());
+    let low = match k {
+        0 => 0.0,
+        k if k == n => 1.0 - extreme,
+        _ => beta_quantile(successes, failures + 1.0, tail),
+    };
+    let high = match k {
+        k if k == n => 1.0,
+        0 => extreme,
+        _ => beta_quantile(successes + 1.0, failures, 1.0 - tail),
+    };
     Interval { low, high, level, method: Method::ClopperPearson }
 }
 
@@ -97,6 +107,15 @@ mod tests {
     fn clopper_pearson_equals_scipy() {
         assert_near(clopper_pearson(0, 1000, 0.95), 0.0, 0.003_682);
         assert_near(clopper_pearson(25, 1000, 0.95), 0.016_243, 0.036_685);
+    }
+
+    /// Goldens from scipy: `beta.ppf(.975, 1, n)` for n of ten millions and a milliard.
+    #[test]
+    fn nothing_in_very_many_trials_has_an_exact_interval_at_once() {
+        assert!((clopper_pearson(0, 10_000_000, 0.95).high / 3.688_878_766e-7 - 1.0).abs() < 1e-8);
+        assert!((clopper_pearson(0, 1_000_000_000, 0.95).high / 3.688_879_447e-9 - 1.0).abs() < 1e-8);
+        assert!((1.0 - clopper_pearson(10_000_000, 10_000_000, 0.95).low - 3.688_878_766e-7).abs() < 1e-12);
+        assert_eq!((clopper_pearson(0, 0, 0.95).low, clopper_pearson(0, 0, 0.95).high), (0.0, 1.0));
     }
 
     /// Golden from scipy: `binomtest(25, 1000).proportion_ci(method="wilson")`.

@@ -422,7 +422,7 @@ proptest! {
     ) {
         let mut text = [text, more].concat();
         let at = card.index(text.len() + 1);
-        text.splice(at..at, *b" 4111 1111 1111 1111, token=xLmAxzJLJenu4jDUrhhjeyxG ");
+        text.splice(at..at, *b"\n4111 1111 1111 1111, token=xLmAxzJLJenu4jDUrhhjeyxG;\n");
         let found = secrets(&text);
         prop_assert!(!found.is_empty());
         prop_assert!(found.windows(2).all(|two| two[0].range.end <= two[1].range.start));

@@ -117,11 +117,9 @@ fn planted_canaries_are_exposed_and_controls_stand_at_chance() {
     let exposure = scene.json("out/report.json")["result"]["canaries"]["exposure"].clone();
     let controls = exposure["controls"].as_array().unwrap();
     let all = controls.last().unwrap();
-    assert_eq!(
-        (&all["shape"], &all["n"], &all["at_chance"]),
-        (&"all".into(), &36.into(), &true.into()),
-        "{all}"
-    );
+    assert_eq!((&all["shape"], &all["at_chance"]), (&"all".into(), &true.into()), "{all}");
+    // Of a form with few members there are too few references.
+    assert!((30..=36).contains(&all["n"].as_u64().unwrap()), "{all}");
     for row in exposure["rows"].as_array().unwrap().iter().filter(|row| row["shape"] != "sentence") {
         assert!(row["median"].as_f64().unwrap() > 4.0, "{row}");
     }

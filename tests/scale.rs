@@ -166,7 +166,10 @@ fn verified_precision_of_each_cell_is_what_a_naive_search_says() {
     let common = [&common[..], &["--max-new-tokens", "80"], &PROVING, &["--pool", "9"]].concat();
     scene.run(common.iter().chain(&["--corpus", &corpus, "-o", "out"])).ok();
     scene.run(common.iter().chain(&["--corpus", "index", "-o", "by-index"])).ok();
-    assert_eq!(told(&scene, "out"), told(&scene, "by-index"));
+    // An index tells of no match below its least length, so that findings that are not memorized may have shorter ones.
+    let [cells, _, at_scale, _] = told(&scene, "by-index");
+    let [by_pass, _, at_scale_by_pass, _] = told(&scene, "out");
+    assert_eq!((cells, at_scale), (by_pass, at_scale_by_pass));
 
     let (tokenizer, documents) = (tokenizer(), documents());
     let samples = samples(&scene, "out");

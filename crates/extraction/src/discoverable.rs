@@ -111,7 +111,7 @@ fn ask(
         take(number, Some(choices))
     };
     let (batch, progress) = (resources.batch, resources.progress);
-    match model.choose_each(passages, decodings, batch, &mut take_finite, progress) {
+    match model.choose_each((passages, decodings), batch, &mut take_finite, progress) {
         Err(verbatim_lm::Error::NotFinite { .. }) => {}
         outcome => return Ok(outcome?),
     }
@@ -122,7 +122,7 @@ fn ask(
             one = Some(choices);
             Ok(())
         };
-        match model.choose_each(&passages[number..=number], decodings, 1, &mut take_one, progress) {
+        match model.choose_each((&passages[number..=number], decodings), 1, &mut take_one, progress) {
             Ok(()) | Err(verbatim_lm::Error::NotFinite { .. }) => take(number, one)?,
             Err(error) => return Err(error.into()),
         }

@@ -233,7 +233,7 @@ mod tests {
             mass += choices.log_probs[0].iter().map(|log_prob| f64::from(*log_prob)).sum::<f64>().exp();
             Ok(())
         };
-        model().choose_each(&near, &[config.decoding], 64, &mut take, &Silent).unwrap();
+        model().choose_each((&near, &[config.decoding]), 64, &mut take, &Silent).unwrap();
         mass
     }
 

@@ -95,7 +95,7 @@ mod tests {
             all[number] = choices;
             Ok(())
         };
-        model().choose_each(passages, decodings, batch, &mut take, &Silent).unwrap();
+        model().choose_each((passages, decodings), batch, &mut take, &Silent).unwrap();
         all
     }
 
@@ -164,7 +164,7 @@ mod tests {
             Ok(())
         };
         let passages = [passage(&[0], &[0, 3])];
-        scripted.choose_each(&passages, &[], 1, &mut take, &Silent).unwrap();
+        scripted.choose_each((&passages, &[]), 1, &mut take, &Silent).unwrap();
         assert_eq!((all[0].margins[0], all[0].records[0].rank), (0.0, 0));
         assert_eq!((all[0].margins[1], all[0].records[1].rank), (0.0, 3));
     }
@@ -188,7 +188,7 @@ mod tests {
             (passage(&[1], &[1]), Decoding { top_p: Some(0.0), ..PLAIN }),
         ];
         for (passage, decoding) in bad {
-            let outcome = model().choose_each(&[passage], &[decoding], 1, &mut |_, _| Ok(()), &Silent);
+            let outcome = model().choose_each((&[passage], &[decoding]), 1, &mut |_, _| Ok(()), &Silent);
             assert!(matches!(outcome, Err(Error::InvalidArgument(_))));
         }
     }

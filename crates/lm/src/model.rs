@@ -69,8 +69,7 @@ pub trait LanguageModel: Send + Sync {
     /// makes no sense.
     fn choose_each(
         &self,
-        passages: &[Passage],
-        decodings: &[Decoding],
+        asked: (&[Passage], &[Decoding]),
         batch: usize,
         take: Take<'_, Choices>,
         progress: &dyn Progress,
@@ -238,13 +237,12 @@ impl<M: Forward> LanguageModel for M {
 
     fn choose_each(
         &self,
-        passages: &[Passage],
-        decodings: &[Decoding],
+        asked: (&[Passage], &[Decoding]),
         batch: usize,
         take: Take<'_, Choices>,
         progress: &dyn Progress,
     ) -> Result<()> {
-        in_pool(|| choice::choose(self, (passages, decodings), batch, take, progress))
+        in_pool(|| choice::choose(self, asked, batch, take, progress))
     }
 
     fn session(&self, n_slots: usize, capacity: usize) -> Result<Box<dyn Session + '_>> {

@@ -1,3 +1,5 @@
+//! Extraction at scale compared with naive counts.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use verbatim_corpus::{Corpus, OpenConfig, Origin};

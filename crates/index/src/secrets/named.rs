@@ -51,11 +51,11 @@ pub(super) fn find(text: &[u8], found: &mut Vec<Secret>) {
         let Some(start) = value_start(text, name.end()) else { continue };
         let end = run_end(text, start, MOST_VALUE + 1, |byte| is_word(byte) || b"+/=-".contains(&byte));
         // What is called, looked up or joined to something is no value.
-        let is_whole = !matches!(byte(text, end), b'(' | b'[' | b'$' | b'{')
-            && !(matches!(byte(text, end), b'.' | b':' | b'@') && is_word(byte(text, end + 1)));
+        let goes_on = matches!(byte(text, end), b'(' | b'[' | b'$' | b'{')
+            || (matches!(byte(text, end), b'.' | b':' | b'@') && is_word(byte(text, end + 1)));
         // `private_key: X509PrivateKey = ...` has a type there.
         let is_type = byte(text, run_end(text, end, 2, |byte| byte == b' ')) == b'=';
-        if is_whole && !is_type && end - start <= MOST_VALUE && is_random(&text[start..end]) {
+        if !goes_on && !is_type && end - start <= MOST_VALUE && is_random(&text[start..end]) {
             found.push(Secret { kind: SecretKind::NamedToken, range: start..end });
         }
     }

@@ -20,36 +20,6 @@ pub(crate) fn audit_body(reveal: Reveal) -> AuditBody {
         high: per_doubling + 0.01,
         level: LEVEL,
     };
-    let draws = |shift: u64| -> Vec<DrawsRow> {
-        let counts = |place: u64| [20, 10, 0].iter().map(|more| rate(shift + 12 * place + more)).collect();
-        (0..).zip(N_DRAWS).map(|(place, n_draws)| DrawsRow { n_draws, extracted: counts(place) }).collect()
-    };
-    let strip = |place: u64| StripPoint {
-        byte: 40 * place,
-        end: 40 * (place + 1),
-        log_drawn: (place % 9 != 4).then(|| -0.3 * (place * place % 97) as f64),
-        extracted: place % 17 < 3,
-    };
-    let text = |label: &str, n, strip: Vec<StripPoint>| TextRow {
-        label: label.to_owned(),
-        extracted: Rate::new(n / 6, n),
-        n_failed: 0,
-        loss_nats: Some(2.135),
-        first_choices: Some(0.61),
-        n_occurrences: Some(3),
-        n_bytes: 40 * strip.len() as u64,
-        strip,
-    };
-    let finding = |number: u64| TargetRow {
-        label: format!("corpus.jsonl:{}", 7 + 31 * number),
-        byte: 120 * number,
-        text: super::redactor(reveal).show("suffix", &format!(" in the year {number} the keeper wrote")),
-        extracted: number < 4,
-        log_drawn: Some(-0.4 - 2.5 * number as f64),
-        draws_needed: (number < 7).then(|| 2f64.powi(3 * number as i32)),
-        n_occurrences: Some(64 >> number),
-        n_documents: Some(64 >> number),
-    };
     AuditBody {
         provenance: super::provenance(),
         n_prefix: 50,
@@ -88,30 +58,76 @@ pub(crate) fn audit_body(reveal: Reveal) -> AuditBody {
                 slope: None,
             },
         ],
-        decoded: Some(DecodedTable {
-            exact: Rate::new(7, 100),
-            approximate: Rate::new(12, 100),
-            mean_equal: 0.21,
-            mean_bleu: 0.13,
-            mean_rouge_l: 0.31,
-            n_disagree: 1,
-            n_disagree_near_ties: 1,
-        }),
-        near: Some(NearTable {
-            what: "at most 5 tokens replaced, inserted or left out, drawn at temperature 1, top-k 40"
-                .to_owned(),
-            rows: (1..)
-                .zip(N_DRAWS)
-                .map(|(place, n_draws)| NearRow {
-                    n_draws,
-                    verbatim: Rate::new(place, 20),
-                    near: Rate::new(2 * place, 20),
-                })
-                .collect(),
-        }),
-        texts: vec![text("book.txt", 120, (0..120).map(strip).collect()), text("line 2", 1, Vec::new())],
-        findings: (0..8).map(finding).collect(),
+        decoded: Some(decoded()),
+        near: Some(near()),
+        texts: texts(),
+        findings: (0..8).map(|number| finding(number, reveal)).collect(),
         measures: vec![Measure::share("extraction-rate", 21, 300).proven_by("findings")],
         warnings: vec!["3 bad records left out: a.jsonl:7 byte 0".to_owned()],
+    }
+}
+
+fn draws(shift: u64) -> Vec<DrawsRow> {
+    let counts =
+        |place: u64| [20, 10, 0].iter().map(|more| Rate::new(shift + 12 * place + more, 300)).collect();
+    (0..).zip(N_DRAWS).map(|(place, n_draws)| DrawsRow { n_draws, extracted: counts(place) }).collect()
+}
+
+fn texts() -> Vec<TextRow> {
+    let strip = |place: u64| StripPoint {
+        byte: 40 * place,
+        end: 40 * (place + 1),
+        log_drawn: (place % 9 != 4).then(|| -0.3 * (place * place % 97) as f64),
+        extracted: place % 17 < 3,
+    };
+    let text = |label: &str, n, strip: Vec<StripPoint>| TextRow {
+        label: label.to_owned(),
+        extracted: Rate::new(n / 6, n),
+        n_failed: 0,
+        loss_nats: Some(2.135),
+        first_choices: Some(0.61),
+        n_occurrences: Some(3),
+        n_bytes: 40 * strip.len() as u64,
+        strip,
+    };
+    vec![text("book.txt", 120, (0..120).map(strip).collect()), text("line 2", 1, Vec::new())]
+}
+
+fn finding(number: u64, reveal: Reveal) -> TargetRow {
+    TargetRow {
+        label: format!("corpus.jsonl:{}", 7 + 31 * number),
+        byte: 120 * number,
+        text: super::redactor(reveal).show("suffix", &format!(" in the year {number} the keeper wrote")),
+        extracted: number < 4,
+        log_drawn: Some(-0.4 - 2.5 * number as f64),
+        draws_needed: (number < 7).then(|| 2f64.powi(3 * number as i32)),
+        n_occurrences: Some(64 >> number),
+        n_documents: Some(64 >> number),
+    }
+}
+
+fn decoded() -> DecodedTable {
+    DecodedTable {
+        exact: Rate::new(7, 100),
+        approximate: Rate::new(12, 100),
+        mean_equal: 0.21,
+        mean_bleu: 0.13,
+        mean_rouge_l: 0.31,
+        n_disagree: 1,
+        n_disagree_near_ties: 1,
+    }
+}
+
+fn near() -> NearTable {
+    NearTable {
+        what: "at most 5 tokens replaced, inserted or left out, drawn at temperature 1, top-k 40".to_owned(),
+        rows: (1..)
+            .zip(N_DRAWS)
+            .map(|(place, n_draws)| NearRow {
+                n_draws,
+                verbatim: Rate::new(place, 20),
+                near: Rate::new(2 * place, 20),
+            })
+            .collect(),
     }
 }

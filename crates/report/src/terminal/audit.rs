@@ -106,7 +106,8 @@ fn decoded(table: &DecodedTable, out: &mut String) {
 }
 
 fn near(near: &NearTable, out: &mut String) {
-    out.push_str(&format!("\nNearly the suffix at even odds: {}\n", near.what));
+    out.push('\n');
+    wrap(&format!("Nearly the suffix at even odds: {}", near.what), out);
     let mut table = Table::new([("n", Right), ("the very suffix", Right), ("nearly, at least", Right)]);
     for row in near.rows.iter().step_by(2) {
         let cell = |rate: &Rate| format!("{} ({})", rate.percent(), rate.interval());

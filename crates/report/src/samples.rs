@@ -420,6 +420,39 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
         best_metric: metrics[number as usize % 4].into(),
         scores: BTreeMap::from([("perplexity".to_owned(), -0.25), ("zlib".to_owned(), 310.5)]),
     };
+    let body = ExtractBody {
+        provenance: provenance().model(model("audited")),
+        verification: Verification::Corpus,
+        n_samples: 600,
+        min_match_tokens: 50,
+        cells,
+        findings: (0..9).map(finding).collect(),
+        secrets: secrets(reveal),
+        at_scale: Some(crate::at_scale::tests::table()),
+        divergence: Some(crate::divergence::tests::row()),
+        canaries: Some(canaries(reveal)),
+        measures: vec![crate::measure::Measure::share("memorized-share", 7, 9).proven_by("findings")],
+        warnings: vec![],
+    };
+    Report::new(body, run(2))
+}
+
+fn secrets(reveal: Reveal) -> SecretTable {
+    let secret_row = |(kind, n_samples, n_proven): (&str, u64, u64)| SecretRow {
+        kind: kind.into(),
+        samples: Rate::new(n_samples, 600),
+        n_values: n_samples / 2,
+        n_candidates: 5,
+        proven: Some(Rate::new(n_proven, 5)),
+        n_proven_values: n_proven.min(1),
+    };
+    SecretTable {
+        kinds: [("payment-card", 6, 4), ("email-address", 41, 0)].map(secret_row).to_vec(),
+        values: vec![redactor(reveal).show("payment-card", "4929118177305562")],
+    }
+}
+
+fn canaries(reveal: Reveal) -> CanaryTable {
     let row = |placement: &str, copies, count| CanaryRow {
         placement: placement.into(),
         copies,
@@ -431,42 +464,17 @@ pub(crate) fn extract(reveal: Reveal) -> Report<ExtractBody> {
         copies: 64,
         secret: redactor(reveal).show("pii", &format!("4929-{:04}-{number}", number * 917)),
     };
-    let secret_row = |(kind, n_samples, n_proven): (&str, u64, u64)| SecretRow {
-        kind: kind.into(),
-        samples: Rate::new(n_samples, 600),
-        n_values: n_samples / 2,
-        n_candidates: 5,
-        proven: Some(Rate::new(n_proven, 5)),
-        n_proven_values: n_proven.min(1),
-    };
     let mut rows = Vec::new();
     for placement in ["document", "near-copy", "passage"] {
         rows.extend([(1, 0), (4, 1), (16, 4), (64, 6)].map(|(copies, count)| row(placement, copies, count)));
     }
-    let body = ExtractBody {
-        provenance: provenance().model(model("audited")),
-        verification: Verification::Corpus,
-        n_samples: 600,
-        min_match_tokens: 50,
-        cells,
-        findings: (0..9).map(finding).collect(),
-        secrets: SecretTable {
-            kinds: [("payment-card", 6, 4), ("email-address", 41, 0)].map(secret_row).to_vec(),
-            values: vec![redactor(reveal).show("payment-card", "4929118177305562")],
-        },
-        at_scale: Some(crate::at_scale::tests::table()),
-        divergence: Some(crate::divergence::tests::row()),
-        canaries: Some(CanaryTable {
-            rows,
-            planted: Rate::new(33, 72),
-            controls: Rate::new(0, 24),
-            recited: (0..4).map(recited).collect(),
-            exposure: Some(exposure()),
-        }),
-        measures: vec![crate::measure::Measure::share("memorized-share", 7, 9).proven_by("findings")],
-        warnings: vec![],
-    };
-    Report::new(body, run(2))
+    CanaryTable {
+        rows,
+        planted: Rate::new(33, 72),
+        controls: Rate::new(0, 24),
+        recited: (0..4).map(recited).collect(),
+        exposure: Some(exposure()),
+    }
 }
 
 fn exposure() -> ExposureTable {

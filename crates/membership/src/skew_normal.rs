@@ -11,8 +11,14 @@ pub(crate) const MIN_VALUES: usize = 50;
 /// The shape beyond which a fit has run to the border of the family, the half-normal, where the likelihood is flat.
 const MAX_SHAPE: f64 = 100.0;
 
-/// What the gradient of the mean log-likelihood may be at its maximum.
-const TOLERANCE: f64 = 1e-9;
+/// What the gradient of the mean log-likelihood is brought down to.
+const TOLERANCE: f64 = 1e-8;
+
+/// What it may be where rounding hides what is left to climb. By chance alone it is some 1 / sqrt(n) at the true values.
+const FLAT: f64 = 1e-5;
+
+/// Mean log-likelihoods that differ by less are as good as each other.
+const AS_GOOD: f64 = 1e-9;
 
 /// The probability below which the Kolmogorov-Smirnov test calls a fit poor (Carlini et al. 2019, section 4.3).
 const POOR: f64 = 0.1;
@@ -71,13 +77,12 @@ impl SkewNormal {
         let skewness = standard.iter().map(|value| value.powi(3)).sum::<f64>() / n;
         // The likelihood is stationary at a shape of 0 whatever the values are, so it is left on both sides.
         let starts = [shape_of(skewness), 1.5, -1.5];
-        let best = starts
-            .iter()
-            .map(|shape| maximize(&standard, start(*shape)))
-            .max_by(|a, b| a.value.total_cmp(&b.value))
-            .expect("there are starts");
+        let climbed = starts.map(|shape| maximize(&standard, start(shape)));
+        let highest = climbed.iter().map(|one| one.value).fold(f64::NEG_INFINITY, f64::max);
+        let best = climbed.iter().filter(|one| one.value >= highest - AS_GOOD).find(|one| one.converged);
+        let best = best.ok_or(NoFit::NotConverged)?;
         let [location, ln_scale, shape] = best.at;
-        if !best.converged || shape.abs() > MAX_SHAPE {
+        if shape.abs() > MAX_SHAPE {
             return Err(NoFit::NotConverged);
         }
         Ok(SkewNormal { location: mean + deviation * location, scale: deviation * ln_scale.exp(), shape })
@@ -163,10 +168,10 @@ const GAUSS: [(f64, f64); 4] = [
 
 /// The logarithm of the normal distribution function, finite for every finite x.
 fn ln_normal_cdf(x: f64) -> f64 {
-    if x > -10.0 {
+    if x > -30.0 {
         return (0.5 * erfc(-x * std::f64::consts::FRAC_1_SQRT_2)).ln();
     }
-    // The asymptotic series of Mills's ratio; its next term is below 1e-7 of the sum here.
+    // The asymptotic series of Mills's ratio; its next term is below 1e-11 of the sum here.
     let s = 1.0 / (x * x);
     let series = 1.0 - s * (1.0 - 3.0 * s * (1.0 - 5.0 * s * (1.0 - 7.0 * s)));
     -0.5 * x * x - (-x).ln() - 0.5 * (2.0 * PI).ln() + series.ln()
@@ -242,11 +247,7 @@ fn maximize(values: &[f64], mut at: [f64; 3]) -> Climbed {
                 break None;
             }
         };
-        let Some((next, higher, slope)) = next else {
-            // Rounding hides what is left to climb.
-            let is_flat = gradient.iter().all(|part| part.abs() < 1e-6);
-            return Climbed { at, value, converged: is_flat };
-        };
+        let Some((next, higher, slope)) = next else { break };
         let moved: [f64; 3] = std::array::from_fn(|i| next[i] - at[i]);
         let turned: [f64; 3] = std::array::from_fn(|i| gradient[i] - slope[i]);
         updated(&mut inverse, moved, turned);
@@ -255,7 +256,7 @@ fn maximize(values: &[f64], mut at: [f64; 3]) -> Climbed {
             break;
         }
     }
-    Climbed { at, value, converged: false }
+    Climbed { at, value, converged: gradient.iter().all(|part| part.abs() < FLAT) }
 }
 
 const IDENTITY: [[f64; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
@@ -374,6 +375,16 @@ pub(crate) mod tests {
         let heights = [0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4].map(f64::from);
         let lumps: Vec<f64> = (0..400).map(|i| heights[i % 16] + 1e-3 * values[i]).collect();
         assert!(matches!(SkewNormal::fit(&lumps), Err(NoFit::Poor { p_value }) if p_value < 1e-6));
+    }
+
+    /// Losses of real references hardly lean, and there the likelihood is flat.
+    #[test]
+    fn values_that_hardly_lean_have_a_fit_nearly_always() {
+        let sums = |seed| -> Vec<f64> {
+            uniforms(6 * 255, seed).chunks(6).map(|six| 40.0 + 3.0 * six.iter().sum::<f64>()).collect()
+        };
+        let fits = (1..=60).filter(|seed| SkewNormal::fit(&sums(*seed)).is_ok());
+        assert!(fits.count() >= 57);
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(crate) const MAX_NEW_TOKENS: u32 = 256;
 pub(crate) const TOP_K: u32 = 40;
 /// Tokens that must stand verbatim in one document (Nasr et al. 2023).
 pub(crate) const MIN_MATCH: u32 = 50;
-/// Texts that a canary is compared with: up to 10 bits of exposure are seen.
-const EXPOSURE_REFERENCES: u32 = 1023;
+/// Texts that a canary is compared with: a rank among 256 shows up to 8 bits of exposure.
+const EXPOSURE_REFERENCES: u32 = 255;
 /// Tokens of a prompt from a corpus (Nasr et al. 2023).
 pub(crate) const PROMPT_TOKENS: u32 = 5;
 /// The most parts that samples are shared out in.

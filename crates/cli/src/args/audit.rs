@@ -50,7 +50,7 @@ pub(crate) struct Audit {
     /// Tokens from one window of a chosen text to the next
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Asking")]
     pub(crate) stride: u32,
-    /// How tokens are drawn, as TEMPERATURE[,top-k=K][,top-p=P]; may be given several times. The pass that tells what greedy
+    /// How tokens are drawn, as `TEMPERATURE[,top-k=K][,top-p=P]`; may be given several times. The pass that tells what greedy
     /// decoding says tells how often each of these draws the suffix as well. The first one is that of the findings and of
     /// --near
     #[arg(long, value_name = "HOW", default_values = ["1,top-k=40", "1"], value_parser = Drawing::from_str, help_heading = "Drawing")]

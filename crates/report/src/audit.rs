@@ -330,6 +330,8 @@ impl AuditBody {
         };
         let share = match n {
             0 => String::new(),
+            // Windows of a chosen text overlap, and stand for nothing else.
+            _ if self.n_uniform == 0 => format!(": {}", self.extracted.percent()),
             _ => format!(": {}, 95% interval {}", self.extracted.percent(), self.extracted.interval()),
         };
         format!(
@@ -414,7 +416,9 @@ fn scalings(asked: &Asked<'_>, prefixes: &[usize]) -> Vec<ScalingTable> {
     if prefixes.len() > 1 {
         tables.push(scaling_table("tokens of the prefix", context));
     }
-    tables.push(scaling_table("bytes of the document", length));
+    if asked.role == Role::Uniform {
+        tables.push(scaling_table("bytes of the document", length));
+    }
     tables.retain(|table| !table.rows.is_empty());
     tables
 }

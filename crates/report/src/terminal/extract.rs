@@ -6,7 +6,7 @@ use crate::at_scale::at_scale_text;
 use crate::exposure::exposure_text;
 use crate::extract::{ExtractBody, Verification};
 use crate::figure::{Rate, grouped, placement_words};
-use crate::secrets::SecretTable;
+use crate::secrets::{SecretRow, SecretTable};
 
 /// An extraction on one screen.
 pub fn extract_text(body: &ExtractBody) -> String {
@@ -73,7 +73,10 @@ pub fn extract_text(body: &ExtractBody) -> String {
             exposure_text(exposure, &mut out);
         }
     }
-    findings(body, &mut out);
+    // One screen has no room for both; the report has them.
+    if body.canaries.is_none() {
+        findings(body, &mut out);
+    }
     secrets(&body.secrets, &mut out);
     warnings(&body.warnings, &mut out);
     out
@@ -111,28 +114,20 @@ fn findings(body: &ExtractBody, out: &mut String) {
     table.finish(out);
 }
 
+/// Each kind in one half-sentence: the figures of the table on the page.
 fn secrets(table: &SecretTable, out: &mut String) {
-    if table.kinds.is_empty() {
-        return;
+    let words = |row: &SecretRow| {
+        let samples =
+            format!("{} in {} samples ({})", row.kind, row.samples.fraction(), row.samples.interval());
+        match row.proven {
+            None => format!("{samples}, unverified"),
+            Some(rate) if rate.n == 0 => format!("{samples}, in no candidate"),
+            Some(rate) => format!("{samples}, proven in {} ({})", rate.fraction(), rate.interval()),
+        }
+    };
+    if !table.kinds.is_empty() {
+        let kinds: Vec<String> = table.kinds.iter().map(words).collect();
+        out.push('\n');
+        wrap(&format!("Personal data and secrets: {}.", kinds.join("; ")), out);
     }
-    out.push_str(
-        "\nPersonal data and secrets by their form, in samples and, proven, in the corpus; 95% intervals\n",
-    );
-    let mut rows = Table::new([
-        ("kind", Left),
-        ("samples", Right),
-        ("interval", Right),
-        ("candidates", Right),
-        ("proven", Right),
-        ("interval", Right),
-        ("values", Right),
-    ]);
-    for row in &table.kinds {
-        let [proven, interval, values] = row.proven.map_or(["–"; 3].map(str::to_owned), |rate| {
-            [grouped(rate.count), rate.interval(), grouped(row.n_proven_values)]
-        });
-        let [samples, candidates] = [row.samples.count, row.n_candidates].map(grouped);
-        rows.row([row.kind.clone(), samples, row.samples.interval(), candidates, proven, interval, values]);
-    }
-    rows.finish(out);
 }

@@ -69,9 +69,7 @@ pub fn extract_text(body: &ExtractBody) -> String {
         table.row(canary_cells("all planted", String::new(), &canaries.planted));
         table.row(canary_cells("controls, never planted", String::new(), &canaries.controls));
         table.finish(&mut out);
-        if let Some(exposure) = &canaries.exposure {
-            exposure_text(exposure, &mut out);
-        }
+        canaries.exposure.iter().for_each(|exposure| exposure_text(exposure, &mut out));
     }
     // One screen has no room for both; the report has them.
     if body.canaries.is_none() {

@@ -139,3 +139,64 @@ fn planted_canaries_are_exposed_and_controls_stand_at_chance() {
     run("without", &["--exposure-references", "0"]);
     assert!(scene.json("without/report.json")["result"]["canaries"]["exposure"].is_null());
 }
+
+/// Random secrets of many tokens: an account number is short enough that a prompt could hold it.
+#[test]
+fn short_prompts_are_found_for_planted_secrets_and_none_for_controls() {
+    let scene = Scene::new();
+    let of =
+        |copies: u64| canaries(|line| line["shape"] == "random" && line["copies"] == copies)[..2].to_vec();
+    let ledger = [of(64), of(0)].concat();
+    write_ledger(&scene, "ledger.jsonl", &ledger);
+    let model = tree_file("models/demo-raw");
+    let run = |more: &[&str]| {
+        let common = ["elicit", "--model", &model, "--canaries", "ledger.jsonl", "--steps", "2"];
+        scene.run([&common[..], &["--candidates", "12"], more].concat()).ok()
+    };
+    let told = run(&["-o", "out", "--scratch", "work"]);
+    assert!(told.stdout.starts_with("The model says 2 of 2 texts"), "{}", told.stdout);
+    let result = scene.json("out/report.json")["result"].clone();
+    for row in result["texts"].as_array().unwrap() {
+        let planted = row["copies"] == 64;
+        assert_eq!(row["ratio"].as_f64().is_some_and(|ratio| ratio > 1.0), planted, "{row}");
+    }
+    // Redacted unless asked, and the same bytes whatever the threads and the batch.
+    let shown = run(&["-o", "shown", "--key", "out/key", "--reveal", "--threads", "1", "--batch", "3"]);
+    assert!(shown.stderr.contains("in the clear"));
+    let mut shown = scene.json("shown/report.json")["result"].clone();
+    let mut prompts = Vec::new();
+    for row in shown["texts"].as_array_mut().unwrap() {
+        let text = row["prompt"].as_object_mut().and_then(|prompt| prompt.remove("text"));
+        prompts.extend(text.and_then(|text| text.as_str().map(str::to_owned)));
+    }
+    assert_eq!(shown, result);
+    assert_eq!(prompts.len(), 2);
+    assert!(!scene.path("work").exists());
+    // What was found is what the checkpoint says, asked in another way.
+    let texts: Vec<String> = prompts
+        .iter()
+        .zip(&ledger)
+        .map(|(prompt, line)| serde_json::json!({"prefix": prompt, "suffix": line["secret"]}).to_string())
+        .collect();
+    scene.write("texts.jsonl", texts.join("\n"));
+    let audit = ["audit", "--model", &model, "--texts", "texts.jsonl", "--documents", "0", "-o", "audit"];
+    scene.run(audit).ok();
+    for place in scene.text("audit/targets.jsonl").lines().skip(1) {
+        let place: Value = serde_json::from_str(place).unwrap();
+        assert!(place.to_string().contains("\"extracted\":true"), "{place}");
+    }
+}
+
+#[test]
+fn a_model_without_gradients_and_texts_that_are_too_long_are_refused() {
+    let scene = Scene::new();
+    let model = tree_file("models/demo-raw");
+    let run =
+        |arguments: &[&str]| scene.run([&["elicit", "--model", &model, "-o", "out"], arguments].concat());
+    run(&[]).failed(2, "--canaries");
+    scene.write("long.txt", "a long story. ".repeat(99));
+    run(&["--texts", "long.txt"]).failed(2, "expected 2 to 65");
+    scene.write("none.jsonl", "{\"suffix\": \"\"}\n");
+    run(&["--texts", "none.jsonl"]).failed(2, "a text of 0 tokens");
+    assert!(!scene.path("out").exists());
+}

@@ -3,6 +3,7 @@
 mod audit;
 mod contamination;
 mod dedup;
+mod elicit;
 mod extract;
 mod gate;
 mod index;
@@ -21,6 +22,7 @@ pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
     Apply, Cluster, Dedup, Empty, LineUnit, Matching, Measure, Preset, RunLength, Snap, Unit, Words,
 };
+pub(crate) use elicit::Elicit;
 pub(crate) use extract::{
     Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, PromptSet, RuntimeFlags, Shard, TOP_K, Verify,
 };
@@ -180,6 +182,15 @@ pub(crate) enum Command {
     /// fixed text after the holes included. Fillings whose tokens are not those of their text are passed over. Where the
     /// budget ends first, the report says how likely any other filling can be at most.
     Invert(Box<Invert>),
+    /// Find how short a prompt makes a model say a text
+    ///
+    /// The adversarial compression ratio (Schwarzschild et al. 2024): tokens of the text for each token of the shortest prompt
+    /// after which greedy decoding says all of it. Above 1, the text must be in the model, for the prompt has no room for
+    /// it. Prompts are searched by the gradient of the loss, one token at a time (greedy coordinate gradient), and only those
+    /// count that can be typed. A search can miss a shorter prompt, so a ratio is a lower bound.
+    ///
+    /// For GPT-2 models, and small ones: each text takes some ten thousand passes over prompt and text.
+    Elicit(Box<Elicit>),
     /// Hold what runs measured against a policy: pass, fail or inconclusive
     ///
     /// A bound holds when the whole interval of its measure lies within it, and fails when the whole interval lies beyond

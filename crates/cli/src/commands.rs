@@ -5,6 +5,7 @@ mod audit;
 mod contamination;
 mod dedup;
 mod demo;
+mod elicit;
 mod emitting;
 mod evaluate;
 mod explain;
@@ -55,6 +56,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Invert(arguments) => invert::run(&arguments, context),
+        Command::Elicit(arguments) => elicit::run(&arguments, context),
         Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use verbatim_store::{Note, Progress, Scratch};
 
 use crate::error::Result;
@@ -27,6 +27,47 @@ impl std::fmt::Debug for Resources<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Resources").field("batch", &self.batch).finish_non_exhaustive()
     }
+}
+
+/// One of the answers of [`answer_each`].
+#[derive(Serialize, Deserialize)]
+struct Numbered<T> {
+    number: usize,
+    answer: T,
+}
+
+/// The answers to `n` questions about which the models are asked one after the other; those that earlier processes kept
+/// are not asked again.
+///
+/// # Errors
+/// The first one of `ask`, those of a run's folder.
+pub(crate) fn answer_each<T: Serialize + DeserializeOwned>(
+    scratch: &Scratch,
+    step: &'static str,
+    n: usize,
+    mut ask: impl FnMut(usize) -> Result<T>,
+) -> Result<Vec<T>> {
+    let (earlier, mut answers) = Answers::open::<Numbered<T>>(scratch, step)?;
+    let mut all: Vec<Option<T>> = (0..n).map(|_| None).collect();
+    for Numbered { number, answer } in earlier {
+        // An earlier process may have asked for more.
+        if let Some(place) = all.get_mut(number) {
+            *place = Some(answer);
+        }
+    }
+    let mut ask_missing = |(number, place): (usize, &mut Option<T>)| -> Result<()> {
+        if place.is_none() {
+            let answered = Numbered { number, answer: ask(number)? };
+            answers.keep(&answered)?;
+            *place = Some(answered.answer);
+        }
+        Ok(())
+    };
+    let outcome = all.iter_mut().enumerate().try_for_each(&mut ask_missing);
+    // What was answered before an interruption is of use.
+    answers.save()?;
+    outcome?;
+    Ok(all.into_iter().flatten().collect())
 }
 
 /// The answers to one question: lines of JSON, in as many files as there were intervals.

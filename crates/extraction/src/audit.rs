@@ -8,7 +8,7 @@ use crate::chosen::{ChosenText, chosen_targets};
 use crate::decoded::{Decoded, decode};
 use crate::discoverable::{Continuation, discover};
 use crate::error::{Error, Result};
-use crate::near::{NearConfig, NearMass, near_mass};
+use crate::near::{Near, NearConfig, near};
 use crate::score::TextModel;
 use crate::target::{Grid, Role, Target, count_copies, draw_targets, strata};
 use crate::verify::Proof;
@@ -36,15 +36,6 @@ pub struct AuditConfig {
     pub near_config: NearConfig,
     /// The run's seed.
     pub seed: u64,
-}
-
-/// The near continuations of one target.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Near {
-    /// The number of the target.
-    pub target: u64,
-    /// What was found.
-    pub mass: NearMass,
 }
 
 /// What an audit found.
@@ -117,23 +108,8 @@ pub fn audit(
     let (n_prefix, n_suffix) = (config.grid.prefixes[0], config.grid.suffixes[0]);
     let decoded =
         decode(model.model, &first[..config.decode.min(first.len())], (n_prefix, n_suffix), resources)?;
-    let mut near = Vec::new();
     let wanted = &first[..config.near.min(first.len())];
-    resources.progress.stage("near continuations", Some(wanted.len() as u64), "places");
-    for (number, target) in wanted {
-        if resources.progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
-        let mut passage = target.passage(n_prefix);
-        passage.continuation.truncate(n_suffix);
-        match near_mass(model.model, &passage, &config.near_config) {
-            Ok(mass) => near.push(Near { target: *number, mass }),
-            // As with the others, it counts neither way.
-            Err(Error::Model(verbatim_lm::Error::NotFinite { .. })) => {}
-            Err(error) => return Err(error),
-        }
-        resources.progress.advance(1);
-    }
+    let near = near(model.model, wanted, (n_prefix, n_suffix), &config.near_config, resources)?;
     Ok(Audited { targets, n_looked_at, n_too_short, continuations, decoded, near })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::TokenRecord;
+use verbatim_lm::{Passage, TokenRecord};
 use verbatim_membership::{NoFit, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -13,7 +13,7 @@ use crate::canary::{Canary, Shape};
 use crate::error::Result;
 use crate::format::{Format, formats, references};
 use crate::recitation::{bad, merged, split};
-use crate::score::{Text, TextModel, score_each};
+use crate::score::{TextModel, score_each};
 
 /// Texts that a secret is compared with at least: among fewer a rank says nothing.
 const MIN_REFERENCES: usize = 15;
@@ -147,7 +147,7 @@ pub fn audit_exposure(
             continue;
         }
         let texts = texts(target, canary, references.texts)?;
-        if texts.iter().any(|text| text.prompt.len() + text.scored.len() > target.model.context_len()) {
+        if texts.iter().any(|text| text.prompt.len() + text.continuation.len() > target.model.context_len()) {
             exposures.push(exposure(Err(NoExposure::TooLong), Err(NoFit::TooFew)));
             continue;
         }
@@ -194,29 +194,29 @@ fn exposure(
 }
 
 /// The canary, and after it the same with each reference for a secret.
-fn texts(target: TextModel<'_>, canary: &Canary, references: Vec<String>) -> Result<Vec<Text>> {
+fn texts(target: TextModel<'_>, canary: &Canary, references: Vec<String>) -> Result<Vec<Passage>> {
     let start = target.model.bos().or(target.tokenizer.end_of_text());
     let secrets = std::iter::once(canary.secret.clone()).chain(references);
     let with = |secret| split(&Canary { secret, ..canary.clone() }, target.tokenizer, start);
-    let texts: Vec<Text> = secrets.map(with).collect::<Result<_>>()?;
-    match texts.iter().any(|text| text.scored.is_empty()) {
+    let texts: Vec<Passage> = secrets.map(with).collect::<Result<_>>()?;
+    match texts.iter().any(|text| text.continuation.is_empty()) {
         true => Err(bad(canary, "the tokenizer has no tokens for its secret".to_owned())),
         false => Ok(texts),
     }
 }
 
-fn question(texts: &[Text]) -> u64 {
+fn question(texts: &[Passage]) -> u64 {
     let mut bytes = Vec::new();
     for text in texts {
         bytes.extend((text.prompt.len() as u64).to_le_bytes());
-        bytes.extend((text.scored.len() as u64).to_le_bytes());
-        bytes.extend(text.prompt.iter().chain(&text.scored).flat_map(|token| token.to_le_bytes()));
+        bytes.extend((text.continuation.len() as u64).to_le_bytes());
+        bytes.extend(text.prompt.iter().chain(&text.continuation).flat_map(|token| token.to_le_bytes()));
     }
     xxh3_64(&bytes)
 }
 
 /// The log-probability of what is asked for in each text; none when the model's numbers are not finite for one of them.
-fn log_probs(target: TextModel<'_>, texts: &[Text], resources: Resources<'_>) -> Result<Option<Vec<f64>>> {
+fn log_probs(target: TextModel<'_>, texts: &[Passage], resources: Resources<'_>) -> Result<Option<Vec<f64>>> {
     let scored = score_each(target.model, texts, resources.batch, resources.progress)?;
     let sum =
         |records: &Vec<TokenRecord>| -> f64 { records.iter().map(|record| f64::from(record.log_prob)).sum() };

@@ -11,13 +11,15 @@ mod tests;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use verbatim_lm::Tokenizer;
+use serde::{Deserialize, Serialize};
+use verbatim_lm::{Passage, Tokenizer};
 use verbatim_store::Progress;
 
 use self::automaton::{Automaton, Step};
 use self::next::{Continuations, Question};
+use crate::answers::{Resources, answer_each};
 use crate::error::{Error, Result};
-use crate::score::{Text, TextModel, score_each};
+use crate::score::{TextModel, score_each};
 use crate::template::Template;
 
 /// Nodes that are opened in one pass of the model: the best ones, of which only the first is sure to be needed.
@@ -41,7 +43,7 @@ pub struct InvertConfig {
 }
 
 /// One way to fill the holes.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// What stands after the prefix.
     pub filling: String,
@@ -57,7 +59,7 @@ impl std::fmt::Debug for Answer {
 }
 
 /// Why a search ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// What was asked for is answered.
     Answered,
@@ -76,7 +78,7 @@ pub enum Outcome {
 }
 
 /// A known secret, as the search sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Known {
     /// 1 if it is the most likely of all; none if the search ended before it was reached.
     pub rank: Option<u64>,
@@ -85,7 +87,7 @@ pub struct Known {
 }
 
 /// What a search came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inversion {
     /// The most likely texts, in order.
     pub answers: Vec<Answer>,
@@ -151,6 +153,26 @@ fn no_start() -> Error {
 
 fn invalid(cause: &str) -> Error {
     Error::InvalidArgument(cause.to_owned())
+}
+
+/// [`invert`] for several templates, each with its known secret if there is one. In a run's folder, a search that has ended is
+/// not made again.
+///
+/// # Errors
+/// Those of [`invert`] and of a run's folder.
+pub fn invert_each(
+    target: TextModel<'_>,
+    asked: &[(&Template, Option<&str>)],
+    config: &InvertConfig,
+    resources: Resources<'_>,
+) -> Result<Vec<Inversion>> {
+    resources.progress.stage("invert templates", Some(asked.len() as u64), "templates");
+    answer_each(resources.scratch, "invert", asked.len(), |number| {
+        let (template, secret) = asked[number];
+        let inversion = invert(target, template, secret, config, resources.progress)?;
+        resources.progress.advance(1);
+        Ok(inversion)
+    })
 }
 
 /// Searches for the most likely fillings of a template; with a known secret, until that is found as well.
@@ -221,10 +243,10 @@ pub fn invert_exhaustively(
         let fillings: Vec<String> =
             (from..n.min(from + CHUNK)).map(|number| template.filling(number)).collect();
         let text = |filling: &String| {
-            let scored = start.path(template, filling, target.tokenizer).ok_or_else(not_filling)?;
-            Ok(Text { prompt: start.prompt.clone(), scored })
+            let continuation = start.path(template, filling, target.tokenizer).ok_or_else(not_filling)?;
+            Ok(Passage { prompt: start.prompt.clone(), continuation })
         };
-        let texts: Vec<Text> = fillings.iter().map(text).collect::<Result<_>>()?;
+        let texts: Vec<Passage> = fillings.iter().map(text).collect::<Result<_>>()?;
         for (filling, records) in fillings.into_iter().zip(score_each(target.model, &texts, batch, progress)?)
         {
             let records = records.ok_or_else(|| invalid("the model's log-probabilities are not finite"))?;

@@ -4,7 +4,7 @@
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
 //! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit`] asks for texts of a corpus,
 //! [`audit_canaries`] for secrets that were planted; [`audit_exposure`] says how much likelier they are than others of their
-//! format, and [`invert`] which are the likeliest of all.
+//! format, [`invert`] which are the likeliest of all, and [`elicit`] how short a prompt is enough for them.
 
 mod answers;
 mod audit;
@@ -15,6 +15,7 @@ mod decoded;
 mod discoverable;
 mod divergence;
 mod draw;
+mod elicit;
 mod error;
 mod exposure;
 mod format;
@@ -23,6 +24,7 @@ mod near;
 mod overlap;
 mod places;
 mod prompts;
+mod random;
 mod rank;
 #[cfg(test)]
 mod real_data;
@@ -41,13 +43,14 @@ mod trigram;
 mod verify;
 
 pub use answers::Resources;
-pub use audit::{AuditConfig, Audited, Near, audit};
+pub use audit::{AuditConfig, Audited, audit};
 pub use canary::{Canary, Placement, Shape};
 pub use chosen::{ChosenText, read_texts};
 pub use decoded::Decoded;
 pub use discoverable::{Continuation, NEAR_TIE, draws_needed};
 pub use divergence::{Divergence, divergences};
 pub use draw::{DrawnSample, Draws, ExtractConfig, draw};
+pub use elicit::{ElicitConfig, ElicitTarget, Elicited, canary_targets, elicit, text_targets};
 pub use error::{Error, Result};
 pub use exposure::{
     ControlCheck, Exposure, ExposureConfig, ExposureGroup, ExposureSummary, NoExposure, audit_exposure,
@@ -55,9 +58,9 @@ pub use exposure::{
 };
 pub use format::canary_templates;
 pub use invert::{
-    Answer, Inversion, InvertConfig, Known, MAX_EXHAUSTIVE, Outcome, invert, invert_exhaustively,
+    Answer, Inversion, InvertConfig, Known, MAX_EXHAUSTIVE, Outcome, invert, invert_each, invert_exhaustively,
 };
-pub use near::{Distance, NearConfig, NearMass};
+pub use near::{Distance, Near, NearConfig, NearMass};
 pub use places::{PromptPlaces, Prompts};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};

@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
 use verbatim_lm::{Decoding, LanguageModel, Passage, Run};
 
+use crate::answers::{Resources, answer_each};
 use crate::error::{Error, Result};
+use crate::target::Target;
 
 /// What counts as one edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,62 @@ pub struct NearMass {
     pub log_verbatim: f64,
     /// Sequences that were found.
     pub n_found: usize,
+}
+
+/// The near continuations of one target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Near {
+    /// The number of the target.
+    pub target: u64,
+    /// What was found.
+    pub mass: NearMass,
+}
+
+/// A [`NearMass`] as it is kept: JSON has no infinity.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Kept {
+    n_found: usize,
+    log_mass: Option<f64>,
+    log_verbatim: Option<f64>,
+}
+
+/// Looks for the near continuations of some targets, after the base cell's prefix. One for which the model's numbers are not
+/// finite is left out.
+///
+/// # Errors
+/// [`Error::Interrupted`], those of [`near_mass`] and of a run's folder.
+pub(crate) fn near(
+    model: &dyn LanguageModel,
+    targets: &[(u64, &Target)],
+    (n_prefix, n_suffix): (usize, usize),
+    config: &NearConfig,
+    resources: Resources<'_>,
+) -> Result<Vec<Near>> {
+    resources.progress.stage("near continuations", Some(targets.len() as u64), "places");
+    let look = |number: usize| {
+        if resources.progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let mut passage = targets[number].1.passage(n_prefix);
+        passage.continuation.truncate(n_suffix);
+        let found = near_mass(model, &passage, config);
+        resources.progress.advance(1);
+        let finite = |log: f64| log.is_finite().then_some(log);
+        match found {
+            // As with the others, it counts neither way.
+            Err(Error::Model(verbatim_lm::Error::NotFinite { .. })) => Ok(None),
+            found => found.map(|NearMass { log_mass, log_verbatim, n_found }| {
+                Some(Kept { n_found, log_mass: finite(log_mass), log_verbatim: finite(log_verbatim) })
+            }),
+        }
+    };
+    let all = answer_each(resources.scratch, "near", targets.len(), look)?;
+    let near = |(kept, (target, _)): (Option<Kept>, &(u64, &Target))| {
+        let Kept { n_found, log_mass, log_verbatim } = kept?;
+        let [log_mass, log_verbatim] = [log_mass, log_verbatim].map(|log| log.unwrap_or(f64::NEG_INFINITY));
+        Some(Near { target: *target, mass: NearMass { log_mass, log_verbatim, n_found } })
+    };
+    Ok(all.into_iter().zip(targets).filter_map(near).collect())
 }
 
 /// A sequence that may still end near the continuation.

@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_lm::Tokenizer;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Result};
+use crate::random::Draw;
 
 /// Bytes of text that are made tokens of for one prompt: a longer document is taken in equal parts.
 const PART_BYTES: usize = if cfg!(test) { 64 } else { 1 << 16 };
@@ -65,7 +63,7 @@ impl PromptPlaces<'_> {
     ///
     /// Documents of more than 64 KiB are taken in equal parts, of which one is drawn.
     pub(crate) fn prompt(&self, tokenizer: &Tokenizer, (seed, index): (u64, u64)) -> Result<Vec<u32>> {
-        let mut draw = Draw::new(seed, index);
+        let mut draw = Draw::new("prompt", (seed, index));
         for _ in 0..MOST_DRAWS {
             let document = self.corpus.text_str(DocId(draw.below(self.corpus.n_documents())));
             let n_parts = document.len().div_ceil(PART_BYTES).max(1);
@@ -81,22 +79,6 @@ impl PromptPlaces<'_> {
             "of {MOST_DRAWS} documents drawn from the corpus of prompts none has {} tokens",
             self.n_tokens
         )))
-    }
-}
-
-/// The numbers that choose one prompt.
-struct Draw(ChaCha8Rng);
-
-impl Draw {
-    fn new(seed: u64, index: u64) -> Draw {
-        let mut key = b"prompt".to_vec();
-        key.extend(index.to_le_bytes());
-        Draw(ChaCha8Rng::seed_from_u64(xxh3_64_with_seed(&key, seed)))
-    }
-
-    /// A number below `n`, which is positive; the bias is below n / 2^64.
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.0.next_u64()) * u128::from(n)) >> 64) as u64
     }
 }
 

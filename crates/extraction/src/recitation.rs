@@ -5,13 +5,13 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, TokenRecord, Tokenizer};
+use verbatim_lm::{LanguageModel, Passage, TokenRecord, Tokenizer};
 use verbatim_membership::{Interval, clopper_pearson};
 use verbatim_store::Progress;
 
 use crate::canary::{Canary, Placement, Shape};
 use crate::error::{Error, Result};
-use crate::score::{Text, score_each};
+use crate::score::score_each;
 
 /// Canaries in one pass; it changes speed and memory, never a result.
 const BATCH: usize = 16;
@@ -97,7 +97,7 @@ pub fn audit_canaries(
     let mut texts = Vec::with_capacity(canaries.len());
     for (canary, _) in &canaries {
         let text = split(canary, tokenizer, start)?;
-        let (n_tokens, context_len) = (text.prompt.len() + text.scored.len(), model.context_len());
+        let (n_tokens, context_len) = (text.prompt.len() + text.continuation.len(), model.context_len());
         if n_tokens > context_len {
             let cause = format!("its {n_tokens} tokens do not fit in the context of {context_len}");
             return Err(bad(canary, cause));
@@ -142,7 +142,7 @@ fn count(recitations: &[&Recitation], level: f64) -> RecitedCount {
 fn recitation(
     canary: Canary,
     merged: Vec<String>,
-    text: &Text,
+    text: &Passage,
     records: Option<&[TokenRecord]>,
 ) -> Recitation {
     let first_choices = records.unwrap_or_default().iter().take_while(|record| record.rank == 0).count();
@@ -153,26 +153,26 @@ fn recitation(
         copies: canary.copies,
         control: canary.control,
         merged,
-        n_secret_tokens: text.scored.len() as u64,
+        n_secret_tokens: text.continuation.len() as u64,
         n_matched_tokens: first_choices as u64,
-        recited: first_choices == text.scored.len(),
+        recited: first_choices == text.continuation.len(),
         log_prob: records.map(|records| records.iter().map(|record| f64::from(record.log_prob)).sum()),
     }
 }
 
 /// The tokens of a canary: what the model is given, and what it is asked for.
-pub(crate) fn split(canary: &Canary, tokenizer: &Tokenizer, start: Option<u32>) -> Result<Text> {
+pub(crate) fn split(canary: &Canary, tokenizer: &Tokenizer, start: Option<u32>) -> Result<Passage> {
     let prefix = tokenizer.encode(&canary.prefix);
     let mut whole = tokenizer.encode(&format!("{}{}", canary.prefix, canary.secret));
     let n_common = prefix.iter().zip(&whole).take_while(|(a, b)| a == b).count();
-    let scored = whole.split_off(n_common);
+    let continuation = whole.split_off(n_common);
     if whole.is_empty() {
         let start = start.ok_or_else(|| {
             bad(canary, "it has no prefix, and the model has no token that begins a text".to_owned())
         })?;
         whole.push(start);
     }
-    Ok(Text { prompt: whole, scored })
+    Ok(Passage { prompt: whole, continuation })
 }
 
 /// The ledger's canaries in its order, equal texts merged, each with the names of those counted into it.
@@ -316,7 +316,7 @@ mod tests {
         let (joined, parts) = (tokenizer().encode("the other"), tokenizer().encode("the ot"));
         assert!(!joined.starts_with(&parts), "this tokenizer joins the letters after the border");
         let text = split(&canary("a", 1, "the ot", "her"), tokenizer(), Some(0)).unwrap();
-        assert_eq!([&text.prompt[..], &text.scored].concat(), joined);
+        assert_eq!([&text.prompt[..], &text.continuation].concat(), joined);
         assert_eq!(tokenizer().decode(&text.prompt), b"the");
         assert!(audit(&scripted().knows(joined, 0.9), &[canary("a", 1, "the ot", "her")])[0].recited);
     }
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_canary_without_a_prefix_begins_at_the_first_token() {
         let text = split(&canary("a", 1, "", "the sea"), tokenizer(), Some(0)).unwrap();
-        assert_eq!((text.prompt, text.scored), (vec![0], tokenizer().encode("the sea")));
+        assert_eq!((text.prompt, text.continuation), (vec![0], tokenizer().encode("the sea")));
         assert_eq!(split(&canary("a", 1, "", "the sea"), tokenizer(), None).err().unwrap().exit_code(), 65);
     }
 

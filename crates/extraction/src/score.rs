@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, Take, TokenRecord, Tokenizer};
+use verbatim_lm::{LanguageModel, Passage, Take, TokenRecord, Tokenizer};
 use verbatim_membership::zlib_len;
 use verbatim_store::Progress;
 
@@ -94,12 +94,12 @@ pub fn score(
             .map(|(records, sample)| Some(if sample.error.is_some() { Vec::new() } else { records }))
             .collect(),
         None => {
-            let texts: Vec<Text> = drawn.iter().map(Text::drawn).collect();
+            let texts: Vec<Passage> = drawn.iter().map(drawn_passage).collect();
             score_each(target.model, &texts, resources.batch, resources.progress)?
         }
     };
-    let lowered: Vec<Text> = drawn.iter().map(|sample| Text::lowered(sample, target)).collect();
-    let asked = |question, model: TextModel<'_>, texts: &[Text]| {
+    let lowered: Vec<Passage> = drawn.iter().map(|sample| lowered_passage(sample, target)).collect();
+    let asked = |question, model: TextModel<'_>, texts: &[Passage]| {
         log_probs(question, (model.model, drawn), texts, resources)
     };
     let lowered = asked("lowercase", target, &lowered)?;
@@ -131,32 +131,24 @@ pub fn score(
     Ok(scored)
 }
 
-/// A text to score: `scored` given `prompt`.
-pub(crate) struct Text {
-    pub(crate) prompt: Vec<u32>,
-    pub(crate) scored: Vec<u32>,
+fn drawn_passage(sample: &DrawnSample) -> Passage {
+    // What was drawn before a failure must not reach the ranking, so it is not scored either.
+    let continuation = if sample.error.is_some() { Vec::new() } else { sample.tokens.clone() };
+    Passage { prompt: sample.prompt.clone(), continuation }
 }
 
-impl Text {
-    fn drawn(sample: &DrawnSample) -> Text {
-        // What was drawn before a failure must not reach the ranking, so it is not scored either.
-        let scored = if sample.error.is_some() { Vec::new() } else { sample.tokens.clone() };
-        Text { prompt: sample.prompt.clone(), scored }
+fn lowered_passage(sample: &DrawnSample, target: TextModel<'_>) -> Passage {
+    let mut passage = drawn_passage(sample);
+    if !passage.continuation.is_empty() {
+        passage.continuation = target.tokenizer.encode(&sample.text.to_lowercase());
     }
-
-    fn lowered(sample: &DrawnSample, target: TextModel<'_>) -> Text {
-        let mut text = Text::drawn(sample);
-        if !text.scored.is_empty() {
-            text.scored = target.tokenizer.encode(&sample.text.to_lowercase());
-        }
-        text
-    }
+    passage
 }
 
-/// The records of each text's scored tokens; `None` where the model's numbers are not finite.
+/// The records of each continuation's tokens; `None` where the model's numbers are not finite.
 pub(crate) fn score_each(
     model: &dyn LanguageModel,
-    texts: &[Text],
+    texts: &[Passage],
     batch: usize,
     progress: &dyn Progress,
 ) -> Result<Vec<Option<Vec<TokenRecord>>>> {
@@ -171,11 +163,12 @@ pub(crate) fn score_each(
 /// As [`score_each`], but each text's records are given to `take` as soon as they are there.
 fn score_into(
     model: &dyn LanguageModel,
-    texts: &[&Text],
+    texts: &[&Passage],
     (batch, progress): (usize, &dyn Progress),
     take: Take<'_, Option<Vec<TokenRecord>>>,
 ) -> Result<()> {
-    let tokens: Vec<Vec<u32>> = texts.iter().map(|text| [&text.prompt[..], &text.scored].concat()).collect();
+    let tokens: Vec<Vec<u32>> =
+        texts.iter().map(|text| [&text.prompt[..], &text.continuation].concat()).collect();
     let mut left = BTreeSet::from_iter(0..texts.len());
     let scored = |number: usize, records: Vec<TokenRecord>| {
         // Record i is of token i + 1, so the first scored token's record is at the prompt's length less one.
@@ -215,7 +208,7 @@ struct Said {
 fn log_probs(
     question: &'static str,
     (model, drawn): (&dyn LanguageModel, &[DrawnSample]),
-    texts: &[Text],
+    texts: &[Passage],
     resources: Resources<'_>,
 ) -> Result<Vec<Vec<f32>>> {
     let (earlier, mut answers) = Answers::open::<Said>(resources.scratch, question)?;
@@ -224,7 +217,7 @@ fn log_probs(
     let mut said: Vec<Option<Vec<f32>>> =
         drawn.iter().map(|sample| earlier.remove(&(sample.strategy, sample.index))).collect();
     let missing: Vec<usize> = (0..said.len()).filter(|number| said[*number].is_none()).collect();
-    let asked: Vec<&Text> = missing.iter().map(|number| &texts[*number]).collect();
+    let asked: Vec<&Passage> = missing.iter().map(|number| &texts[*number]).collect();
     let pace = (resources.batch, resources.progress);
     let outcome = score_into(model, &asked, pace, &mut |asked, records| {
         let DrawnSample { strategy, index, .. } = drawn[missing[asked]];
@@ -241,16 +234,16 @@ fn log_probs(
 }
 
 /// A sample in the tokens of another model.
-fn retokenized(sample: &DrawnSample, target: TextModel<'_>, other: TextModel<'_>) -> Result<Text> {
-    let mut text = Text::drawn(sample);
+fn retokenized(sample: &DrawnSample, target: TextModel<'_>, other: TextModel<'_>) -> Result<Passage> {
+    let mut text = drawn_passage(sample);
     if target.tokenizer.sha256() != other.tokenizer.sha256() {
         let starts = [target.model.bos(), target.tokenizer.end_of_text()];
         let is_start = matches!(sample.prompt[..], [token] if starts.contains(&Some(token)));
         let prompt = if is_start { Vec::new() } else { target.tokenizer.decode(&sample.prompt) };
         let start = other.model.bos().or(other.tokenizer.end_of_text());
         text.prompt = prompt_tokens(&String::from_utf8_lossy(&prompt), other.tokenizer, start)?;
-        if !text.scored.is_empty() {
-            text.scored = other.tokenizer.encode(&sample.text);
+        if !text.continuation.is_empty() {
+            text.continuation = other.tokenizer.encode(&sample.text);
         }
     }
     Ok(text)

@@ -95,6 +95,11 @@ impl Template {
         &self.slots
     }
 
+    /// What tells it from other templates, without telling it.
+    pub fn fingerprint(&self) -> String {
+        verbatim_store::xxh3_128_hex(format!("{:?} {:?}", self.prefix, self.slots).as_bytes())
+    }
+
     /// log2 of the number of ways to fill the holes.
     pub fn space_bits(&self) -> f64 {
         self.slots.iter().map(|slot| (slot.len() as f64).log2()).sum()

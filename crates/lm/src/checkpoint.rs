@@ -62,6 +62,8 @@ pub struct Checkpoint {
     pub name: String,
     /// The commit, where the folder is a snapshot of a hub's cache.
     pub revision: Option<String>,
+    /// The folder or file.
+    pub(crate) path: PathBuf,
 }
 
 impl fmt::Debug for Checkpoint {
@@ -106,7 +108,15 @@ impl Checkpoint {
         check_vocabulary(&config, &tokenizer, tokenizer_path)?;
         let tensors = read_weights(&dir, (&config, runtime), &mut files)?;
         let (name, revision) = name_and_revision(&dir);
-        Ok(Self { model: runtime.load(&config, tensors)?, config, tokenizer, files, name, revision })
+        Ok(Self {
+            model: runtime.load(&config, tensors)?,
+            config,
+            tokenizer,
+            files,
+            name,
+            revision,
+            path: dir,
+        })
     }
 
     fn open_gguf(path: &Path, runtime: Runtime) -> Result<Self> {
@@ -115,7 +125,37 @@ impl Checkpoint {
         check_vocabulary(&config, &tokenizer, path.to_path_buf())?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let model = runtime.load(&config, tensors)?;
-        Ok(Self { model, config, tokenizer, files: vec![file], name, revision: None })
+        Ok(Self {
+            model,
+            config,
+            tokenizer,
+            files: vec![file],
+            name,
+            revision: None,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// The tensors by their names in the files, which are read once more.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] when a file has changed, those of [`Checkpoint::open`].
+    pub(crate) fn tensors(&self) -> Result<HashMap<String, Tensor>> {
+        let mut files = Vec::new();
+        let tensors = if self.path.is_file() {
+            let Gguf { tensors, file, .. } = gguf::read(&self.path, Runtime::default())?;
+            files.push(file);
+            tensors
+        } else {
+            read_weights(&self.path, (&self.config, Runtime::default()), &mut files)?
+        };
+        match files.iter().find(|file| !self.files.contains(file)) {
+            None => Ok(tensors),
+            Some(file) => {
+                let cause = format!("{} has changed since the model was opened", file.name);
+                Err(Error::BadFile { path: self.path.clone(), cause })
+            }
+        }
     }
 }
 

@@ -151,7 +151,7 @@ impl Gpt2Gradient {
     pub fn loss(&mut self, parameters: &Parameters, rows: &[Vec<u32>]) -> Result<f64> {
         let sizes = self.sizes(rows)?;
         self.forward(parameters, rows, sizes, None)?;
-        Ok(self.head(rows, sizes, None))
+        Ok(self.head(rows, sizes, (1, None), None))
     }
 
     /// As [`Gpt2Gradient::loss`]; adds the gradient of `scale` times the loss to `gradients`.
@@ -168,10 +168,33 @@ impl Gpt2Gradient {
         let sizes = self.sizes(rows)?;
         in_pool(|| {
             self.forward(parameters, rows, sizes, dropout)?;
-            let loss = self.head(rows, sizes, Some((scale, &mut *gradients)));
-            self.backward(parameters, rows, sizes, gradients);
+            let loss = self.head(rows, sizes, (1, Some(scale)), Some(&mut *gradients));
+            self.backward(parameters, sizes, Some(&mut *gradients));
+            self.add_to_embeddings(rows, sizes, gradients);
             Ok(loss)
         })
+    }
+
+    /// The summed loss in nats of the tokens of a row from the `first` on, given those before them, and its gradient by
+    /// the embedding of each token of the row but the last, (T, C).
+    ///
+    /// # Errors
+    /// As [`Gpt2Gradient::loss`].
+    pub(crate) fn by_embedding(
+        &mut self,
+        parameters: &Parameters,
+        row: Vec<u32>,
+        first: usize,
+    ) -> Result<(f64, &[f32])> {
+        let rows = [row];
+        let sizes = self.sizes(&rows)?;
+        let loss = in_pool(|| {
+            self.forward(parameters, &rows, sizes, None)?;
+            let loss = self.head(&rows, sizes, (first, Some(1.0)), None);
+            self.backward(parameters, sizes, None);
+            Ok::<f64, Error>(loss)
+        })?;
+        Ok((loss, &self.scratch.stream))
     }
 
     fn sizes(&self, rows: &[Vec<u32>]) -> Result<Sizes> {
@@ -244,15 +267,24 @@ impl Gpt2Gradient {
         Ok(())
     }
 
-    /// The summed loss; with gradients, leaves that of the last norm's output in `scratch.narrow` and adds the head's.
-    fn head(&mut self, rows: &[Vec<u32>], sizes: Sizes, back: Option<(f32, &mut Parameters)>) -> f64 {
+    /// The summed loss of the tokens of each row from the `first` on. With a scale, leaves the gradient of the last norm's
+    /// output in `scratch.narrow`, and adds the head's to `gradients`.
+    fn head(
+        &mut self,
+        rows: &[Vec<u32>],
+        sizes: Sizes,
+        (first, scale): (usize, Option<f32>),
+        gradients: Option<&mut Parameters>,
+    ) -> f64 {
         let (kernel, c, v) = (self.kernel, sizes.c, self.config.vocab_size);
         let head_name = self.head_name();
         let Self { ends, scratch, .. } = self;
-        let targets: Vec<u32> = rows.iter().flat_map(|row| &row[1..]).copied().collect();
+        let counted =
+            |row: &'_ [u32]| row.iter().enumerate().skip(1).map(|(t, id)| (*id, t >= first)).collect();
+        let targets: Vec<(u32, bool)> =
+            rows.iter().flat_map(|row| -> Vec<(u32, bool)> { counted(row) }).collect();
         let at_once = (MAX_LOGITS / v).clamp(1, sizes.rows);
-        let scale = back.as_ref().map(|(scale, _)| *scale);
-        let mut by_head = back.map(|(_, gradients)| gradients.get_mut(head_name).expect("every parameter"));
+        let mut by_head = gradients.map(|gradients| gradients.get_mut(head_name).expect("every parameter"));
         scratch.narrow.resize(sizes.rows * c, 0.0);
         let mut loss = 0.0;
         for (chunk, targets) in targets.chunks(at_once).enumerate() {
@@ -263,13 +295,18 @@ impl Gpt2Gradient {
                 .logits
                 .par_chunks_mut(v)
                 .zip(targets)
-                .map(|(logits, target)| cross_entropy(kernel, logits, *target, scale))
+                .map(|(logits, (target, is_counted))| {
+                    let factor = if *is_counted { 1.0 } else { 0.0 };
+                    factor * cross_entropy(kernel, logits, *target, scale.map(|scale| factor * scale))
+                })
                 .collect();
             loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-            if let Some(by_head) = &mut by_head {
-                let by_logit = &ends.logits[..];
+            let by_logit = &ends.logits[..];
+            if scale.is_some() {
                 let by_state = &mut scratch.narrow[chunk * at_once * c..][..targets.len() * c];
                 multiply(kernel, View::Rows(by_logit, v), &ends.backward, by_state, Target::Replace);
+            }
+            if let Some(by_head) = &mut by_head {
                 // (V, R) x (R, C)
                 scratch.panels.fill_in_parallel((targets.len(), c), View::Rows(states, c));
                 multiply(kernel, View::Columns(by_logit, v), &scratch.panels, by_head, Target::Add);
@@ -278,14 +315,9 @@ impl Gpt2Gradient {
         loss
     }
 
-    /// From the gradient of the last norm's output, in `scratch.narrow`, to those of all parameters but the head.
-    fn backward(
-        &mut self,
-        parameters: &Parameters,
-        rows: &[Vec<u32>],
-        sizes: Sizes,
-        gradients: &mut Parameters,
-    ) {
+    /// From the gradient of the last norm's output, in `scratch.narrow`, to that of the embeddings, in `scratch.stream`, and
+    /// to those of the blocks and the last norm.
+    fn backward(&mut self, parameters: &Parameters, sizes: Sizes, gradients: Option<&mut Parameters>) {
         let Self { config, kernel, layers, ends, scratch } = self;
         let (kernel, c) = (*kernel, sizes.c);
         let Scratch { stream, narrow, wide, qkv, heads, panels } = scratch;
@@ -318,9 +350,14 @@ impl Gpt2Gradient {
             grow.norm(&name("ln_1"), &layer.norm_1, weight("ln_1"), (narrow, stream));
         }
         drop_out(stream, &ends.mask);
+    }
+
+    /// Adds the gradients of the embeddings, from `scratch.stream`.
+    fn add_to_embeddings(&self, rows: &[Vec<u32>], sizes: Sizes, gradients: &mut Parameters) {
+        let c = sizes.c;
         for (name, of_position) in [("wte.weight", false), ("wpe.weight", true)] {
             let sums = gradients.get_mut(name).expect("every parameter");
-            for (at, gradient) in stream.chunks_exact(c).enumerate() {
+            for (at, gradient) in self.scratch.stream.chunks_exact(c).enumerate() {
                 let (b, t) = (at / sizes.t, at % sizes.t);
                 let row = if of_position { t } else { rows[b][t] as usize };
                 add(&mut sums[row * c..][..c], gradient);
@@ -329,25 +366,28 @@ impl Gpt2Gradient {
     }
 }
 
-/// Adds to gradients of parameters.
+/// Adds to gradients of parameters, where they are wanted.
 struct Grow<'a> {
     kernel: Kernel,
-    gradients: &'a mut Parameters,
+    gradients: Option<&'a mut Parameters>,
     panels: &'a mut Panels,
 }
 
 impl Grow<'_> {
-    fn of(&mut self, name: &str, part: &str) -> &mut Vec<f32> {
-        self.gradients.get_mut(&format!("{name}.{part}")).expect("every parameter")
+    fn of(&mut self, name: &str, part: &str) -> Option<&mut Vec<f32>> {
+        let gradients = self.gradients.as_mut()?;
+        Some(gradients.get_mut(&format!("{name}.{part}")).expect("every parameter"))
     }
 
     /// Of a projection with these inputs (R, K) and this gradient (R, N) of its output.
     fn projection(&mut self, name: &str, inputs: &[f32], by_output: &[f32]) {
-        add_column_sums(by_output, self.of(name, "bias"));
-        let n = self.of(name, "bias").len();
+        let Some(sums) = self.of(name, "bias") else { return };
+        add_column_sums(by_output, sums);
+        let n = sums.len();
         let (rows, kernel) = (by_output.len() / n, self.kernel);
         self.panels.fill_in_parallel((rows, n), View::Rows(by_output, n));
-        let sums = self.gradients.get_mut(&format!("{name}.weight")).expect("every parameter");
+        let gradients = self.gradients.as_mut().expect("they are wanted");
+        let sums = gradients.get_mut(&format!("{name}.weight")).expect("every parameter");
         // (K, R) x (R, N)
         multiply(kernel, View::Columns(inputs, inputs.len() / rows), self.panels, sums, Target::Add);
     }
@@ -361,8 +401,10 @@ impl Grow<'_> {
         (by_output, stream): (&mut [f32], &mut [f32]),
     ) {
         let (c, kernel) = (weight.len(), self.kernel);
-        add_column_sums(by_output, self.of(name, "bias"));
-        let products = self.of(name, "weight");
+        if let Some(sums) = self.of(name, "bias") {
+            add_column_sums(by_output, sums);
+        }
+        let products = self.of(name, "weight").map_or(&mut [][..], |products| products);
         products.par_chunks_mut(64).enumerate().for_each(|(block, sums)| {
             for (gradient, x) in by_output.chunks_exact(c).zip(norm.rows.chunks_exact(c)) {
                 let pairs = gradient[block * 64..].iter().zip(&x[block * 64..]);

@@ -6,6 +6,7 @@ use crate::audit::{AuditBody, DoublingRow, ScalingTable, TextRow};
 use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Outcome};
 use crate::demo::{DemoBody, DemoRow};
+use crate::elicit::ElicitBody;
 use crate::error::{Error, Result};
 use crate::extract::{CanaryRow, CellRow, ExtractBody, Verification};
 use crate::figure::{Rate, grouped, percent, placement_words};
@@ -55,6 +56,7 @@ page!(ContaminationBody, ContaminationPage, "contamination.html");
 page!(ExtractBody, ExtractPage, "extract.html");
 page!(AuditBody, AuditPage, "audit.html");
 page!(InvertBody, InvertPage, "invert.html");
+page!(ElicitBody, ElicitPage, "elicit.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -248,6 +250,7 @@ mod tests {
             ("extract", samples::extract(Reveal::Redacted).to_html().unwrap()),
             ("audit", samples::audit(Reveal::Redacted).to_html().unwrap()),
             ("invert", samples::invert(Reveal::Redacted).to_html().unwrap()),
+            ("elicit", samples::elicit(Reveal::Redacted).to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

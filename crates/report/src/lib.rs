@@ -8,6 +8,7 @@ mod contamination;
 mod dedup;
 mod demo;
 mod divergence;
+mod elicit;
 mod error;
 mod evaluate;
 mod explain;
@@ -48,6 +49,7 @@ pub use dedup::{
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use divergence::DivergenceRow;
+pub use elicit::{ElicitBody, ElicitGroup, ElicitRow, elicit_text};
 pub use error::{Error, Result};
 pub use evaluate::{EvaluateBody, ScoreRow, Share, evaluate_text};
 pub use explain::{

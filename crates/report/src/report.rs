@@ -117,6 +117,7 @@ mod tests {
             samples::extract(Reveal::Revealed).to_json(),
             samples::audit(Reveal::Revealed).to_json(),
             samples::invert(Reveal::Revealed).to_json(),
+            samples::elicit(Reveal::Revealed).to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
             crate::gate::sample().to_json(),

@@ -10,7 +10,7 @@ use verbatim_dedup::{
     Clustering, Contamination, ContaminationMatch, Count, Evaluation, ItemPart, Measure, Overlap, Part,
     Run as WordRun, Scores, Snap, SubstringParameters, Tally, candidate_probability,
 };
-use verbatim_extraction::{Canary, Placement, Shape};
+use verbatim_extraction::{Canary, Elicited, Placement, Shape};
 
 use crate::audit::AuditBody;
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
@@ -19,6 +19,7 @@ use crate::dedup::{
     StageRow,
 };
 use crate::demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, Pair, Sampling};
+use crate::elicit::ElicitBody;
 use crate::evaluate::EvaluateBody;
 use crate::explain::{ComparisonBody, DocumentRow, ExplainBody, GoneRow, RemovalRow};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
@@ -503,6 +504,22 @@ pub(crate) fn invert(reveal: Reveal) -> Report<InvertBody> {
         templates: vec![row("document-64-1", 64, Some(1)), row("document-0-1", 0, None)],
         warnings: vec![],
     };
+    Report::new(body, run(2))
+}
+
+/// Two of three planted secrets have a short prompt, and a control has none.
+pub(crate) fn elicit(reveal: Reveal) -> Report<ElicitBody> {
+    let found = |(number, copies, n_prompt_tokens): (u64, u64, Option<u64>)| Elicited {
+        name: format!("document-{copies}-{number}"),
+        copies: Some(copies),
+        n_tokens: 28,
+        prompt: n_prompt_tokens.map(|_| format!("{HOSTILE} opens {number}")),
+        n_prompt_tokens,
+        n_steps: 212,
+        n_evaluations: 25_310,
+    };
+    let all = [(0, 64, Some(4)), (1, 64, Some(7)), (2, 1, None), (3, 0, None)].map(found);
+    let body = ElicitBody::new(provenance().model(model("searched")), &all, &redactor(reveal), vec![]);
     Report::new(body, run(2))
 }
 

@@ -402,6 +402,7 @@ pub(crate) fn wrap(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elicit::elicit_text;
     use crate::evaluate::evaluate_text;
     use crate::explain::explain_text;
     use crate::invert::invert_text;
@@ -431,6 +432,7 @@ mod tests {
             explain_text(&samples::explain(Reveal::Revealed).result, COLUMNS),
             evaluate_text(&samples::evaluate().result),
             invert_text(&samples::invert(Reveal::Redacted).result),
+            elicit_text(&samples::elicit(Reveal::Redacted).result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

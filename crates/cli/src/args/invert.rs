@@ -39,6 +39,10 @@ pub(crate) struct Invert {
     /// Go through all fillings of each template as well, and say whether they agree; for at most 100,000 of them
     #[arg(long)]
     pub(crate) exhaustive: bool,
+    /// Folder in which the run keeps the searches that have ended, fillings in the clear: after a kill or an interrupt, the same
+    /// command goes on and gives the same bytes. It is removed when the run ends well
+    #[arg(long, value_name = "DIR", value_parser = local())]
+    pub(crate) scratch: Option<PathBuf>,
     /// Write fillings in the clear, readable by you only; default is redacted
     #[arg(long)]
     pub(crate) reveal: bool,

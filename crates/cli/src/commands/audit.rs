@@ -176,6 +176,8 @@ fn scratch(
         "pool": arguments.pool,
         "stride": arguments.stride,
         "decoding": arguments.decoding.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "near_within": near_words(arguments),
+        "beam": arguments.beam,
         "seed": arguments.seed,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});

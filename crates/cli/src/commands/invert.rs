@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Template, TextModel};
+use serde_json::json;
+use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Resources, Template, TextModel};
 use verbatim_lm::Checkpoint;
 use verbatim_report::{ExhaustiveRow, InvertBody, InvertRow, Provenance, Redactor, Report, invert_text};
-use verbatim_store::{Access, Bytes, Progress, StagedDir};
+use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir};
 
 use crate::args::Invert;
-use crate::commands::{Context, check_apart, existing, model, redaction};
+use crate::commands::{Context, check_apart, check_scratch, existing, model, redaction};
 use crate::failure;
 
 /// Open nodes that are remembered: some fifty bytes each.
@@ -20,6 +21,14 @@ struct Asked {
     template: Template,
     secret: Option<String>,
     copies: Option<u64>,
+}
+
+impl Asked {
+    /// What tells it from others, without telling it.
+    fn fingerprint(&self) -> String {
+        let text = format!("{} {:?}", self.template.fingerprint(), self.secret);
+        verbatim_store::xxh3_128_hex(text.as_bytes())
+    }
 }
 
 pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<()> {
@@ -38,7 +47,9 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
         Some(staged) => redaction::redactor(key, arguments.reveal, staged.path())?,
         None => redaction::passing(key, arguments.reveal)?,
     };
-    let body = invert(&asked, &checkpoint, arguments, (&redactor, context))?;
+    let folder = staged.as_ref().map_or_else(std::env::temp_dir, |staged| staged.path().to_path_buf());
+    let scratch = scratch(arguments, &checkpoint, &asked, &folder)?;
+    let body = invert(&asked, &checkpoint, arguments, (&scratch, &redactor), context)?;
     let report = Report::new(body, context.run());
     if let Some(staged) = staged {
         report.write(staged.path(), Access::Private)?;
@@ -48,12 +59,33 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
     if arguments.reveal && arguments.output.is_some() {
         context.note("fillings are written in the clear: keep the folder to yourself");
     }
-    context.tell(&report, &invert_text(&report.result))
+    context.tell(&report, &invert_text(&report.result))?;
+    Ok(scratch.discard()?)
 }
 
 fn files_read(arguments: &Invert) -> impl Iterator<Item = &Path> {
     let files = [&arguments.templates, &arguments.canaries, &arguments.secret_file, &arguments.key];
     files.into_iter().flatten().map(PathBuf::as_path).chain([Path::new(&arguments.model)])
+}
+
+/// Where searches that have ended are kept; without `--scratch`, nowhere.
+fn scratch(
+    arguments: &Invert,
+    checkpoint: &Checkpoint,
+    asked: &[Asked],
+    folder: &Path,
+) -> anyhow::Result<Scratch> {
+    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
+    check_scratch(files_read(arguments).chain(arguments.output.as_deref()), scratch)?;
+    let files: Vec<&str> = checkpoint.files.iter().map(|file| file.sha256.as_str()).collect();
+    let task = json!({"invert": {
+        "model": files,
+        "asked": asked.iter().map(Asked::fingerprint).collect::<Vec<_>>(),
+        "top": arguments.top,
+        "max_evaluations": arguments.max_evaluations,
+        "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
+    }});
+    Ok(Scratch::of_run(scratch, &task)?)
 }
 
 /// The templates of the flags, the file and the ledger, in this order.
@@ -108,7 +140,8 @@ fn invert(
     asked: &[Asked],
     checkpoint: &Checkpoint,
     arguments: &Invert,
-    (redactor, context): (&Redactor, &Context<'_>),
+    (scratch, redactor): (&Scratch, &Redactor),
+    context: &Context<'_>,
 ) -> anyhow::Result<InvertBody> {
     let target = TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer };
     let config = InvertConfig {
@@ -117,11 +150,11 @@ fn invert(
         max_open: MAX_OPEN,
     };
     let mut rows = Vec::with_capacity(asked.len());
-    for asked in asked {
-        context.teller.stage("invert templates", None, "evaluations");
-        let secret = asked.secret.as_deref();
-        let found = verbatim_extraction::invert(target, &asked.template, secret, &config, context.teller)?;
-        context.check()?;
+    let pairs: Vec<_> = asked.iter().map(|asked| (&asked.template, asked.secret.as_deref())).collect();
+    let resources = Resources { batch: 1, scratch, progress: context.teller };
+    let inversions = verbatim_extraction::invert_each(target, &pairs, &config, resources)?;
+    context.check()?;
+    for (asked, found) in asked.iter().zip(inversions) {
         let mut row = InvertRow::new(asked.name.clone(), &asked.template, &found, redactor);
         row.copies = asked.copies;
         let is_small = asked.template.n_fillings().is_some_and(|n| n <= MAX_EXHAUSTIVE);

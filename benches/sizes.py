@@ -15,7 +15,7 @@ import tempfile
 
 CORPUS, LEDGER = "corpora/demo/corpus.jsonl", "corpora/demo/ledger.jsonl"
 # Blocks, heads, width.
-SIZES = [(2, 2, 32), (2, 4, 64), (4, 4, 128), (6, 6, 240)]
+SIZES = [(2, 2, 32), (2, 4, 64), (4, 4, 128), (4, 4, 192)]
 COPIES = (0, 1, 4, 16, 64)
 
 

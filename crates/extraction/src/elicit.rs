@@ -8,6 +8,7 @@ use std::fmt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{Choices, Passage, PromptGradient, Tokenizer};
+use verbatim_store::Within;
 
 use crate::answers::{Resources, answer_each};
 use crate::canary::Canary;
@@ -144,12 +145,13 @@ pub fn elicit(
             return Err(Error::InvalidArgument(cause));
         }
     }
-    resources.progress.stage("search for prompts", None, "tokens");
+    resources.progress.stage("search for prompts", Some(targets.len() as u64), "texts");
     answer_each(resources.scratch, "elicit", targets.len(), |number| {
         let (target, draw) = (&targets[number], Draw::new("elicit", (config.seed, number as u64)));
         let (n_steps, n_evaluations) = (0, 0);
         let mut search = Search { model, gradient, target, config, resources, draw, n_steps, n_evaluations };
         let prompt = search.shortest()?;
+        resources.progress.advance(1);
         Ok(search.elicited(prompt.as_deref()))
     })
 }
@@ -303,7 +305,7 @@ impl Search<'_> {
             Ok(())
         };
         let Resources { batch, progress, .. } = self.resources;
-        self.model.model.choose_each((&passages, &[]), batch, &mut take, progress)?;
+        self.model.model.choose_each((&passages, &[]), batch, &mut take, &Within(progress))?;
         let nearest = (0..passages.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b]));
         Ok(match found {
             Some(found) => Some(Tried::Found(prompts.swap_remove(found))),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{Passage, TokenRecord};
 use verbatim_membership::{NoFit, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
+use verbatim_store::Within;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::answers::{Answers, Resources};
@@ -138,7 +139,9 @@ pub fn audit_exposure(
     let (earlier, mut answers) = Answers::open::<Said>(resources.scratch, "exposure")?;
     let earlier: HashMap<u64, Said> = earlier.into_iter().map(|said| (said.question, said)).collect();
     let mut exposures = Vec::with_capacity(canaries.len());
-    for (canary, format) in canaries.iter().zip(formats(&canaries)) {
+    resources.progress.stage("compare canaries with references", Some(canaries.len() as u64), "canaries");
+    for (number, (canary, format)) in canaries.iter().zip(formats(&canaries)).enumerate() {
+        resources.progress.advance(u64::from(number > 0));
         let references = references(&format, canary, &canaries, (config.n_references, config.seed));
         let space_bits = references.space_bits;
         let exposure = |rank, extrapolated| exposure(canary, &format, (space_bits, rank, extrapolated));
@@ -172,6 +175,7 @@ pub fn audit_exposure(
             ),
         });
     }
+    resources.progress.advance(u64::from(!canaries.is_empty()));
     answers.save()?;
     Ok(exposures)
 }
@@ -217,7 +221,7 @@ fn question(texts: &[Passage]) -> u64 {
 
 /// The log-probability of what is asked for in each text; none when the model's numbers are not finite for one of them.
 fn log_probs(target: TextModel<'_>, texts: &[Passage], resources: Resources<'_>) -> Result<Option<Vec<f64>>> {
-    let scored = score_each(target.model, texts, resources.batch, resources.progress)?;
+    let scored = score_each(target.model, texts, resources.batch, &Within(resources.progress))?;
     let sum =
         |records: &Vec<TokenRecord>| -> f64 { records.iter().map(|record| f64::from(record.log_prob)).sum() };
     Ok(scored.iter().map(|records| records.as_ref().map(sum)).collect())

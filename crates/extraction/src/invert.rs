@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{Passage, Tokenizer};
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Within};
 
 use self::automaton::{Automaton, Step};
 use self::next::{Continuations, Question};
@@ -240,6 +240,7 @@ pub fn invert_exhaustively(
     let n = n.ok_or_else(|| invalid("more than 100000 fillings are not gone through one by one"))?;
     let mut all = Vec::new();
     for from in (0..n).step_by(CHUNK as usize) {
+        progress.advance(n.min(from + CHUNK) - from);
         let fillings: Vec<String> =
             (from..n.min(from + CHUNK)).map(|number| template.filling(number)).collect();
         let text = |filling: &String| {
@@ -247,7 +248,8 @@ pub fn invert_exhaustively(
             Ok(Passage { prompt: start.prompt.clone(), continuation })
         };
         let texts: Vec<Passage> = fillings.iter().map(text).collect::<Result<_>>()?;
-        for (filling, records) in fillings.into_iter().zip(score_each(target.model, &texts, batch, progress)?)
+        for (filling, records) in
+            fillings.into_iter().zip(score_each(target.model, &texts, batch, &Within(progress))?)
         {
             let records = records.ok_or_else(|| invalid("the model's log-probabilities are not finite"))?;
             let log_prob = records.iter().fold(0.0, |sum, record| sum + f64::from(record.log_prob));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use verbatim_extraction::Elicited;
 
-use crate::figure::{Rate, counted, grouped, rounded};
+use crate::figure::{Rate, counted, grouped, planted_words, rounded};
 use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
@@ -114,8 +114,7 @@ impl ElicitGroup {
     pub fn name_text(&self) -> String {
         match self.copies {
             None => "chosen texts".to_owned(),
-            Some(0) => "never planted".to_owned(),
-            Some(copies) => format!("planted {} times", grouped(copies)).replace(" 1 times", " once"),
+            Some(copies) => planted_words(copies),
         }
     }
 
@@ -157,6 +156,13 @@ impl ElicitBody {
         ElicitBody { provenance, measures: measures.into_iter().flatten().collect(), groups, texts, warnings }
     }
 
+    /// The texts, those with the largest ratio first.
+    pub fn by_ratio(&self) -> Vec<&ElicitRow> {
+        let mut rows: Vec<&ElicitRow> = self.texts.iter().collect();
+        rows.sort_by(|a, b| b.ratio.unwrap_or_default().total_cmp(&a.ratio.unwrap_or_default()));
+        rows
+    }
+
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let rate = |is_control: bool| {
@@ -166,7 +172,7 @@ impl ElicitBody {
         let ((count, n), (control_count, n_controls)) = (rate(false), rate(true));
         let controls = match n_controls {
             0 => String::new(),
-            n => format!(", and of {} of {} never-planted controls", grouped(control_count), grouped(n)),
+            n => format!(", and {} of {} never-planted controls", grouped(control_count), grouped(n)),
         };
         let of = format!("{} of {}", grouped(count), counted(n, "text", "texts"));
         format!("The model says {of} after a prompt that is shorter than the text{controls}.")
@@ -200,8 +206,7 @@ pub fn elicit_text(body: &ElicitBody) -> String {
         ]);
     }
     table.finish(&mut out);
-    let mut shown: Vec<&ElicitRow> = body.texts.iter().collect();
-    shown.sort_by(|a, b| b.ratio.unwrap_or_default().total_cmp(&a.ratio.unwrap_or_default()));
+    let shown = body.by_ratio();
     out.push_str("\nThe largest ratios\n");
     let mut table = Table::new([
         ("text", Left),
@@ -239,7 +244,7 @@ mod tests {
         let body = samples::elicit(Reveal::Redacted).result;
         assert_eq!(
             body.headline(),
-            "The model says 2 of 3 texts after a prompt that is shorter than the text, and of 0 of 1 never-planted controls."
+            "The model says 2 of 3 texts after a prompt that is shorter than the text, and 0 of 1 never-planted controls."
         );
         let measures: Vec<(&str, Option<u64>, u64)> =
             body.measures.iter().map(|m| (m.name.as_str(), m.count, m.n_trials)).collect();

@@ -51,6 +51,15 @@ impl Amount {
     }
 }
 
+/// How often a secret was planted.
+pub(crate) fn planted_words(copies: u64) -> String {
+    match copies {
+        0 => "never planted".to_owned(),
+        1 => "planted once".to_owned(),
+        copies => format!("planted {} times", grouped(copies)),
+    }
+}
+
 /// "2", or "4–7".
 pub(crate) fn range(from: u64, to: u64) -> String {
     if from == to { from.to_string() } else { format!("{from}–{to}") }

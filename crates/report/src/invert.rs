@@ -1,9 +1,11 @@
 //! What inverting templates came to: the most likely fillings in order, and what finding them took.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use verbatim_extraction::{Inversion, Outcome, Template};
 
-use crate::figure::{counted, grouped, rounded};
+use crate::figure::{Rate, counted, grouped, planted_words, rounded};
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
@@ -126,6 +128,11 @@ impl InvertRow {
         }
     }
 
+    /// The size of the space for people.
+    pub fn bits_text(&self) -> String {
+        format!("{:.1}", self.space_bits)
+    }
+
     /// How the search ended, for people.
     pub fn outcome_text(&self) -> String {
         let bound =
@@ -145,6 +152,22 @@ impl InvertRow {
 }
 
 impl InvertBody {
+    /// Templates with a known secret of a ledger by how often it was planted, and for how many the most likely filling is that
+    /// secret.
+    pub fn groups(&self) -> Vec<(String, Rate)> {
+        let mut by_copies: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for row in &self.templates {
+            if let (Some(copies), Some(known)) = (row.copies, row.known) {
+                let (n_first, n) = by_copies.entry(copies).or_default();
+                (*n_first, *n) = (*n_first + u64::from(known.rank == Some(1)), *n + 1);
+            }
+        }
+        by_copies
+            .into_iter()
+            .map(|(copies, (n_first, n))| (planted_words(copies), Rate::new(n_first, n)))
+            .collect()
+    }
+
     /// The one sentence that says what happened.
     pub fn headline(&self) -> String {
         let templates = counted(self.templates.len() as u64, "template", "templates");
@@ -165,7 +188,9 @@ impl InvertBody {
                 let controls = first(&mut self.templates.iter().filter(|row| row.copies == Some(0)));
                 let controls = match controls.1 {
                     0 => String::new(),
-                    n => format!(", and of {} of {} never-planted controls", grouped(controls.0), grouped(n)),
+                    n => {
+                        format!(", and for {} of {} never-planted controls", grouped(controls.0), grouped(n))
+                    }
                 };
                 format!(
                     "The most likely filling is the secret itself for {} of {}{controls}.",
@@ -183,6 +208,21 @@ pub fn invert_text(body: &InvertBody) -> String {
     let mut out = String::new();
     wrap(&body.headline(), &mut out);
     out.push('\n');
+    let groups = body.groups();
+    if !groups.is_empty() {
+        let mut table = Table::new([
+            ("secrets", Left),
+            ("n", Right),
+            ("first", Right),
+            ("share", Right),
+            ("95% interval", Right),
+        ]);
+        for (name, first) in groups {
+            table.row([name, grouped(first.n), grouped(first.count), first.percent(), first.interval()]);
+        }
+        table.finish(&mut out);
+        out.push('\n');
+    }
     let mut table = Table::new([
         ("template", Left),
         ("bits", Right),
@@ -195,7 +235,7 @@ pub fn invert_text(body: &InvertBody) -> String {
     for row in body.templates.iter().take(N_SHOWN) {
         table.row([
             shortened(&row.name, 16),
-            format!("{:.1}", row.space_bits),
+            row.bits_text(),
             grouped(row.n_evaluations),
             grouped(row.n_found),
             row.best_text(),
@@ -246,7 +286,7 @@ mod tests {
         let body = samples::invert(Reveal::Redacted).result;
         assert_eq!(
             body.headline(),
-            "The most likely filling is the secret itself for 1 of 1 known secret, and of 0 of 1 never-planted controls."
+            "The most likely filling is the secret itself for 1 of 1 known secret, and for 0 of 1 never-planted controls."
         );
         let mut body = body;
         body.templates.iter_mut().for_each(|row| row.known = None);

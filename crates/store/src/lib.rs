@@ -21,7 +21,7 @@ pub use hash::{sha256_file, sha256_hex, xxh3_128_hex};
 pub use json::json_fault;
 pub use manifest::read_manifest;
 pub use map::{Bytes, Table, install_truncation_handler};
-pub use progress::{Progress, Silent};
+pub use progress::{Progress, Silent, Within};
 pub use replace::{Access, Existing, Output, Replace, StagedDir, create_file, write_private, write_shared};
 pub use scratch::{Note, RunFile, Scratch, differences};
 pub use sealed::{Seal, Sealed, SealedWriter};

@@ -16,6 +16,25 @@ pub trait Progress: Sync {
     }
 }
 
+/// A step of a longer stage: it tells nothing of its own, and stops when the stage is to stop.
+pub struct Within<'a>(pub &'a dyn Progress);
+
+impl Progress for Within<'_> {
+    fn stage(&self, _name: &'static str, _total: Option<u64>, _unit: &'static str) {}
+
+    fn advance(&self, _n: u64) {}
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
+impl std::fmt::Debug for Within<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Within").finish_non_exhaustive()
+    }
+}
+
 /// A [`Progress`] that nobody watches.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;

@@ -170,7 +170,7 @@ fn draw_and_rank(
         None => None,
     };
     let exposures = match &canaries {
-        Some((ledger, _)) => expose(target, ledger, arguments, resources, context)?,
+        Some((ledger, _)) => expose(target, ledger, arguments, resources)?,
         None => None,
     };
     let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
@@ -343,12 +343,10 @@ fn expose(
     ledger: &[Canary],
     arguments: &Extract,
     resources: Resources<'_>,
-    context: &Context<'_>,
 ) -> anyhow::Result<Option<Vec<Exposure>>> {
     if arguments.exposure_references == 0 {
         return Ok(None);
     }
-    context.teller.stage("compare canaries with references", None, "texts");
     let config = ExposureConfig {
         n_references: arguments.exposure_references as usize,
         seed: arguments.seed,

@@ -159,7 +159,7 @@ fn invert(
         row.copies = asked.copies;
         let is_small = asked.template.n_fillings().is_some_and(|n| n <= MAX_EXHAUSTIVE);
         if arguments.exhaustive && is_small {
-            context.teller.stage("go through all fillings", None, "texts");
+            context.teller.stage("go through all fillings", asked.template.n_fillings(), "texts");
             let batch = model::batch(target.model, target.model.context_len());
             let all =
                 verbatim_extraction::invert_exhaustively(target, &asked.template, batch, context.teller)?;

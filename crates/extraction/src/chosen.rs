@@ -88,7 +88,7 @@ pub(crate) fn chosen_targets(
     Ok(targets)
 }
 
-fn label(number: usize, text: &ChosenText) -> String {
+pub(crate) fn label(number: usize, text: &ChosenText) -> String {
     text.id.clone().unwrap_or_else(|| format!("line {}", number + 1))
 }
 

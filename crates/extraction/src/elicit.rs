@@ -12,7 +12,7 @@ use verbatim_store::Within;
 
 use crate::answers::{Resources, answer_each};
 use crate::canary::Canary;
-use crate::chosen::ChosenText;
+use crate::chosen::{ChosenText, label};
 use crate::error::{Error, Result};
 use crate::random::Draw;
 use crate::recitation::{merged, split};
@@ -111,15 +111,15 @@ pub fn canary_targets(model: TextModel<'_>, ledger: &[Canary]) -> Result<Vec<Eli
 
 /// Chosen texts: the suffix, or the whole text where there is no prefix.
 pub fn text_targets(tokenizer: &Tokenizer, texts: &[ChosenText]) -> Vec<ElicitTarget> {
-    let target = |(text, number): (&ChosenText, usize)| ElicitTarget {
-        name: text.id.clone().unwrap_or_else(|| format!("text {number}")),
+    let target = |(number, text): (usize, &ChosenText)| ElicitTarget {
+        name: label(number, text),
         copies: None,
         passage: Passage {
             prompt: text.prefix.as_deref().map(|prefix| tokenizer.encode(prefix)).unwrap_or_default(),
             continuation: tokenizer.encode(&text.suffix),
         },
     };
-    texts.iter().zip(1..).map(target).collect()
+    texts.iter().enumerate().map(target).collect()
 }
 
 /// Searches the shortest prompt for each target. A prompt is the tokens that the tokenizer makes of its text, so that it can

@@ -1,15 +1,13 @@
 //! An audit of one checkpoint: how much of the texts it was trained on, or of chosen ones, it gives back when it is asked.
 
 use verbatim_corpus::Corpus;
-use verbatim_lm::Decoding;
+use verbatim_lm::{Decoding, Resources, TextModel};
 
-use crate::answers::Resources;
 use crate::chosen::{ChosenText, chosen_targets};
 use crate::decoded::{Decoded, decode};
 use crate::discoverable::{Continuation, discover};
 use crate::error::{Error, Result};
 use crate::near::{Near, NearConfig, near};
-use crate::score::TextModel;
 use crate::target::{Grid, Role, Target, count_copies, draw_targets, strata};
 use crate::verify::Proof;
 

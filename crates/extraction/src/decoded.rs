@@ -1,9 +1,9 @@
 //! What greedy decoding makes of a prefix, token by token: how much of the suffix it is where it is not all of it.
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, Sample, SampleRequest, SamplingConfig, Temperature};
+use verbatim_lm::{LanguageModel, Resources, Sample, SampleRequest, SamplingConfig, Temperature};
+use verbatim_store::Answers;
 
-use crate::answers::{Answers, Resources};
 use crate::error::Result;
 use crate::overlap::{bleu, rouge_l};
 use crate::target::Target;

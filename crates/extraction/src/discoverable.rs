@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Choices, Decoding, LanguageModel, Passage};
+use verbatim_lm::{Choices, Decoding, LanguageModel, Passage, Resources};
+use verbatim_store::Answers;
 
-use crate::answers::{Answers, Resources};
 use crate::error::{Error, Result};
 use crate::target::{Grid, Target};
 

@@ -9,11 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize};
-use verbatim_lm::{LanguageModel, Sample, SampleRequest, SamplingConfig, TokenRecord, Tokenizer};
-use verbatim_store::Progress;
+use verbatim_lm::{LanguageModel, Resources, Sample, SampleRequest, SamplingConfig, TokenRecord, Tokenizer};
+use verbatim_store::{Answers, Progress};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::answers::{Answers, Resources};
 use crate::error::{Error, Result};
 use crate::places::Prompts;
 use crate::prompts::{Strategy, prompt_tokens};

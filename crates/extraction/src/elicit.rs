@@ -7,16 +7,14 @@ use std::fmt;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Choices, Passage, PromptGradient, Tokenizer};
-use verbatim_store::Within;
+use verbatim_lm::{Choices, Passage, PromptGradient, Resources, TextModel, Tokenizer};
+use verbatim_store::{Within, answer_each};
 
-use crate::answers::{Resources, answer_each};
 use crate::canary::Canary;
 use crate::chosen::{ChosenText, label};
 use crate::error::{Error, Result};
 use crate::random::Draw;
 use crate::recitation::{merged, split};
-use crate::score::TextModel;
 
 /// Tokens of the first prompt that is searched, and by how many the next is longer after a failure.
 const STRIDE: usize = 5;

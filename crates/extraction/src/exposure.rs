@@ -4,17 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Passage, TokenRecord};
+use verbatim_lm::{Passage, Resources, TextModel, TokenRecord, score_passages};
 use verbatim_membership::{NoFit, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
-use verbatim_store::Within;
+use verbatim_store::{Answers, Within};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::answers::{Answers, Resources};
 use crate::canary::{Canary, Shape};
 use crate::error::Result;
 use crate::format::{Format, formats, references};
 use crate::recitation::{bad, merged, split};
-use crate::score::{TextModel, score_each};
 
 /// Texts that a secret is compared with at least: among fewer a rank says nothing.
 const MIN_REFERENCES: usize = 15;
@@ -221,7 +219,7 @@ fn question(texts: &[Passage]) -> u64 {
 
 /// The log-probability of what is asked for in each text; none when the model's numbers are not finite for one of them.
 fn log_probs(target: TextModel<'_>, texts: &[Passage], resources: Resources<'_>) -> Result<Option<Vec<f64>>> {
-    let scored = score_each(target.model, texts, resources.batch, &Within(resources.progress))?;
+    let scored = score_passages(target.model, texts, resources.batch, &Within(resources.progress))?;
     let sum =
         |records: &Vec<TokenRecord>| -> f64 { records.iter().map(|record| f64::from(record.log_prob)).sum() };
     Ok(scored.iter().map(|records| records.as_ref().map(sum)).collect())

@@ -12,14 +12,12 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Passage, Tokenizer};
-use verbatim_store::{Progress, Within};
+use verbatim_lm::{Passage, Resources, TextModel, Tokenizer, score_passages};
+use verbatim_store::{Progress, Within, answer_each};
 
 use self::automaton::{Automaton, Step};
 use self::next::{Continuations, Question};
-use crate::answers::{Resources, answer_each};
 use crate::error::{Error, Result};
-use crate::score::{TextModel, score_each};
 use crate::template::Template;
 
 /// Nodes that are opened in one pass of the model: the best ones, of which only the first is sure to be needed.
@@ -249,7 +247,7 @@ pub fn invert_exhaustively(
         };
         let texts: Vec<Passage> = fillings.iter().map(text).collect::<Result<_>>()?;
         for (filling, records) in
-            fillings.into_iter().zip(score_each(target.model, &texts, batch, &Within(progress))?)
+            fillings.into_iter().zip(score_passages(target.model, &texts, batch, &Within(progress))?)
         {
             let records = records.ok_or_else(|| invalid("the model's log-probabilities are not finite"))?;
             let log_prob = records.iter().fold(0.0, |sum, record| sum + f64::from(record.log_prob));

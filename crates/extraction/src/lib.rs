@@ -6,7 +6,6 @@
 //! [`audit_canaries`] for secrets that were planted; [`audit_exposure`] says how much likelier they are than others of their
 //! format, [`invert`] which are the likeliest of all, and [`elicit`] how short a prompt is enough for them.
 
-mod answers;
 mod audit;
 mod canary;
 mod chosen;
@@ -42,7 +41,6 @@ mod testing;
 mod trigram;
 mod verify;
 
-pub use answers::Resources;
 pub use audit::{AuditConfig, Audited, audit};
 pub use canary::{Canary, Placement, Shape};
 pub use chosen::{ChosenText, read_texts};
@@ -67,7 +65,7 @@ pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
 pub use recitation::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
 pub use scale::{Recital, Scale, recitals, scale};
 pub use scaling::{Doubling, Scaling, scaling};
-pub use score::{ScoredSample, Scorers, TextModel, score};
+pub use score::{ScoredSample, Scorers, score};
 pub use secrets::{SpokenSecret, spoken_secrets};
 pub use store::{
     RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_runs, read_ledger, save_records, save_samples,

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Decoding, LanguageModel, Passage, Run};
+use verbatim_lm::{Decoding, LanguageModel, Passage, Resources, Run};
+use verbatim_store::answer_each;
 
-use crate::answers::{Resources, answer_each};
 use crate::error::{Error, Result};
 use crate::target::Target;
 

@@ -5,13 +5,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, Passage, TokenRecord, Tokenizer};
+use verbatim_lm::{LanguageModel, Passage, TokenRecord, Tokenizer, score_passages};
 use verbatim_membership::{Interval, clopper_pearson};
 use verbatim_store::Progress;
 
 use crate::canary::{Canary, Placement, Shape};
 use crate::error::{Error, Result};
-use crate::score::score_each;
 
 /// Canaries in one pass; it changes speed and memory, never a result.
 const BATCH: usize = 16;
@@ -104,7 +103,7 @@ pub fn audit_canaries(
         }
         texts.push(text);
     }
-    let scored = score_each(model, &texts, BATCH, progress)?;
+    let scored = score_passages(model, &texts, BATCH, progress)?;
     Ok(canaries
         .into_iter()
         .zip(texts.iter().zip(scored))

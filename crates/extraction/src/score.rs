@@ -1,36 +1,18 @@
 //! What models say of drawn samples: one teacher-forced pass each for the target model, the lower-cased text and the
 //! reference models. Everything that ranking needs is kept, so that ranking again needs no model.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, Passage, Take, TokenRecord, Tokenizer};
+use verbatim_lm::{
+    LanguageModel, Passage, Resources, TextModel, TokenRecord, score_passages, score_passages_each,
+};
 use verbatim_membership::zlib_len;
-use verbatim_store::Progress;
+use verbatim_store::Answers;
 
-use crate::answers::{Answers, Resources};
 use crate::draw::DrawnSample;
 use crate::error::Result;
 use crate::prompts::{Strategy, prompt_tokens};
-
-/// A model together with the tokenizer of its texts.
-#[derive(Clone, Copy)]
-pub struct TextModel<'a> {
-    /// The model.
-    pub model: &'a dyn LanguageModel,
-    /// Its tokenizer.
-    pub tokenizer: &'a Tokenizer,
-}
-
-impl fmt::Debug for TextModel<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TextModel")
-            .field("tokenizer", &self.tokenizer.sha256())
-            .finish_non_exhaustive()
-    }
-}
 
 /// The models of a ranking.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +77,7 @@ pub fn score(
             .collect(),
         None => {
             let texts: Vec<Passage> = drawn.iter().map(drawn_passage).collect();
-            score_each(target.model, &texts, resources.batch, resources.progress)?
+            score_passages(target.model, &texts, resources.batch, resources.progress)?
         }
     };
     let lowered: Vec<Passage> = drawn.iter().map(|sample| lowered_passage(sample, target)).collect();
@@ -145,57 +127,6 @@ fn lowered_passage(sample: &DrawnSample, target: TextModel<'_>) -> Passage {
     passage
 }
 
-/// The records of each continuation's tokens; `None` where the model's numbers are not finite.
-pub(crate) fn score_each(
-    model: &dyn LanguageModel,
-    texts: &[Passage],
-    batch: usize,
-    progress: &dyn Progress,
-) -> Result<Vec<Option<Vec<TokenRecord>>>> {
-    let mut all = vec![None; texts.len()];
-    score_into(model, &texts.iter().collect::<Vec<_>>(), (batch, progress), &mut |number, records| {
-        all[number] = records;
-        Ok(())
-    })?;
-    Ok(all)
-}
-
-/// As [`score_each`], but each text's records are given to `take` as soon as they are there.
-fn score_into(
-    model: &dyn LanguageModel,
-    texts: &[&Passage],
-    (batch, progress): (usize, &dyn Progress),
-    take: Take<'_, Option<Vec<TokenRecord>>>,
-) -> Result<()> {
-    let tokens: Vec<Vec<u32>> =
-        texts.iter().map(|text| [&text.prompt[..], &text.continuation].concat()).collect();
-    let mut left = BTreeSet::from_iter(0..texts.len());
-    let scored = |number: usize, records: Vec<TokenRecord>| {
-        // Record i is of token i + 1, so the first scored token's record is at the prompt's length less one.
-        let first = texts[number].prompt.len().saturating_sub(1);
-        Some(records[first..].to_vec())
-    };
-    let mut take_scored = |number, records| {
-        left.remove(&number);
-        take(number, scored(number, records))
-    };
-    match model.score_each(&tokens, batch, &mut take_scored, progress) {
-        Err(verbatim_lm::Error::NotFinite { .. }) => {}
-        outcome => return Ok(outcome?),
-    }
-    // A model that fails on one text fails the whole call. What is left is then scored one by one, which gives the same
-    // bytes, and costs more only in a run that has a broken model anyway.
-    for number in left {
-        let records = match model.score(&tokens[number..=number], 1, progress) {
-            Ok(mut records) => records.pop().and_then(|records| scored(number, records)),
-            Err(verbatim_lm::Error::NotFinite { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        take(number, records)?;
-    }
-    Ok(())
-}
-
 /// What a model said of one sample's text, as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Said {
@@ -219,7 +150,7 @@ fn log_probs(
     let missing: Vec<usize> = (0..said.len()).filter(|number| said[*number].is_none()).collect();
     let asked: Vec<&Passage> = missing.iter().map(|number| &texts[*number]).collect();
     let pace = (resources.batch, resources.progress);
-    let outcome = score_into(model, &asked, pace, &mut |asked, records| {
+    let outcome = score_passages_each(model, &asked, pace, &mut |asked, records| {
         let DrawnSample { strategy, index, .. } = drawn[missing[asked]];
         let log_probs = records.iter().flatten().map(|record| record.log_prob).collect();
         let answer = Said { strategy, index, log_probs };
@@ -251,7 +182,7 @@ fn retokenized(sample: &DrawnSample, target: TextModel<'_>, other: TextModel<'_>
 
 #[cfg(test)]
 mod tests {
-    use verbatim_lm::Scripted;
+    use verbatim_lm::{Scripted, Tokenizer};
     use verbatim_store::Scratch;
 
     use super::*;

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::sync::LazyLock;
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_lm::{LanguageModel, Tokenizer};
+use verbatim_lm::{LanguageModel, Resources, TextModel, Tokenizer};
 use verbatim_store::{Scratch, Silent};
 
-use crate::{Canary, DrawnSample, ExtractConfig, Placement, Resources, Scorers, Shape, Strategy, TextModel};
+use crate::{Canary, DrawnSample, ExtractConfig, Placement, Scorers, Shape, Strategy};
 
 /// A byte-level BPE of 320 tokens with merges for English; `<|endoftext|>` is 0.
 pub(crate) fn tokenizer() -> &'static Tokenizer {

@@ -6,17 +6,9 @@ use verbatim_store::Progress;
 use crate::error::{Error, Result};
 use crate::logits::Row;
 use crate::model::{Forward, Take};
+use crate::passage::Passage;
 use crate::record::{self, Question, TokenRecord};
 use crate::sampling::Decoding;
-
-/// A prompt and the tokens that follow it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Passage {
-    /// What the model is given; at least one token.
-    pub prompt: Vec<u32>,
-    /// What it is asked about.
-    pub continuation: Vec<u32>,
-}
 
 /// What a model says of the tokens of a continuation, (S) each.
 #[derive(Clone, Debug, Default, PartialEq)]

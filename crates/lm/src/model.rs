@@ -6,9 +6,10 @@
 
 use verbatim_store::Progress;
 
-use crate::choice::{self, Choices, Passage};
+use crate::choice::{self, Choices};
 use crate::error::{Error, Result};
 use crate::logits::{Logits, Row};
+use crate::passage::Passage;
 use crate::record::{self, Question, TokenRecord};
 use crate::sampling::{self, Decoding, Sample, SampleRequest, SamplingConfig};
 use crate::session::{Sequences, Session};

@@ -2,6 +2,7 @@
 //!
 //! This room knows no document and no model. It holds the project's only `unsafe` code (`map`).
 
+mod answers;
 pub mod block;
 
 mod error;
@@ -16,6 +17,7 @@ mod sealed;
 mod sort;
 mod spool;
 
+pub use answers::{Answers, answer_each};
 pub use error::{Error, Result};
 pub use hash::{sha256_file, sha256_hex, xxh3_128_hex};
 pub use json::json_fault;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use verbatim_corpus::Corpus;
-use verbatim_extraction::{AuditConfig, ChosenText, Distance, Grid, NearConfig, Proof, Resources, TextModel};
+use verbatim_extraction::{AuditConfig, ChosenText, Distance, Grid, NearConfig, Proof};
 use verbatim_index::SubstringIndex;
-use verbatim_lm::{Checkpoint, Decoding};
+use verbatim_lm::{Checkpoint, Decoding, Resources, TextModel};
 use verbatim_report::{AuditBody, AuditFacts, ModelUsed, Provenance, Report, audit_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 

@@ -143,7 +143,7 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
         seed: SEED,
         prompts: prompts::built_in().into(),
     };
-    let resources = verbatim_extraction::Resources {
+    let resources = verbatim_lm::Resources {
         batch: model::batch(model, MAX_NEW_TOKENS as usize),
         scratch: &Scratch::unnamed(stage.folder),
         progress: context.teller,

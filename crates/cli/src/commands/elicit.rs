@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use verbatim_extraction::{ElicitConfig, ElicitTarget, Resources, TextModel};
-use verbatim_lm::{Checkpoint, PromptGradient};
+use verbatim_extraction::{ElicitConfig, ElicitTarget};
+use verbatim_lm::{Checkpoint, PromptGradient, Resources, TextModel};
 use verbatim_report::{ElicitBody, Provenance, Report, elicit_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 

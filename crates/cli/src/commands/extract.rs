@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
     Canary, Cell, DrawnSample, Draws, Exposure, ExposureConfig, ExtractConfig, Prompts, Proof, RankConfig,
-    Recitation, Resources, Scorers, Strategy, TextModel,
+    Recitation, Scorers, Strategy,
 };
 use verbatim_index::SubstringIndex;
-use verbatim_lm::{Checkpoint, Tokenizer};
+use verbatim_lm::{Checkpoint, Resources, TextModel, Tokenizer};
 use verbatim_report::{
     DivergenceRow, ExtractBody, ExtractFacts, ModelUsed, Provenance, Redactor, Report, ScaleTable,
     Verification, extract_text,

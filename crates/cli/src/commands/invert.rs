@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Resources, Template, TextModel};
-use verbatim_lm::Checkpoint;
+use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Template};
+use verbatim_lm::{Checkpoint, Resources, TextModel};
 use verbatim_report::{ExhaustiveRow, InvertBody, InvertRow, Provenance, Redactor, Report, invert_text};
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::score::TextModel;
+use verbatim_lm::TextModel;
 
 /// A place in the template: a slot, one of its alternatives, and bytes of that; before a slot, the last two are 0.
 type Place = (u32, u32, u32);

@@ -1,33 +1,15 @@
-//! What models have answered, kept in a run's folder as it comes, so that a run that was killed need not ask again.
+//! Answers that took long, kept in a run's folder as they come, so that a run that was killed need not ask again.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use verbatim_store::{Note, Progress, Scratch};
 
-use crate::error::Result;
-use crate::store::{read_line, write_line};
+use crate::{Error, Note, Result, Scratch, json_fault};
 
 /// Work that a kill may cost.
 const INTERVAL: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 20 });
-
-/// What asking models may take, and who watches. Nothing of it changes an answer.
-#[derive(Clone, Copy)]
-pub struct Resources<'a> {
-    /// The most sequences computed at once.
-    pub batch: usize,
-    /// Where answers are kept, if it is the folder of a run.
-    pub scratch: &'a Scratch,
-    /// Who is told, and may interrupt.
-    pub progress: &'a dyn Progress,
-}
-
-impl std::fmt::Debug for Resources<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Resources").field("batch", &self.batch).finish_non_exhaustive()
-    }
-}
 
 /// One of the answers of [`answer_each`].
 #[derive(Serialize, Deserialize)]
@@ -36,17 +18,16 @@ struct Numbered<T> {
     answer: T,
 }
 
-/// The answers to `n` questions about which the models are asked one after the other; those that earlier processes kept
-/// are not asked again.
+/// The answers to `n` questions, one after the other; those that earlier processes kept are not asked again.
 ///
 /// # Errors
 /// The first one of `ask`, those of a run's folder.
-pub(crate) fn answer_each<T: Serialize + DeserializeOwned>(
+pub fn answer_each<T: Serialize + DeserializeOwned, E: From<Error>>(
     scratch: &Scratch,
     step: &'static str,
     n: usize,
-    mut ask: impl FnMut(usize) -> Result<T>,
-) -> Result<Vec<T>> {
+    mut ask: impl FnMut(usize) -> Result<T, E>,
+) -> Result<Vec<T>, E> {
     let (earlier, mut answers) = Answers::open::<Numbered<T>>(scratch, step)?;
     let mut all: Vec<Option<T>> = (0..n).map(|_| None).collect();
     for Numbered { number, answer } in earlier {
@@ -55,7 +36,7 @@ pub(crate) fn answer_each<T: Serialize + DeserializeOwned>(
             *place = Some(answer);
         }
     }
-    let mut ask_missing = |(number, place): (usize, &mut Option<T>)| -> Result<()> {
+    let mut ask_missing = |(number, place): (usize, &mut Option<T>)| -> Result<(), E> {
         if place.is_none() {
             let answered = Numbered { number, answer: ask(number)? };
             answers.keep(&answered)?;
@@ -71,7 +52,7 @@ pub(crate) fn answer_each<T: Serialize + DeserializeOwned>(
 }
 
 /// The answers to one question: lines of JSON, in as many files as there were intervals.
-pub(crate) struct Answers<'a> {
+pub struct Answers<'a> {
     scratch: &'a Scratch,
     step: &'static str,
     n_files: usize,
@@ -80,12 +61,19 @@ pub(crate) struct Answers<'a> {
     last: Instant,
 }
 
+impl fmt::Debug for Answers<'_> {
+    /// Leaves the answers out: they may hold what a model recited.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Answers").field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Answers<'a> {
     /// Those that earlier processes kept, and room for more.
-    pub(crate) fn open<T: DeserializeOwned>(
-        scratch: &'a Scratch,
-        step: &'static str,
-    ) -> Result<(Vec<T>, Self)> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for what is not such an answer, those of reading the folder.
+    pub fn open<T: DeserializeOwned>(scratch: &'a Scratch, step: &'static str) -> Result<(Vec<T>, Self)> {
         let mut earlier = Vec::new();
         let mut n_files = 0;
         for file in scratch.notes().iter().filter(|note| note.step == step).flat_map(|note| &note.files) {
@@ -94,7 +82,11 @@ impl<'a> Answers<'a> {
             let path = scratch.folder().join(&file.name);
             let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
             for (text, line) in lines.filter(|(text, _)| !text.is_empty()) {
-                earlier.push(read_line(&path, line, text)?);
+                let answer = serde_json::from_slice(text).map_err(|error| {
+                    let (column, fault) = (error.column(), json_fault(&error));
+                    Error::damaged(&path, format!("line {line}, column {column}: {fault}"))
+                })?;
+                earlier.push(answer);
             }
         }
         let n_kept = earlier.len() as u64;
@@ -103,17 +95,28 @@ impl<'a> Answers<'a> {
     }
 
     /// Keeps one more; it is on disk at the end of the interval.
-    pub(crate) fn keep(&mut self, answer: &impl Serialize) -> verbatim_store::Result<()> {
+    ///
+    /// # Errors
+    /// Those of writing into the folder.
+    ///
+    /// # Panics
+    /// When JSON has no way to write the answer: a map whose keys are no strings.
+    pub fn keep(&mut self, answer: &impl Serialize) -> Result<()> {
         if !self.scratch.is_kept() {
             return Ok(());
         }
-        write_line(&mut self.lines, answer).expect("memory takes it, and answers have only string keys");
+        serde_json::to_writer(&mut self.lines, answer)
+            .expect("memory takes it, and answers have only string keys");
+        self.lines.push(b'\n');
         self.n_kept += 1;
         if self.last.elapsed() < INTERVAL { Ok(()) } else { self.save() }
     }
 
     /// Brings what was kept to disk.
-    pub(crate) fn save(&mut self) -> verbatim_store::Result<()> {
+    ///
+    /// # Errors
+    /// Those of writing into the folder.
+    pub fn save(&mut self) -> Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }

@@ -1,11 +1,15 @@
 //! Was this text in the training set: signals of a text, intervals for counts, and what was seen of what there is.
 //!
 //! `roc` measures how well a score tells members from non-members, `paired` how far one score is better than another.
+//! `calibrate` sets a threshold that keeps a false positive rate.
+//! `epsilon` bounds the epsilon of differential privacy from below.
 //!
 //! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
 
+pub mod calibrate;
 mod count;
 mod difference;
+pub mod epsilon;
 pub mod exposure;
 pub mod interval;
 pub mod paired;
@@ -19,8 +23,10 @@ mod trend;
 mod trials;
 mod zlib;
 
+pub use calibrate::{CalibratedThreshold, Calibration};
 pub use count::garwood;
 pub use difference::newcombe;
+pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use interval::{Interval, Method, clopper_pearson, wilson};
 pub use paired::{Bootstrap, Metric, PairedDifference, paired_difference};

@@ -3,11 +3,15 @@
 //! `roc` measures how well a score tells members from non-members, `paired` how far one score is better than another.
 //! `calibrate` sets a threshold that keeps a false positive rate.
 //! `epsilon` bounds the epsilon of differential privacy from below.
+//! `blind` scores texts without a model, for what their choice alone gives away.
+//! `dataset` tests whether a set of texts was used, `signal` has the scores of single texts.
 //!
 //! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
 
+pub mod blind;
 pub mod calibrate;
 mod count;
+pub mod dataset;
 mod difference;
 pub mod epsilon;
 pub mod exposure;
@@ -23,8 +27,10 @@ mod trend;
 mod trials;
 mod zlib;
 
+pub use blind::{BlindScores, Folds};
 pub use calibrate::{CalibratedThreshold, Calibration};
 pub use count::garwood;
+pub use dataset::{MannWhitney, Welch, mann_whitney, welch};
 pub use difference::newcombe;
 pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};

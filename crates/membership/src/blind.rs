@@ -34,6 +34,10 @@ pub struct Folds {
 /// non-members: a member and a non-member of one index, such as an original and its copy, are in the same fold. A text
 /// without a word that counts has a score of 0.
 ///
+/// A word that happens to be frequent in a fold is rarer in the others, so where there is nothing to tell the AUC is a little
+/// below one half: 0.49 for 60 and 60 texts, and its 95 % interval lies wholly below in one set of ten. Only an AUC above one
+/// half says that words give members away; `Auc::is_inverted` means nothing here.
+///
 /// # Panics
 /// If there are fewer than two folds.
 pub fn bag_of_words(members: &[&str], non_members: &[&str], folds: Folds) -> BlindScores {

@@ -43,7 +43,7 @@ impl Calibration {
     }
 
     /// The conformal p-value of a text's score, (1 + number of non-members with as high a score) / (n + 1): for a non-member it
-    /// is at most p with a probability of at most p (Vovk et al. 2005; Bates et al. 2023, equation 2).
+    /// is at most p with a probability of at most p (Vovk et al. 2005; Bates et al. 2023).
     ///
     /// `None` for a score that is not finite.
     pub fn p_value(&self, score: f64) -> Option<f64> {
@@ -89,7 +89,7 @@ impl CalibratedThreshold {
     /// What the false positive rate of this one threshold is at most, with a confidence of `level`.
     ///
     /// The rate that is kept on average is spread over draws of the calibration like a beta variable with rank and n + 1 - rank
-    /// (Vovk 2012, proposition 2a), whose quantile is an end of the interval of Clopper and Pearson.
+    /// (Vovk 2012), whose quantile is an end of the interval of Clopper and Pearson.
     ///
     /// # Panics
     /// If the level is not above 0.5 and below 1.

@@ -50,7 +50,7 @@ pub struct EpsilonBound {
 }
 
 /// The probability of at least so many right guesses, at most, if training is (`epsilon`, `delta`)-private (Steinke, Nasr and
-/// Jagielski 2023, theorem 5.2 and appendix D).
+/// Jagielski 2023).
 ///
 /// With q = 1 / (1 + exp(-epsilon)) and B binomial of r and q it is P(B >= v) + 2 m delta max over i of P(v > B >= v - i) / i.
 ///
@@ -126,7 +126,7 @@ pub fn one_run_guesses(scores: Scores<'_>, (n_in, n_out): (u64, u64)) -> Guesses
 
 /// Epsilon is at least so much, with a confidence of `level`, by who one threshold calls a member, of `n_thresholds` that were
 /// looked at: the larger of ln((TPR - delta) / FPR) and ln((TNR - delta) / FNR) at the ends of the intervals of Clopper and
-/// Pearson (Jagielski et al. 2020, section 3; Nasr et al. 2021). 0 where nothing is shown.
+/// Pearson (Jagielski et al. 2020; Nasr et al. 2021). 0 where nothing is shown.
 ///
 /// Both rest on the lower end of the TPR and the upper end of the FPR, each of which may fail once in
 /// 2 `n_thresholds` / (1 - `level`).
@@ -148,7 +148,7 @@ pub fn rates_epsilon(called: Called, n_thresholds: u64, delta: f64, level: f64) 
 /// The best bound of several thresholds, at or above which a text is called a member.
 ///
 /// The thresholds should come from other texts. If they are the scores themselves, all of them have to be given; then what is
-/// called is not quite binomial, and that the level is kept is known from simulation only.
+/// called is not quite binomial, and that the level is kept is known from simulation only (`peer_04` in the tests).
 ///
 /// # Panics
 /// If delta is not in 0 to 1 or the level is not between 0 and 1.

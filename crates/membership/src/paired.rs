@@ -44,8 +44,8 @@ pub struct PairedDifference {
 }
 
 /// How far the metric of the first score lies above that of the second, over the same members and non-members in the same
-/// order, with the percentile interval of the paired, stratified bootstrap (Efron 1981; Davison and Hinkley 1997, section
-/// 5.2).
+/// order, with the percentile interval of the paired, stratified bootstrap (Efron 1981; Davison and Hinkley 1997, chapter
+/// 5).
 ///
 /// A resample draws as many members and as many non-members as there are, each with replacement, and both scores are measured
 /// on it, each with a threshold of its own. Of n resamples the ends are the values of rank (n + 1) p and (n + 1) (1 - p), the

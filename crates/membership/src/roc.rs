@@ -323,7 +323,7 @@ impl Placements {
         }
     }
 
-    /// DeLong et al. 1988, equations 4 to 6.
+    /// DeLong et al. 1988: the spread of the placements on each side.
     fn variance(&self) -> Option<f64> {
         let side = |placements: &[f64]| {
             let squares: f64 = placements.iter().map(|placement| (placement - self.auc).powi(2)).sum();

@@ -57,8 +57,8 @@ pub fn info_rmia((loss, reference_loss): (f64, f64), others: &[(f64, f64)]) -> O
     finite(reference_loss - loss + divergence)
 }
 
-/// ln(p / (1 - p)) of p = exp(-loss): the statistic whose distribution over shadow models is about normal (Carlini et al. 2022,
-/// section VI.A). A loss below [`LOSS_FLOOR`] counts as that.
+/// ln(p / (1 - p)) of p = exp(-loss): the statistic whose distribution over shadow models is about normal (Carlini et al.
+/// 2022). A loss below [`LOSS_FLOOR`] counts as that.
 pub fn logit_confidence(loss: f64) -> Option<f64> {
     let loss = finite(loss)?.max(LOSS_FLOOR);
     finite(0.0 - loss - (0.0 - (-loss).exp_m1()).ln())
@@ -73,7 +73,7 @@ pub fn shadow_gaussian(statistics: &[f64]) -> Option<Gaussian> {
     Some(Gaussian { centre: median(statistics)?, deviation })
 }
 
-/// One standard deviation for all texts, where there are too few shadow models for one each (Carlini et al. 2022, section VI.C).
+/// One standard deviation for all texts, where there are too few shadow models for one each (Carlini et al. 2022).
 ///
 /// Each item has the statistics of one text under the models of one kind, with it or without. It is the spread within
 /// texts, over n - 1 each; the authors' code takes the differences between texts in as well. `None` where no text has two
@@ -89,7 +89,7 @@ pub fn fixed_deviation(statistics_by_text: &[&[f64]]) -> Option<f64> {
 }
 
 /// LiRA, online: the log-likelihood ratio of a statistic under shadow models with the text and under those without it (Carlini et
-/// al. 2022, equation 4). The statistic is higher for members, as [`logit_confidence`] is.
+/// al. 2022, algorithm 1). The statistic is higher for members, as [`logit_confidence`] is.
 ///
 /// With the deviation of each text's own shadow models, or with two of [`fixed_deviation`].
 ///
@@ -103,7 +103,7 @@ pub fn lira_online(statistic: f64, inside: Gaussian, outside: Gaussian) -> Optio
 }
 
 /// LiRA, offline: by how many standard deviations a statistic is above its centre under shadow models without the text (Carlini
-/// et al. 2022, section V.B).
+/// et al. 2022).
 ///
 /// The paper's score is the normal probability of so little or less. Its order is the same, but it is 1 for all that are far
 /// above.
@@ -112,7 +112,7 @@ pub fn lira_offline(statistic: f64, outside: Gaussian) -> Option<f64> {
 }
 
 /// Counterfactual memorization: the mean score of a text under models that saw it less that under models that did not (Zhang
-/// et al. 2023, definition 2.1). The score is higher for what a model knows: an accuracy, a probability, the opposite of a loss.
+/// et al. 2023). The score is higher for what a model knows: an accuracy, a probability, the opposite of a loss.
 ///
 /// `None` without models of either kind.
 pub fn counterfactual_memorization(inside: &[f64], outside: &[f64]) -> Option<f64> {

@@ -47,7 +47,7 @@ pub fn surp(records: &[TokenRecord], fraction: f64, entropy_nats: f64) -> Option
 }
 
 /// DC-PDD: the mean over the first occurrence of each token of min(`cap`, -p ln f), where p is the token's probability and f its
-/// frequency in a corpus (Zhang et al. 2024, section 3; [`DC_PDD_CAP`]).
+/// frequency in a corpus (Zhang et al. 2024; [`DC_PDD_CAP`]).
 ///
 /// `ln_frequency` gives ln f of a token; of a smoothed frequency, for that of a token which was never seen is not finite.
 /// `None` where one that is needed is above 0 or not finite.

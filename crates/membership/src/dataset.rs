@@ -50,8 +50,8 @@ pub fn welch(suspects: &[f64], controls: &[f64]) -> Option<Welch> {
     Some(Welch { t, degrees_of_freedom, p_value })
 }
 
-/// Whether suspects have higher scores than controls, by the one-sided test of Mann and Whitney (1947): normal approximation, with
-/// the corrections for ties and for continuity. HIGHER scores are MORE LIKELY of members.
+/// Whether suspects have higher scores than controls, by the one-sided test of Mann and Whitney (1947): normal approximation,
+/// with the corrections for ties and for continuity. HIGHER scores are MORE LIKELY of members.
 ///
 /// The approximation is for eight or more on either side. `None` without any on either side, where a score is not finite, or
 /// where all scores are equal.

@@ -1,4 +1,5 @@
-//! How much a model is at least not private: lower bounds on the epsilon of differential privacy, from guesses of who is a member.
+//! How much a model is at least not private: lower bounds on the epsilon of differential privacy, from guesses of who is a
+//! member.
 //!
 //! A bound is right with the probability of its level only if what was guessed was settled beforehand. Where several choices of
 //! thresholds or of numbers of guesses are looked at and the best is kept, each is held to a level that makes up for

@@ -16,6 +16,15 @@ pub enum Method {
     Garwood,
     /// Interval of Newcombe (1998, method 10) for the difference of two proportions, from two Wilson intervals.
     Newcombe,
+    /// Normal interval of an AUC, or of a difference of two, with the variance of DeLong et al. (1988).
+    #[serde(rename = "delong")]
+    DeLong,
+    /// Interval of Newcombe (2006, method 5) for an AUC, from the numbers of texts alone.
+    NewcombeAuc,
+    /// Interval of Zou and Donner (2008) for a difference of two AUCs, from two of Newcombe (2006).
+    Mover,
+    /// Percentile interval of Efron (1981) over resamples of texts, paired and within members and non-members.
+    PairedBootstrap,
 }
 
 /// A two-sided confidence interval.

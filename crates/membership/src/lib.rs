@@ -1,23 +1,43 @@
 //! Was this text in the training set: signals of a text, intervals for counts, and what was seen of what there is.
 //!
+//! `roc` measures how well a score tells members from non-members, `paired` how far one score is better than another.
+//! `calibrate` sets a threshold that keeps a false positive rate.
+//! `epsilon` bounds the epsilon of differential privacy from below.
+//! `blind` scores texts without a model, for what their choice alone gives away.
+//! `dataset` tests whether a set of texts was used, `signal` has the scores of single texts.
+//!
 //! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
 
+pub mod blind;
+pub mod calibrate;
 mod count;
+pub mod dataset;
 mod difference;
+pub mod epsilon;
 pub mod exposure;
 pub mod interval;
+pub mod paired;
+mod random;
 pub mod richness;
+pub mod roc;
 pub mod signal;
 mod skew_normal;
+mod ties;
 mod trend;
 mod trials;
 mod zlib;
 
+pub use blind::{BlindScores, Folds};
+pub use calibrate::{CalibratedThreshold, Calibration};
 pub use count::garwood;
+pub use dataset::{MannWhitney, Welch, mann_whitney, welch};
 pub use difference::newcombe;
+pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use interval::{Interval, Method, clopper_pearson, wilson};
+pub use paired::{Bootstrap, Metric, PairedDifference, paired_difference};
 pub use richness::{Estimate, Frequencies, Growth, Richness, richness, share};
+pub use roc::{Auc, AucDifference, OperatingPoint, Refusal, RocPoint, Scores};
 pub use skew_normal::{NoFit, SkewNormal};
 pub use trend::{Trend, Trials, log_linear};
 pub use trials::{trials_to_show_below, trials_without_any};

@@ -5,9 +5,23 @@
 //! so that a signal has the same bits everywhere. No token is left out for having a loss of zero: tokens that the
 //! model is sure of are what memorization looks like.
 
+mod context;
+mod shadow;
+mod token;
+
 use verbatim_lm::TokenRecord;
 
 use crate::zlib::zlib_len;
+
+pub use context::{con_recall, recall};
+pub use shadow::{
+    Gaussian, Rmia, counterfactual_memorization, fixed_deviation, info_rmia, lira_offline, lira_online,
+    logit_confidence, rmia, shadow_gaussian,
+};
+pub use token::{
+    DC_PDD_CAP, SURP_ENTROPY_NATS, dc_pdd, entropy_signal, k_max, log_rank_signal, pac, polarized_distance,
+    rank_signal, surp,
+};
 
 /// The loss at which a text counts as certain, in nats a token.
 ///
@@ -116,13 +130,18 @@ pub fn min_k_plus_plus(records: &[TokenRecord], fraction: f64) -> Option<f64> {
 }
 
 fn mean_of_lowest(mut values: Vec<f64>, fraction: f64) -> Option<f64> {
-    assert!(fraction > 0.0 && fraction <= 1.0, "the lowest {fraction} of the tokens");
+    let n_lowest = share_of(values.len(), fraction);
     if values.iter().any(|value| !value.is_finite()) {
         return None;
     }
     values.sort_by(f64::total_cmp);
-    let n_lowest = ((values.len() as f64 * fraction) as usize).max(1).min(values.len());
     mean(values[..n_lowest].iter().copied())
+}
+
+/// floor(n * fraction), but at least one where there is one.
+fn share_of(n: usize, fraction: f64) -> usize {
+    assert!(fraction > 0.0 && fraction <= 1.0, "a share of {fraction} of the tokens");
+    ((n as f64 * fraction) as usize).max(1).min(n)
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {

@@ -25,6 +25,8 @@ mod harness;
 #[cfg(test)]
 mod index;
 #[cfg(test)]
+mod infer;
+#[cfg(test)]
 mod invert;
 #[cfg(test)]
 mod lab;

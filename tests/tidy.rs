@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("corpus", &["store"]),
     ("lm", &["store"]),
     ("index", &["corpus", "store"]),
-    ("membership", &["lm"]),
+    ("membership", &["store", "lm"]),
     ("dedup", &["store", "corpus", "index"]),
     ("extraction", &["corpus", "index", "lm", "membership", "store"]),
     ("lab", &["store", "corpus", "index", "dedup", "lm", "membership", "extraction"]),

@@ -7,6 +7,7 @@ mod elicit;
 mod extract;
 mod gate;
 mod index;
+mod infer;
 mod invert;
 mod lab;
 mod output;
@@ -31,6 +32,7 @@ pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
     IndexSignatures, IndexVerify, StringUnit,
 };
+pub(crate) use infer::Infer;
 pub(crate) use invert::Invert;
 pub(crate) use lab::{Plant, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
@@ -191,6 +193,13 @@ pub(crate) enum Command {
     ///
     /// For GPT-2 models, and small ones: each text takes some ten thousand passes over prompt and text.
     Elicit(Box<Elicit>),
+    /// Measure how well a model's own words tell what it was trained on from what it was not
+    ///
+    /// Scores texts of known membership by a dozen signals, and tells of each how often a member scores higher than a
+    /// non-member (AUC) and how many members it finds at a low false positive rate, with intervals. Beside them stand scores
+    /// that never see the model (words, length, year) and a control of non-members against non-members. Where one of those
+    /// tells the sets apart, the signals prove nothing, and the report says so instead.
+    Infer(Box<Infer>),
     /// Hold what runs measured against a policy: pass, fail or inconclusive
     ///
     /// A bound holds when the whole interval of its measure lies within it, and fails when the whole interval lies beyond

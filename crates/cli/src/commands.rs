@@ -12,6 +12,7 @@ mod explain;
 mod extract;
 mod gate;
 mod index;
+mod infer;
 mod invert;
 mod model;
 mod plant;
@@ -30,7 +31,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context as _;
 use verbatim_corpus::is_object_url;
 use verbatim_report::{Body, Report, Run};
-use verbatim_store::Existing;
+use verbatim_store::{Existing, Scratch};
 
 use crate::args::{Command, Global, Output};
 use crate::failure;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Invert(arguments) => invert::run(&arguments, context),
+        Command::Infer(arguments) => infer::run(&arguments, context),
         Command::Elicit(arguments) => elicit::run(&arguments, context),
         Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
@@ -125,6 +127,18 @@ fn check_scratch<'a>(others: impl IntoIterator<Item = &'a Path>, scratch: &Path)
         true => Ok(()),
         false => Err(failure::usage("--scratch is, holds or lies in an input or the output; take another")),
     }
+}
+
+/// Where a run keeps what took long, once it is certain that nothing else lies there; without `--scratch`, it keeps nothing.
+fn kept<'a>(
+    scratch: Option<&Path>,
+    others: impl IntoIterator<Item = &'a Path>,
+    task: &serde_json::Value,
+    folder: &Path,
+) -> anyhow::Result<Scratch> {
+    let Some(scratch) = scratch else { return Ok(Scratch::unnamed(folder)) };
+    check_scratch(others, scratch)?;
+    Ok(Scratch::of_run(scratch, task)?)
 }
 
 /// Whether a folder neither is nor holds nor lies in any of some paths. What is in an object store is apart from it.

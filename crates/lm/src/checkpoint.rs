@@ -19,6 +19,7 @@ use crate::gguf::{self, Gguf};
 use crate::model::LanguageModel;
 use crate::precheck::{Dtype, TensorEntry, open_regular, read_capped, read_header, refuse_pickle_name};
 use crate::runtime::Runtime;
+use crate::text_model::TextModel;
 use crate::tokenizer::Tokenizer;
 
 /// The model's configuration.
@@ -117,6 +118,12 @@ impl Checkpoint {
             revision,
             path: dir,
         })
+    }
+
+    /// The model with its tokenizer.
+    #[must_use]
+    pub fn text_model(&self) -> TextModel<'_> {
+        TextModel { model: self.model.as_ref(), tokenizer: &self.tokenizer }
     }
 
     fn open_gguf(path: &Path, runtime: Runtime) -> Result<Self> {

@@ -6,7 +6,9 @@
 //! `blind` scores texts without a model, for what their choice alone gives away.
 //! `dataset` tests whether a set of texts was used, `signal` has the scores of single texts.
 //!
-//! Everything is a pure function of what a model said of the text's tokens; no corpus, no file, no model runs here.
+//! `infer` asks a model for all of them, of texts whose membership is known.
+//!
+//! Everything else is a pure function of what a model said of the text's tokens; no corpus is known here.
 
 pub mod blind;
 pub mod calibrate;
@@ -15,6 +17,7 @@ pub mod dataset;
 mod difference;
 pub mod epsilon;
 pub mod exposure;
+mod infer;
 pub mod interval;
 pub mod paired;
 mod random;
@@ -34,6 +37,10 @@ pub use dataset::{MannWhitney, Welch, mann_whitney, welch};
 pub use difference::newcombe;
 pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
+pub use infer::{
+    Inferring, Separation, Signal, TextSignals, blind_separations, control_separation, separation,
+    text_signals,
+};
 pub use interval::{Interval, Method, clopper_pearson, wilson};
 pub use paired::{Bootstrap, Metric, PairedDifference, paired_difference};
 pub use richness::{Estimate, Frequencies, Growth, Richness, richness, share};

@@ -20,6 +20,16 @@ impl Draw {
     }
 }
 
+/// The numbers below `n` in an order by chance (Fisher and Yates).
+pub(crate) fn order(n: usize, seed: u64) -> Vec<usize> {
+    let mut draw = Draw::new(seed, u64::MAX);
+    let mut numbers: Vec<usize> = (0..n).collect();
+    for last in (1..n).rev() {
+        numbers.swap(last, draw.index(last + 1));
+    }
+    numbers
+}
+
 #[cfg(test)]
 impl Draw {
     /// A number between 0 and 1, neither of them.
@@ -37,6 +47,18 @@ impl Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_has_each_number_once_and_any_of_them_first() {
+        let mut firsts = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut numbers = order(7, seed);
+            firsts.insert(numbers[0]);
+            numbers.sort_unstable();
+            assert!(numbers.into_iter().eq(0..7));
+        }
+        assert_eq!((firsts.len(), order(0, 1)), (7, Vec::new()));
+    }
 
     #[test]
     fn each_index_has_a_stream_of_its_own() {

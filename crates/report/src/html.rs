@@ -10,6 +10,7 @@ use crate::elicit::ElicitBody;
 use crate::error::{Error, Result};
 use crate::extract::{CanaryRow, CellRow, ExtractBody, Verification};
 use crate::figure::{Rate, grouped, percent, placement_words};
+use crate::infer::InferBody;
 use crate::invert::InvertBody;
 use crate::report::{HTML_NAME, Report};
 use crate::svg::{self, Bar, Group, Panel};
@@ -57,6 +58,7 @@ page!(ExtractBody, ExtractPage, "extract.html");
 page!(AuditBody, AuditPage, "audit.html");
 page!(InvertBody, InvertPage, "invert.html");
 page!(ElicitBody, ElicitPage, "elicit.html");
+page!(InferBody, InferPage, "infer.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -251,6 +253,7 @@ mod tests {
             ("audit", samples::audit(Reveal::Redacted).to_html().unwrap()),
             ("invert", samples::invert(Reveal::Redacted).to_html().unwrap()),
             ("elicit", samples::elicit(Reveal::Redacted).to_html().unwrap()),
+            ("infer", samples::infer().to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

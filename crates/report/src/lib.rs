@@ -17,6 +17,7 @@ mod extract;
 mod figure;
 mod gate;
 mod html;
+mod infer;
 mod invert;
 mod lookup;
 mod measure;
@@ -67,6 +68,7 @@ pub use gate::{
     gate_text,
 };
 pub use html::Page;
+pub use infer::{AucRow, FprRow, InferBody, InferFacts, SeparationRow, infer_text};
 pub use invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow, invert_text};
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use measure::{Measure, Unit};

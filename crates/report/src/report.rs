@@ -118,6 +118,7 @@ mod tests {
             samples::audit(Reveal::Revealed).to_json(),
             samples::invert(Reveal::Revealed).to_json(),
             samples::elicit(Reveal::Revealed).to_json(),
+            samples::infer().to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
             crate::gate::sample().to_json(),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod exposure;
+mod infer;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,7 @@ use crate::evaluate::EvaluateBody;
 use crate::explain::{ComparisonBody, DocumentRow, ExplainBody, GoneRow, RemovalRow};
 use crate::extract::{CanaryRow, CanaryTable, CellRow, ExtractBody, FindingRow, RecitedRow, Verification};
 use crate::figure::{Amount, Rate};
+use crate::infer::InferBody;
 use crate::invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow};
 use crate::provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 use crate::redact::{Redactor, Reveal};
@@ -33,6 +35,8 @@ use crate::run::Run;
 use crate::secrets::{SecretCount, SecretRow, SecretTable};
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
+
+pub(crate) use infer::infer_facts;
 
 /// Text that would run, break out, steer or mislead.
 pub(crate) const HOSTILE: &str = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)> javascript:alert(3) \
@@ -521,6 +525,10 @@ pub(crate) fn elicit(reveal: Reveal) -> Report<ElicitBody> {
     let all = [(0, 64, Some(4)), (1, 64, Some(7)), (2, 1, None), (3, 0, None)].map(found);
     let body = ElicitBody::new(provenance().model(model("searched")), &all, &redactor(reveal), vec![]);
     Report::new(body, run(2))
+}
+
+pub(crate) fn infer() -> Report<InferBody> {
+    Report::new(InferBody::new(infer_facts()), run(2))
 }
 
 pub(crate) fn train() -> Report<TrainBody> {

@@ -45,7 +45,7 @@ impl Table {
     }
 
     /// A table of as many columns as there are.
-    fn of(head: Vec<(String, Align)>) -> Table {
+    pub(crate) fn of(head: Vec<(String, Align)>) -> Table {
         let (names, align) = head.into_iter().unzip();
         Table { align, rows: vec![names] }
     }
@@ -55,7 +55,7 @@ impl Table {
     }
 
     /// A row of a table of as many columns as there are.
-    fn cells(&mut self, cells: Vec<String>) {
+    pub(crate) fn cells(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| PrintableLine(cell).to_string()).collect());
     }
 
@@ -405,6 +405,7 @@ mod tests {
     use crate::elicit::elicit_text;
     use crate::evaluate::evaluate_text;
     use crate::explain::explain_text;
+    use crate::infer::infer_text;
     use crate::invert::invert_text;
     use crate::redact::Reveal;
     use crate::samples::{self, HOSTILE};
@@ -433,6 +434,7 @@ mod tests {
             evaluate_text(&samples::evaluate().result),
             invert_text(&samples::invert(Reveal::Redacted).result),
             elicit_text(&samples::elicit(Reveal::Redacted).result),
+            infer_text(&samples::infer().result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

@@ -6,12 +6,12 @@ use serde_json::json;
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{AuditConfig, ChosenText, Distance, Grid, NearConfig, Proof};
 use verbatim_index::SubstringIndex;
-use verbatim_lm::{Checkpoint, Decoding, Resources, TextModel};
+use verbatim_lm::{Checkpoint, Decoding, Resources};
 use verbatim_report::{AuditBody, AuditFacts, ModelUsed, Provenance, Report, audit_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 
 use crate::args::{Audit, Edits};
-use crate::commands::{Context, check_apart, check_scratch, extract, model, reading, redaction};
+use crate::commands::{Context, check_apart, extract, kept, model, reading, redaction};
 use crate::failure;
 
 /// The likeliest tokens of each sequence that a beam search tries.
@@ -80,7 +80,7 @@ fn audit(
     let batch = arguments.batch.map_or_else(|| model::batch(model, n_tokens), usize::from);
     let sample = texts.corpus.as_ref().filter(|_| arguments.documents > 0);
     let audited = verbatim_extraction::audit(
-        TextModel { model, tokenizer: &checkpoint.tokenizer },
+        checkpoint.text_model(),
         (sample, &texts.chosen),
         proof,
         config,
@@ -160,13 +160,10 @@ fn scratch(
     texts: &Texts,
     folder: &Path,
 ) -> anyhow::Result<Scratch> {
-    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
-    check_scratch(files_read(arguments).chain([arguments.output.output.as_path()]), scratch)?;
-    let files: Vec<&str> = checkpoint.files.iter().map(|file| file.sha256.as_str()).collect();
     let chosen: Vec<String> = texts.chosen.iter().map(ChosenText::fingerprint).collect();
     // Places are numbered, so all that decides about them belongs to the task.
     let task = json!({"audit": {
-        "model": files,
+        "model": model::hashes(checkpoint),
         "corpus": texts.corpus.as_ref().map(Corpus::fingerprint),
         "chosen": chosen,
         "prefix": arguments.prefix,
@@ -181,7 +178,12 @@ fn scratch(
         "seed": arguments.seed,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    Ok(Scratch::of_run(scratch, &task)?)
+    kept(
+        arguments.scratch.as_deref(),
+        files_read(arguments).chain([arguments.output.output.as_path()]),
+        &task,
+        folder,
+    )
 }
 
 fn provenance(arguments: &Audit, config: &AuditConfig) -> Provenance {

@@ -9,7 +9,7 @@ use verbatim_report::{ElicitBody, Provenance, Report, elicit_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 
 use crate::args::Elicit;
-use crate::commands::{Context, check_apart, check_scratch, model, redaction};
+use crate::commands::{Context, check_apart, kept, model, redaction};
 
 pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
     let runtime = model::runtime(&arguments.runtime);
     let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
     let mut gradient = PromptGradient::of(&checkpoint)?;
-    let target = TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer };
+    let target = checkpoint.text_model();
     let targets = targets(arguments, target)?;
     let config = ElicitConfig {
         steps: u64::from(arguments.steps),
@@ -71,11 +71,8 @@ fn scratch(
     targets: &[ElicitTarget],
     folder: &Path,
 ) -> anyhow::Result<Scratch> {
-    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
-    check_scratch(files_read(arguments).chain([arguments.output.output.as_path()]), scratch)?;
-    let files: Vec<&str> = checkpoint.files.iter().map(|file| file.sha256.as_str()).collect();
     let task = json!({"elicit": {
-        "model": files,
+        "model": model::hashes(checkpoint),
         "targets": targets.iter().map(ElicitTarget::fingerprint).collect::<Vec<_>>(),
         "steps": arguments.steps,
         "candidates": arguments.candidates,
@@ -83,7 +80,12 @@ fn scratch(
         "seed": arguments.seed,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    Ok(Scratch::of_run(scratch, &task)?)
+    kept(
+        arguments.scratch.as_deref(),
+        files_read(arguments).chain([arguments.output.output.as_path()]),
+        &task,
+        folder,
+    )
 }
 
 fn provenance(arguments: &Elicit, checkpoint: &Checkpoint) -> Provenance {

@@ -11,7 +11,7 @@ use verbatim_extraction::{
     Recitation, Scorers, Strategy,
 };
 use verbatim_index::SubstringIndex;
-use verbatim_lm::{Checkpoint, Resources, TextModel, Tokenizer};
+use verbatim_lm::{Checkpoint, Resources, Tokenizer};
 use verbatim_report::{
     DivergenceRow, ExtractBody, ExtractFacts, ModelUsed, Provenance, Redactor, Report, ScaleTable,
     Verification, extract_text,
@@ -20,7 +20,7 @@ use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private}
 
 use crate::args::{Extract, Reading, Shard, Verify};
 use crate::commands::prompts::PromptSource;
-use crate::commands::{Context, check_apart, check_scratch, index, model, reading, redaction};
+use crate::commands::{Context, check_apart, index, kept, model, reading, redaction};
 use crate::failure;
 
 /// The tokenizer, in a checkpoint and in the output.
@@ -156,9 +156,9 @@ fn draw_and_rank(
     prompts.verify_unchanged()?;
     verbatim_extraction::save_samples(folder, &drawn)?;
     let scorers = Scorers {
-        target: text_model(target),
-        small: models.small.as_ref().map(text_model),
-        medium: models.medium.as_ref().map(text_model),
+        target: target.text_model(),
+        small: models.small.as_ref().map(Checkpoint::text_model),
+        medium: models.medium.as_ref().map(Checkpoint::text_model),
     };
     let scored = verbatim_extraction::score(&scorers, &drawn, Some(records), resources)?;
     context.check()?;
@@ -192,16 +192,11 @@ fn scratch(
     (config, prompts): (&ExtractConfig<'_>, &PromptSource),
     folder: &Path,
 ) -> anyhow::Result<Scratch> {
-    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
-    check_scratch(files_read(arguments).chain([arguments.output.output.as_path()]), scratch)?;
-    let identity = |checkpoint: &Checkpoint| -> Vec<String> {
-        checkpoint.files.iter().map(|file| file.sha256.clone()).collect()
-    };
     // How many samples, and how they are ranked and proven, changes no answer.
     let task = json!({"extract": {
-        "model": identity(&models.target),
-        "small": models.small.as_ref().map(identity),
-        "medium": models.medium.as_ref().map(identity),
+        "model": model::hashes(&models.target),
+        "small": models.small.as_ref().map(model::hashes),
+        "medium": models.medium.as_ref().map(model::hashes),
         "seed": config.seed,
         "max_new_tokens": config.max_new_tokens,
         "top_k": config.top_k,
@@ -209,7 +204,12 @@ fn scratch(
         "prompts": prompts.identity(),
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    Ok(Scratch::of_run(scratch, &task)?)
+    kept(
+        arguments.scratch.as_deref(),
+        files_read(arguments).chain([arguments.output.output.as_path()]),
+        &task,
+        folder,
+    )
 }
 
 /// Ranks what earlier runs drew, as if it were one, and takes their files along, so that the output can be ranked again
@@ -352,11 +352,7 @@ fn expose(
         seed: arguments.seed,
         level: verbatim_report::LEVEL,
     };
-    Ok(Some(verbatim_extraction::audit_exposure(text_model(checkpoint), ledger, &config, resources)?))
-}
-
-fn text_model(checkpoint: &Checkpoint) -> TextModel<'_> {
-    TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer }
+    Ok(Some(verbatim_extraction::audit_exposure(checkpoint.text_model(), ledger, &config, resources)?))
 }
 
 fn extract_config<'a>(arguments: &Extract, prompts: Prompts<'a>) -> anyhow::Result<ExtractConfig<'a>> {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Template};
-use verbatim_lm::{Checkpoint, Resources, TextModel};
+use verbatim_lm::{Checkpoint, Resources};
 use verbatim_report::{ExhaustiveRow, InvertBody, InvertRow, Provenance, Redactor, Report, invert_text};
 use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir};
 
 use crate::args::Invert;
-use crate::commands::{Context, check_apart, check_scratch, existing, model, redaction};
+use crate::commands::{Context, check_apart, existing, kept, model, redaction};
 use crate::failure;
 
 /// Open nodes that are remembered: some fifty bytes each.
@@ -75,17 +75,19 @@ fn scratch(
     asked: &[Asked],
     folder: &Path,
 ) -> anyhow::Result<Scratch> {
-    let Some(scratch) = &arguments.scratch else { return Ok(Scratch::unnamed(folder)) };
-    check_scratch(files_read(arguments).chain(arguments.output.as_deref()), scratch)?;
-    let files: Vec<&str> = checkpoint.files.iter().map(|file| file.sha256.as_str()).collect();
     let task = json!({"invert": {
-        "model": files,
+        "model": model::hashes(checkpoint),
         "asked": asked.iter().map(Asked::fingerprint).collect::<Vec<_>>(),
         "top": arguments.top,
         "max_evaluations": arguments.max_evaluations,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    Ok(Scratch::of_run(scratch, &task)?)
+    kept(
+        arguments.scratch.as_deref(),
+        files_read(arguments).chain(arguments.output.as_deref()),
+        &task,
+        folder,
+    )
 }
 
 /// The templates of the flags, the file and the ledger, in this order.
@@ -143,7 +145,7 @@ fn invert(
     (scratch, redactor): (&Scratch, &Redactor),
     context: &Context<'_>,
 ) -> anyhow::Result<InvertBody> {
-    let target = TextModel { model: checkpoint.model.as_ref(), tokenizer: &checkpoint.tokenizer };
+    let target = checkpoint.text_model();
     let config = InvertConfig {
         top: arguments.top as usize,
         max_evaluations: u64::from(arguments.max_evaluations),

@@ -77,6 +77,11 @@ fn free_memory() -> Option<u64> {
     Some(system.cgroup_limits().map_or(system.available_memory(), |limits| limits.free_memory))
 }
 
+/// What tells a checkpoint from others: the hashes of its files.
+pub(crate) fn hashes(checkpoint: &Checkpoint) -> Vec<&str> {
+    checkpoint.files.iter().map(|file| file.sha256.as_str()).collect()
+}
+
 /// The model as a report names it.
 pub(crate) fn used(role: &str, checkpoint: &Checkpoint) -> ModelUsed {
     ModelUsed {

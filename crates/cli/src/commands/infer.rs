@@ -1,0 +1,167 @@
+//! `verbatim infer`: how well a model's own words tell what it was trained on from what it was not.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use verbatim_corpus::{Corpus, DocId};
+use verbatim_lm::{Checkpoint, Resources};
+use verbatim_membership::{
+    Inferring, TextSignals, blind_separations, control_separation, separation, text_signals,
+};
+use verbatim_report::{InferBody, InferFacts, LEVEL, Provenance, Report, SeparationRow, infer_text};
+use verbatim_store::{Access, Scratch, StagedDir};
+
+use crate::args::Infer;
+use crate::commands::{Context, check_apart, kept, model, reading};
+use crate::failure;
+
+/// The texts of one set, in the order of their documents.
+struct Set {
+    corpus: Corpus,
+    chosen: Vec<DocId>,
+}
+
+pub(crate) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    check_apart(files_read(arguments), &output.output)?;
+    if let Some(fpr) = arguments.fpr.iter().find(|fpr| !(**fpr > 0.0 && **fpr < 1.0)) {
+        return Err(failure::usage(format!("--fpr {fpr}: expected numbers between 0 and 1")));
+    }
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    let members = Set::open(&arguments.members, arguments, context)?;
+    let non_members = Set::open(&arguments.non_members, arguments, context)?;
+    let runtime = model::runtime(&arguments.runtime);
+    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
+    let reference = arguments.reference.as_deref().map(|name| model::open(name, "main", runtime, context));
+    let models = (checkpoint, reference.transpose()?);
+    let scratch = scratch(arguments, &models, [&members, &non_members], staged.path())?;
+    let body = infer(arguments, (&models.0, models.1.as_ref()), [&members, &non_members], &scratch, context)?;
+    let report = Report::new(body, context.run());
+    report.write(staged.path(), Access::Private)?;
+    members.corpus.verify_unchanged()?;
+    non_members.corpus.verify_unchanged()?;
+    context.check()?;
+    staged.commit()?;
+    context.tell(&report, &infer_text(&report.result))?;
+    Ok(scratch.discard()?)
+}
+
+/// Everything that may be a file or a folder among what the command reads.
+fn files_read(arguments: &Infer) -> impl Iterator<Item = &Path> {
+    let models = std::iter::once(&arguments.model).chain(&arguments.reference).map(Path::new);
+    arguments.members.iter().chain(&arguments.non_members).map(PathBuf::as_path).chain(models)
+}
+
+impl Set {
+    /// Opens a corpus and draws its texts: those whose hash with the seed is lowest.
+    fn open(inputs: &[PathBuf], arguments: &Infer, context: &Context<'_>) -> anyhow::Result<Set> {
+        let corpus = arguments.reading.open(inputs, context)?;
+        let mut keyed: Vec<(String, DocId)> = corpus
+            .ids()
+            .filter(|id| !corpus.is_blank(*id))
+            .map(|id| (verbatim_store::xxh3_128_hex(format!("{} {}", arguments.seed, id.0).as_bytes()), id))
+            .collect();
+        keyed.sort_unstable();
+        keyed.truncate(arguments.documents as usize);
+        let mut chosen: Vec<DocId> = keyed.into_iter().map(|(_, id)| id).collect();
+        chosen.sort_unstable();
+        Ok(Set { corpus, chosen })
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.chosen.iter().map(|id| self.corpus.text_str(*id).into_owned()).collect()
+    }
+}
+
+fn infer(
+    arguments: &Infer,
+    (checkpoint, reference): (&Checkpoint, Option<&Checkpoint>),
+    sets: [&Set; 2],
+    scratch: &Scratch,
+    context: &Context<'_>,
+) -> anyhow::Result<InferBody> {
+    let models = Inferring {
+        target: checkpoint.text_model(),
+        reference: reference.map(Checkpoint::text_model),
+        most_tokens: arguments.max_tokens as usize,
+    };
+    let batch =
+        arguments.batch.map_or_else(|| model::batch(models.target.model, models.most_tokens), usize::from);
+    let texts = sets.map(Set::texts);
+    let [members, non_members] =
+        [0, 1].map(|set| texts[set].iter().map(String::as_str).collect::<Vec<&str>>());
+    let all = [&members[..], &non_members].concat();
+    let said = text_signals(models, &all, Resources { batch, scratch, progress: context.teller })?;
+    context.check()?;
+    let said = said.split_at(members.len());
+    let signals = models.signals();
+    let joint = |n: usize| 1.0 - (1.0 - LEVEL) / n as f64;
+    let column =
+        |texts: &[TextSignals], at: usize| texts.iter().map(|text| text.values[at]).collect::<Vec<_>>();
+    let mut provenance = provenance(arguments).model(model::used("target", checkpoint));
+    if let Some(reference) = reference {
+        provenance = provenance.model(model::used("reference", reference));
+    }
+    let mut facts = InferFacts {
+        provenance: provenance
+            .corpus(reading::used("members", &sets[0].corpus))
+            .corpus(reading::used("non-members", &sets[1].corpus)),
+        n: [members.len() as u64, non_members.len() as u64],
+        signals: Vec::new(),
+        blind: Vec::new(),
+        control: Vec::new(),
+        warnings: sets.iter().flat_map(|set| set.corpus.warnings()).cloned().collect(),
+    };
+    let fprs = &arguments.fpr[..];
+    for (at, signal) in signals.iter().enumerate() {
+        let (inside, outside) = (column(said.0, at), column(said.1, at));
+        let [own, all] =
+            [LEVEL, joint(signals.len())].map(|level| separation(&inside, &outside, fprs, level));
+        facts.signals.push(SeparationRow::new(signal.name(), fprs, &own, &all));
+        let [own, all] =
+            [LEVEL, joint(signals.len())].map(|level| control_separation(&outside, level, arguments.seed));
+        facts.control.push(SeparationRow::new(signal.name(), &[], &own, &all));
+    }
+    let blind = |level| blind_separations(&members, &non_members, (fprs, level), arguments.seed);
+    let (own, all) = (blind(LEVEL), blind(joint(3)));
+    facts.blind = own
+        .iter()
+        .zip(&all)
+        .map(|((name, own), (_, all))| SeparationRow::new(name, fprs, own, all))
+        .collect();
+    Ok(InferBody::new(facts))
+}
+
+/// Where the models' answers are kept; without `--scratch`, nowhere.
+fn scratch(
+    arguments: &Infer,
+    (checkpoint, reference): &(Checkpoint, Option<Checkpoint>),
+    sets: [&Set; 2],
+    folder: &Path,
+) -> anyhow::Result<Scratch> {
+    let task = json!({"infer": {
+        "model": model::hashes(checkpoint),
+        "reference": reference.as_ref().map(model::hashes),
+        "members": sets[0].corpus.fingerprint(),
+        "non_members": sets[1].corpus.fingerprint(),
+        "documents": arguments.documents,
+        "max_tokens": arguments.max_tokens,
+        "seed": arguments.seed,
+        "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
+    }});
+    kept(
+        arguments.scratch.as_deref(),
+        files_read(arguments).chain([arguments.output.output.as_path()]),
+        &task,
+        folder,
+    )
+}
+
+fn provenance(arguments: &Infer) -> Provenance {
+    Provenance::new(env!("CARGO_PKG_VERSION"))
+        .seed("draw", arguments.seed)
+        .parameter("documents", arguments.documents)
+        .parameter("max_tokens", arguments.max_tokens)
+        .parameter("fpr", arguments.fpr.clone())
+        .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
+}

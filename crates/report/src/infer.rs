@@ -182,6 +182,12 @@ impl InferBody {
                 row.name
             ));
         }
+        for row in signals.iter().filter(|row| row.n_undefined > 0) {
+            warnings.push(format!(
+                "{} texts have no value of {} and are left out of it",
+                row.n_undefined, row.name
+            ));
+        }
         let mut body = InferBody {
             provenance,
             measures: Vec::new(),

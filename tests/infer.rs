@@ -69,5 +69,8 @@ fn sets_that_differ_in_their_words_are_no_measure_of_a_model() {
     let result = &scene.json("out/report.json")["result"];
     assert_eq!((&result["verdict"], &result["measures"]), (&"blind".into(), &json!([])));
     scene.run(run).failed(73, "exists");
+    let same = ["--members", "old.jsonl", "--non-members", "old.jsonl", "-o", "same"];
+    let told = scene.run([&run[..3], &same].concat()).ok();
+    assert!(told.stdout.contains("60 of the non-members stand among the members"), "{}", told.stdout);
     scene.run([&run[..7], &["-o", "other", "--fpr", "1.5"]].concat()).failed(2, "--fpr");
 }

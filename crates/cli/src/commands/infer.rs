@@ -1,5 +1,6 @@
 //! `verbatim infer`: how well a model's own words tell what it was trained on from what it was not.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -112,6 +113,11 @@ fn infer(
         control: Vec::new(),
         warnings: sets.iter().flat_map(|set| set.corpus.warnings()).cloned().collect(),
     };
+    let known: BTreeSet<&str> = members.iter().copied().collect();
+    let n_shared = non_members.iter().filter(|text| known.contains(*text)).count();
+    if n_shared > 0 {
+        facts.warnings.push(format!("{n_shared} of the non-members stand among the members, too"));
+    }
     let fprs = &arguments.fpr[..];
     for (at, signal) in signals.iter().enumerate() {
         let (inside, outside) = (column(said.0, at), column(said.1, at));

@@ -226,6 +226,29 @@ pub(crate) enum Command {
     Synth(Synth),
 }
 
+/// The model that is asked.
+#[derive(Debug, Args)]
+pub(crate) struct ModelFlags {
+    /// A folder in Hugging Face layout, a GGUF file, or a model on the hub such as openai-community/gpt2
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: String,
+    /// Branch, tag or commit on the hub; the commit is recorded
+    #[arg(long, value_name = "REVISION", default_value = "main")]
+    pub(crate) revision: String,
+}
+
+/// How found text is shown.
+#[derive(Debug, Args)]
+pub(crate) struct RevealFlags {
+    /// Write findings in the clear, readable by you only; default is redacted
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// Key for the hashes that name redacted findings: DIR/key of an earlier run makes the two comparable.
+    /// Default is a new one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
 /// Where a command writes.
 #[derive(Debug, Args)]
 pub(crate) struct Output {

@@ -8,17 +8,13 @@ use clap::{Args, ValueEnum};
 use verbatim_lm::Decoding;
 
 use crate::args::values::local;
-use crate::args::{Output, Reading, RuntimeFlags};
+use crate::args::{ModelFlags, Output, Reading, RevealFlags, RuntimeFlags};
 
 /// `verbatim audit`
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// A folder in Hugging Face layout, a GGUF file, or a model on the hub such as openai-community/gpt2
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: String,
-    /// Branch, tag or commit on the hub; the commit is recorded
-    #[arg(long, value_name = "REVISION", default_value = "main")]
-    pub(crate) revision: String,
+    #[command(flatten)]
+    pub(crate) checkpoint: ModelFlags,
     /// The training corpus: documents are drawn from it, and copies are counted in it. Files, folders, globs or s3://,
     /// gs:// and az:// URLs, or the folder of an index of it (`index build`)
     #[arg(long, value_name = "INPUT", num_args = 1.., required_unless_present = "texts")]
@@ -91,13 +87,8 @@ pub(crate) struct Audit {
     /// Seed of the draw of documents and places
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Asking")]
     pub(crate) seed: u64,
-    /// Write findings in the clear, readable by you only; default is redacted
-    #[arg(long)]
-    pub(crate) reveal: bool,
-    /// Key for the hashes that name redacted findings: DIR/key of an earlier run makes the two comparable.
-    /// Default is a new one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redaction: RevealFlags,
     #[command(flatten)]
     pub(crate) runtime: RuntimeFlags,
     #[command(flatten)]

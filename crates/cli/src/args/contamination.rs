@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::values::{fraction, threshold};
-use super::{Output, Reading};
+use super::{Output, Reading, RevealFlags};
 
 /// `verbatim contamination`
 #[derive(Debug, Args)]
@@ -26,12 +26,8 @@ pub(crate) struct Contamination {
     /// Exit with 1 if any item stands in the corpus (for CI); everything is written all the same
     #[arg(long)]
     pub(crate) check: bool,
-    /// Write the words in common in the clear; default is redacted
-    #[arg(long)]
-    pub(crate) reveal: bool,
-    /// A file of 32 bytes, the key of the redaction, for the same names as in an earlier run; default is a new key
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redaction: RevealFlags,
     /// A field of an evaluation item that is looked for; may be given several times (`--eval-field question
     /// --eval-field choices`). Each is a part of the item, and so is each string of an array. Every item must have the
     /// first

@@ -5,17 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::values::local;
-use crate::args::{Output, RuntimeFlags};
+use crate::args::{ModelFlags, Output, RevealFlags, RuntimeFlags};
 
 /// `verbatim elicit`
 #[derive(Debug, Args)]
 pub(crate) struct Elicit {
-    /// A GPT-2: a folder in Hugging Face layout, a GGUF file, or a model on the hub such as openai-community/gpt2
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: String,
-    /// Branch, tag or commit on the hub; the commit is recorded
-    #[arg(long, value_name = "REVISION", default_value = "main")]
-    pub(crate) revision: String,
+    #[command(flatten)]
+    pub(crate) checkpoint: ModelFlags,
     /// A ledger of planted canaries: the model is to say each one's secret, and controls show what the search finds for
     /// texts that it has not seen
     #[arg(long, value_name = "LEDGER", required_unless_present = "texts")]
@@ -43,13 +39,8 @@ pub(crate) struct Elicit {
     /// gives the same bytes. It is removed when the run ends well
     #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Search")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Write prompts in the clear, readable by you only; default is redacted
-    #[arg(long)]
-    pub(crate) reveal: bool,
-    /// Key for the hashes that name redacted prompts: DIR/key of an earlier run makes the two comparable.
-    /// Default is a new one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redaction: RevealFlags,
     #[command(flatten)]
     pub(crate) runtime: RuntimeFlags,
     #[command(flatten)]

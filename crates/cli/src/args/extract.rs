@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use verbatim_lm::{Device, Dtype, Kernel};
 
 use crate::args::values::{local, probability};
-use crate::args::{Output, Reading};
+use crate::args::{Output, Reading, RevealFlags};
 
 /// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
 pub(crate) const MAX_NEW_TOKENS: u32 = 256;
@@ -138,13 +138,8 @@ pub(crate) struct Extract {
     /// Tokens that must stand verbatim in one document for a sample to count as memorized (Nasr et al. 2023: 50)
     #[arg(long, value_name = "N", default_value_t = MIN_MATCH, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Ranking")]
     pub(crate) min_match: u32,
-    /// Write findings in the clear, readable by you only; default is redacted
-    #[arg(long)]
-    pub(crate) reveal: bool,
-    /// Key for the hashes that name redacted findings: DIR/key of an earlier run makes the two comparable.
-    /// Default is a new one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redaction: RevealFlags,
     #[command(flatten)]
     pub(crate) runtime: RuntimeFlags,
     #[command(flatten)]

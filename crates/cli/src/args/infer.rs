@@ -5,17 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::values::local;
-use crate::args::{Output, Reading, RuntimeFlags};
+use crate::args::{ModelFlags, Output, Reading, RuntimeFlags};
 
 /// `verbatim infer`
 #[derive(Debug, Args)]
 pub(crate) struct Infer {
-    /// A folder in Hugging Face layout, a GGUF file, or a model on the hub such as openai-community/gpt2
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: String,
-    /// Branch, tag or commit on the hub; the commit is recorded
-    #[arg(long, value_name = "REVISION", default_value = "main")]
-    pub(crate) revision: String,
+    #[command(flatten)]
+    pub(crate) checkpoint: ModelFlags,
     /// Texts that the model was trained on: files, folders, globs or s3://, gs:// and az:// URLs
     #[arg(long, value_name = "INPUT", num_args = 1.., required = true)]
     pub(crate) members: Vec<PathBuf>,

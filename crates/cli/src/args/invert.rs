@@ -4,18 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::RuntimeFlags;
 use crate::args::values::local;
+use crate::args::{ModelFlags, RevealFlags, RuntimeFlags};
 
 /// `verbatim invert`
 #[derive(Debug, Args)]
 pub(crate) struct Invert {
-    /// A folder in Hugging Face layout, a GGUF file, or a model on the hub such as openai-community/gpt2
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: String,
-    /// Branch, tag or commit on the hub; the commit is recorded
-    #[arg(long, value_name = "REVISION", default_value = "main")]
-    pub(crate) revision: String,
+    #[command(flatten)]
+    pub(crate) checkpoint: ModelFlags,
     /// A text with holes: {digits:N}, {letters:N}, {lower:N}, {upper:N}, {alnum:N}, {hex:N} for N characters, or {one|another};
     /// {{ and }} are braces
     #[arg(long, value_name = "TEXT")]
@@ -43,13 +39,8 @@ pub(crate) struct Invert {
     /// command goes on and gives the same bytes. It is removed when the run ends well
     #[arg(long, value_name = "DIR", value_parser = local())]
     pub(crate) scratch: Option<PathBuf>,
-    /// Write fillings in the clear, readable by you only; default is redacted
-    #[arg(long)]
-    pub(crate) reveal: bool,
-    /// Key for the hashes that name redacted fillings: DIR/key of an earlier run makes the two comparable.
-    /// Default is a new one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) redaction: RevealFlags,
     /// Folder to write the report to; it appears whole or not at all. Without it, the summary is all there is
     #[arg(short, long, value_name = "DIR", value_parser = local())]
     pub(crate) output: Option<PathBuf>,

@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
     }
     let texts = Texts { index, corpus, chosen };
     let runtime = model::runtime(&arguments.runtime);
-    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
+    let checkpoint =
+        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
     let config = config(arguments);
     let scratch = scratch(arguments, &checkpoint, &texts, staged.path())?;
     let body = audit(arguments, (&checkpoint, &texts), &config, (&scratch, staged.path()), context)?;
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
     }
     context.check()?;
     staged.commit()?;
-    if arguments.reveal {
+    if arguments.redaction.reveal {
         context.note("findings are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &audit_text(&report.result))?;
@@ -58,8 +59,14 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
 
 /// Everything that may be a file or a folder among what the command reads.
 fn files_read(arguments: &Audit) -> impl Iterator<Item = &Path> {
-    let model = [Path::new(&arguments.model)];
-    arguments.corpus.iter().chain(&arguments.texts).chain(&arguments.key).map(PathBuf::as_path).chain(model)
+    let model = [Path::new(&arguments.checkpoint.model)];
+    arguments
+        .corpus
+        .iter()
+        .chain(&arguments.texts)
+        .chain(&arguments.redaction.key)
+        .map(PathBuf::as_path)
+        .chain(model)
 }
 
 fn audit(
@@ -89,7 +96,7 @@ fn audit(
     context.check()?;
     verbatim_extraction::save_targets(folder, &audited)?;
     let mut provenance = provenance(arguments, config).model(ModelUsed {
-        trained_on: model::trained_on(Path::new(&arguments.model), checkpoint),
+        trained_on: model::trained_on(Path::new(&arguments.checkpoint.model), checkpoint),
         ..model::used("target", checkpoint)
     });
     let mut warnings = Vec::new();
@@ -104,7 +111,7 @@ fn audit(
             config.documents
         ));
     }
-    let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, folder)?;
+    let redactor = redaction::redactor(&arguments.redaction, folder)?;
     let facts = AuditFacts {
         provenance,
         audited: &audited,

@@ -18,7 +18,7 @@ use crate::failure;
 pub(crate) fn run(arguments: &Contamination, context: &Context<'_>) -> anyhow::Result<()> {
     let config = config(arguments)?;
     let output = &arguments.output;
-    let read = arguments.inputs.iter().chain(&arguments.eval).chain(&arguments.key);
+    let read = arguments.inputs.iter().chain(&arguments.eval).chain(&arguments.redaction.key);
     check_apart(read.map(PathBuf::as_path), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let eval = open_eval(arguments, &config, context)?;
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Contamination, context: &Context<'_>) -> anyhow::R
     let folder = staged.path().join("_verbatim");
     std::fs::create_dir_all(&folder)
         .map_err(|error| verbatim_store::Error::io(&folder, "create the folder", error))?;
-    let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, &folder)?;
+    let redactor = redaction::redactor(&arguments.redaction, &folder)?;
     let warnings = train.warnings().iter().chain(eval.warnings()).cloned().collect();
     let facts = ContaminationFacts {
         provenance: provenance(arguments, &config, [&train, &eval]),
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Contamination, context: &Context<'_>) -> anyhow::R
     train.verify_unchanged()?;
     context.check()?;
     staged.commit()?;
-    if arguments.reveal {
+    if arguments.redaction.reveal {
         context.note("words in common are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &contamination_text(&report.result))?;

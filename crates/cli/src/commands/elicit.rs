@@ -16,7 +16,8 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
     check_apart(files_read(arguments), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let runtime = model::runtime(&arguments.runtime);
-    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
+    let checkpoint =
+        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
     let mut gradient = PromptGradient::of(&checkpoint)?;
     let target = checkpoint.text_model();
     let targets = targets(arguments, target)?;
@@ -32,13 +33,13 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
     let resources = Resources { batch, scratch: &scratch, progress: context.teller };
     let found = verbatim_extraction::elicit(target, &mut gradient, &targets, &config, resources)?;
     context.check()?;
-    let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, staged.path())?;
+    let redactor = redaction::redactor(&arguments.redaction, staged.path())?;
     let body = ElicitBody::new(provenance(arguments, &checkpoint), &found, &redactor, Vec::new());
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
     context.check()?;
     staged.commit()?;
-    if arguments.reveal {
+    if arguments.redaction.reveal {
         context.note("prompts are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &elicit_text(&report.result))?;
@@ -47,8 +48,8 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
 
 /// Everything that may be a file or a folder among what the command reads.
 fn files_read(arguments: &Elicit) -> impl Iterator<Item = &Path> {
-    let files = arguments.texts.iter().chain(&arguments.canaries).chain(&arguments.key);
-    files.map(PathBuf::as_path).chain([Path::new(&arguments.model)])
+    let files = arguments.texts.iter().chain(&arguments.canaries).chain(&arguments.redaction.key);
+    files.map(PathBuf::as_path).chain([Path::new(&arguments.checkpoint.model)])
 }
 
 fn targets(arguments: &Elicit, model: TextModel<'_>) -> anyhow::Result<Vec<ElicitTarget>> {

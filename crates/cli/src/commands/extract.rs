@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         ([], Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
         ([], None) => return Err(failure::usage("give --model or --rerank")),
     };
-    let redactor = redaction::redactor(arguments.key.as_deref(), arguments.reveal, staged.path())?;
+    let redactor = redaction::redactor(&arguments.redaction, staged.path())?;
     let scratch = ranked.scratch.take();
     let body = verify(ranked, proof, arguments, &redactor, context)?;
     let report = Report::new(body, context.run());
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
     }
     context.check()?;
     staged.commit()?;
-    if arguments.reveal {
+    if arguments.redaction.reveal {
         context.note("findings are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &extract_text(&report.result))?;
@@ -107,7 +107,7 @@ pub(crate) fn open_corpus(
 /// Everything that may be a file or a folder among what the command reads.
 fn files_read(arguments: &Extract) -> impl Iterator<Item = &Path> {
     let models = [&arguments.model, &arguments.small, &arguments.medium];
-    let files = [&arguments.canaries, &arguments.prompts, &arguments.key];
+    let files = [&arguments.canaries, &arguments.prompts, &arguments.redaction.key];
     let models = models.into_iter().flatten().map(Path::new);
     arguments
         .corpus

@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()
     let members = Set::open(&arguments.members, arguments, context)?;
     let non_members = Set::open(&arguments.non_members, arguments, context)?;
     let runtime = model::runtime(&arguments.runtime);
-    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
+    let checkpoint =
+        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
     let reference = arguments.reference.as_deref().map(|name| model::open(name, "main", runtime, context));
     let models = (checkpoint, reference.transpose()?);
     let scratch = scratch(arguments, &models, [&members, &non_members], staged.path())?;
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()
 
 /// Everything that may be a file or a folder among what the command reads.
 fn files_read(arguments: &Infer) -> impl Iterator<Item = &Path> {
-    let models = std::iter::once(&arguments.model).chain(&arguments.reference).map(Path::new);
+    let models = std::iter::once(&arguments.checkpoint.model).chain(&arguments.reference).map(Path::new);
     arguments.members.iter().chain(&arguments.non_members).map(PathBuf::as_path).chain(models)
 }
 

@@ -41,11 +41,11 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
     };
     let asked = asked(arguments)?;
     let runtime = model::runtime(&arguments.runtime);
-    let checkpoint = model::open(&arguments.model, &arguments.revision, runtime, context)?;
-    let key = arguments.key.as_deref();
+    let checkpoint =
+        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
     let redactor = match &staged {
-        Some(staged) => redaction::redactor(key, arguments.reveal, staged.path())?,
-        None => redaction::passing(key, arguments.reveal)?,
+        Some(staged) => redaction::redactor(&arguments.redaction, staged.path())?,
+        None => redaction::passing(&arguments.redaction)?,
     };
     let folder = staged.as_ref().map_or_else(std::env::temp_dir, |staged| staged.path().to_path_buf());
     let scratch = scratch(arguments, &checkpoint, &asked, &folder)?;
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
         context.check()?;
         staged.commit()?;
     }
-    if arguments.reveal && arguments.output.is_some() {
+    if arguments.redaction.reveal && arguments.output.is_some() {
         context.note("fillings are written in the clear: keep the folder to yourself");
     }
     context.tell(&report, &invert_text(&report.result))?;
@@ -64,8 +64,8 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
 }
 
 fn files_read(arguments: &Invert) -> impl Iterator<Item = &Path> {
-    let files = [&arguments.templates, &arguments.canaries, &arguments.secret_file, &arguments.key];
-    files.into_iter().flatten().map(PathBuf::as_path).chain([Path::new(&arguments.model)])
+    let files = [&arguments.templates, &arguments.canaries, &arguments.secret_file, &arguments.redaction.key];
+    files.into_iter().flatten().map(PathBuf::as_path).chain([Path::new(&arguments.checkpoint.model)])
 }
 
 /// Where searches that have ended are kept; without `--scratch`, nowhere.

@@ -5,18 +5,19 @@ use std::path::Path;
 use verbatim_report::{Redactor, Reveal};
 use verbatim_store::{Bytes, write_private};
 
+use crate::args::RevealFlags;
 use crate::failure;
 
 /// The redactor of this run; its key is new unless one is given, and stays in the run's folder.
-pub(crate) fn redactor(key: Option<&Path>, reveal: bool, folder: &Path) -> anyhow::Result<Redactor> {
-    let key = given_or_new(key)?;
+pub(crate) fn redactor(flags: &RevealFlags, folder: &Path) -> anyhow::Result<Redactor> {
+    let key = given_or_new(flags.key.as_deref())?;
     write_private(&folder.join("key"), &key)?;
-    Ok(with(key, reveal))
+    Ok(with(key, flags.reveal))
 }
 
 /// The redactor of a run without a folder; a new key is gone with it.
-pub(crate) fn passing(key: Option<&Path>, reveal: bool) -> anyhow::Result<Redactor> {
-    Ok(with(given_or_new(key)?, reveal))
+pub(crate) fn passing(flags: &RevealFlags) -> anyhow::Result<Redactor> {
+    Ok(with(given_or_new(flags.key.as_deref())?, flags.reveal))
 }
 
 fn with(key: [u8; 32], reveal: bool) -> Redactor {

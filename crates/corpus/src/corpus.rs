@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use verbatim_store::Progress;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use crate::document::{DocId, Location, printable, size};
 use crate::error::{Error, Result};
@@ -18,6 +18,9 @@ use crate::schema::{FieldPath, OnBad, OpenConfig};
 use crate::shard::{Notes, Shard};
 use crate::source::{self, Source};
 use crate::spans::Span;
+
+/// Documents of a larger corpus are not all put into an order, but enough for this many times those that are wanted.
+const OVERSAMPLING: u64 = 20;
 
 /// A corpus that is open: every record is found and checked, no text is in memory.
 #[derive(Debug)]
@@ -149,6 +152,22 @@ impl Corpus {
     /// All documents in order.
     pub fn ids(&self) -> impl Iterator<Item = DocId> + use<> {
         (0..self.n_documents()).map(DocId)
+    }
+
+    /// Documents in the order of a seeded hash; of a corpus that is much larger than the `n` that are wanted, not all, but many
+    /// times as many as these.
+    pub fn draw_order(&self, n: u64, seed: u64) -> Vec<DocId> {
+        let n_documents = self.n_documents();
+        let key = |id: u64| xxh3_64_with_seed(&id.to_le_bytes(), seed);
+        let wanted = n.saturating_mul(OVERSAMPLING).max(1 << 20);
+        let below = match n_documents > wanted {
+            true => u64::MAX / n_documents * wanted,
+            false => u64::MAX,
+        };
+        let mut keyed: Vec<(u64, u64)> =
+            (0..n_documents).map(|id| (key(id), id)).filter(|(key, _)| *key <= below).collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, id)| DocId(id)).collect()
     }
 
     /// The text of a document, decoded.

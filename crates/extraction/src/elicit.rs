@@ -329,31 +329,17 @@ impl Search<'_> {
 mod tests {
     use std::path::Path;
 
-    use verbatim_lm::{Checkpoint, LanguageModel, Runtime, SampleRequest, SamplingConfig, Temperature};
+    use verbatim_lm::{Checkpoint, Runtime};
     use verbatim_store::Scratch;
 
     use super::*;
-    use crate::testing::asking;
+    use crate::testing::{asking, greedy};
 
     const CONFIG: ElicitConfig = ElicitConfig { steps: 3, candidates: 40, top: 200, seed: 5 };
 
     fn checkpoint() -> Checkpoint {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/demo-raw");
         Checkpoint::open(&folder, Runtime::default()).unwrap()
-    }
-
-    fn greedy(model: &dyn LanguageModel, prompt: &[u32], max_new_tokens: usize) -> Vec<u32> {
-        let config = SamplingConfig {
-            max_new_tokens,
-            top_k: None,
-            top_p: None,
-            temperature: Temperature::Fixed(0.0),
-            seed: 0,
-            batch: 1,
-            stop_token: None,
-        };
-        let request = SampleRequest { index: 0, prompt: prompt.to_vec() };
-        model.sample(&[request], &config, &verbatim_store::Silent).unwrap().remove(0).tokens
     }
 
     fn target(name: &str, prompt: &[u32], continuation: Vec<u32>) -> ElicitTarget {

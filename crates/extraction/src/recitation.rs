@@ -215,11 +215,11 @@ pub(crate) fn bad(canary: &Canary, cause: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use verbatim_lm::{Gpt2, Gpt2Config, SampleRequest, SamplingConfig, Scripted, Temperature};
+    use verbatim_lm::{Gpt2, Gpt2Config, Scripted};
     use verbatim_store::Silent;
 
     use super::*;
-    use crate::testing::{canary, tokenizer};
+    use crate::testing::{canary, greedy, tokenizer};
 
     fn scripted() -> Scripted {
         Scripted::new(tokenizer().vocab_size(), 64).begins_with(0)
@@ -227,20 +227,6 @@ mod tests {
 
     fn audit(model: &dyn LanguageModel, ledger: &[Canary]) -> Vec<Recitation> {
         audit_canaries(model, tokenizer(), ledger, &Silent).unwrap()
-    }
-
-    fn greedy(model: &dyn LanguageModel, prompt: &[u32], n_tokens: usize) -> Vec<u32> {
-        let config = SamplingConfig {
-            max_new_tokens: n_tokens,
-            top_k: None,
-            top_p: None,
-            temperature: Temperature::Fixed(0.0),
-            seed: 0,
-            batch: 1,
-            stop_token: None,
-        };
-        let request = SampleRequest { index: 0, prompt: prompt.to_vec() };
-        model.sample(&[request], &config, &Silent).unwrap().remove(0).tokens
     }
 
     #[test]

@@ -17,8 +17,6 @@ use crate::verify::Proof;
 const STRETCH: usize = 256 << 10;
 /// Tokens at the beginning of a stretch that may not be those of the whole text.
 const UNSURE_TOKENS: usize = 16;
-/// Documents of a larger corpus are not all put into an order, but enough for this many times those that are wanted.
-const OVERSAMPLING: u64 = 20;
 
 /// Prefix and suffix lengths, in tokens, each in the order of the report; the first of each are the base cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +154,7 @@ pub(crate) fn draw_targets(
 ) -> Result<DrawnTargets> {
     progress.stage("draw places", Some(n as u64), "documents");
     let mut drawn = DrawnTargets { targets: Vec::new(), n_looked_at: 0, n_too_short: 0 };
-    for chunk in order(corpus.n_documents(), n as u64, seed).chunks(256) {
+    for chunk in corpus.draw_order(n as u64, seed).chunks(256) {
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
@@ -173,20 +171,6 @@ pub(crate) fn draw_targets(
         }
     }
     Ok(drawn)
-}
-
-/// Documents in the order of a seeded hash; of many, some that come first.
-fn order(n_documents: u64, n: u64, seed: u64) -> Vec<DocId> {
-    let key = |id: u64| xxh3_64_with_seed(&id.to_le_bytes(), seed);
-    let wanted = n.saturating_mul(OVERSAMPLING).max(1 << 20);
-    let below = match n_documents > wanted {
-        true => u64::MAX / n_documents * wanted,
-        false => u64::MAX,
-    };
-    let mut keyed: Vec<(u64, u64)> =
-        (0..n_documents).map(|id| (key(id), id)).filter(|(key, _)| *key <= below).collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|(_, id)| DocId(id)).collect()
 }
 
 /// The place that is drawn in a document, if it is long enough.

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::sync::LazyLock;
 
 use verbatim_corpus::{Corpus, OpenConfig};
-use verbatim_lm::{LanguageModel, Resources, TextModel, Tokenizer};
+use verbatim_lm::{
+    LanguageModel, Resources, SampleRequest, SamplingConfig, Temperature, TextModel, Tokenizer,
+};
 use verbatim_store::{Scratch, Silent};
 
 use crate::{Canary, DrawnSample, ExtractConfig, Placement, Scorers, Shape, Strategy};
@@ -39,6 +41,21 @@ pub(crate) fn config(strategies: &[Strategy], n_samples: u64) -> ExtractConfig<'
         seed: 7,
         prompts: vec!["The vault".to_owned(), String::new(), "the sea".to_owned()].into(),
     }
+}
+
+/// What greedy decoding says after a prompt.
+pub(crate) fn greedy(model: &dyn LanguageModel, prompt: &[u32], n_tokens: usize) -> Vec<u32> {
+    let config = SamplingConfig {
+        max_new_tokens: n_tokens,
+        top_k: None,
+        top_p: None,
+        temperature: Temperature::Fixed(0.0),
+        seed: 0,
+        batch: 1,
+        stop_token: None,
+    };
+    let request = SampleRequest { index: 0, prompt: prompt.to_vec() };
+    model.sample(&[request], &config, &Silent).unwrap().remove(0).tokens
 }
 
 /// A sample whose tokens are those of a text.

@@ -279,10 +279,8 @@ impl Gpt2Gradient {
         let (kernel, c, v) = (self.kernel, sizes.c, self.config.vocab_size);
         let head_name = self.head_name();
         let Self { ends, scratch, .. } = self;
-        let counted =
-            |row: &'_ [u32]| row.iter().enumerate().skip(1).map(|(t, id)| (*id, t >= first)).collect();
-        let targets: Vec<(u32, bool)> =
-            rows.iter().flat_map(|row| -> Vec<(u32, bool)> { counted(row) }).collect();
+        let predicted = rows.iter().flat_map(|row| row.iter().enumerate().skip(1));
+        let targets: Vec<(u32, bool)> = predicted.map(|(t, id)| (*id, t >= first)).collect();
         let at_once = (MAX_LOGITS / v).clamp(1, sizes.rows);
         let mut by_head = gradients.map(|gradients| gradients.get_mut(head_name).expect("every parameter"));
         scratch.narrow.resize(sizes.rows * c, 0.0);

@@ -8,6 +8,7 @@ use verbatim_lm::{Error, Passage, Resources, TextModel, TokenRecord, score_passa
 use verbatim_store::{Within, answer_each};
 
 use crate::blind::{self, BlindScores, Folds};
+use crate::interval::Interval;
 use crate::random::order;
 use crate::roc::{self, Auc, OperatingPoint, Refusal, Scores};
 use crate::signal;
@@ -17,6 +18,9 @@ const CHUNK: usize = 64;
 
 /// Folds of the bag of words.
 const N_FOLDS: u64 = 5;
+
+/// The name of the baseline that learns which set is which, and so leans below one half where there is nothing to tell.
+pub const BAG_OF_WORDS: &str = "bag of words";
 
 /// A signal of membership; of each, higher is more likely a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -216,8 +220,19 @@ pub struct Separation {
     pub n_undefined: u64,
     /// The area under the ROC curve; none where one of the sets is empty.
     pub auc: Result<Auc, Refusal>,
+    /// The area's interval that holds for all scores of a table together (Bonferroni).
+    pub joint: Result<Interval, Refusal>,
     /// The TPR at each FPR that was asked for.
     pub at_fpr: Vec<Result<OperatingPoint, Refusal>>,
+}
+
+/// How sure intervals are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Confidence {
+    /// The level of each.
+    pub level: f64,
+    /// Scores whose joint intervals hold together at that level.
+    pub n_together: usize,
 }
 
 /// The separation of two sets by a score of each text, none where it is undefined.
@@ -225,7 +240,7 @@ pub fn separation(
     members: &[Option<f64>],
     non_members: &[Option<f64>],
     fprs: &[f64],
-    level: f64,
+    Confidence { level, n_together }: Confidence,
 ) -> Separation {
     let defined = |scores: &[Option<f64>]| scores.iter().copied().flatten().collect::<Vec<f64>>();
     let [inside, outside] = [members, non_members].map(defined);
@@ -235,6 +250,7 @@ pub fn separation(
         n,
         n_undefined: (members.len() + non_members.len()) as u64 - n[0] - n[1],
         auc: scores.map(|scores| roc::auc(scores, level)),
+        joint: scores.map(|scores| roc::auc(scores, 1.0 - (1.0 - level) / n_together as f64).interval),
         at_fpr: fprs
             .iter()
             .map(|fpr| scores.and_then(|scores| roc::tpr_at_fpr(scores, *fpr, level)))
@@ -251,23 +267,24 @@ pub fn blind_separations(
 ) -> Vec<(&'static str, Separation)> {
     let folds = Folds { n_folds: N_FOLDS, seed };
     let rows = [
-        ("bag of words", blind::bag_of_words(members, non_members, folds)),
+        (BAG_OF_WORDS, blind::bag_of_words(members, non_members, folds)),
         ("length", blind::length(members, non_members)),
         ("latest year", blind::latest_year_signal(members, non_members)),
     ];
+    let confidence = Confidence { level, n_together: rows.len() };
     let some = |scores: Vec<f64>| scores.into_iter().map(Some).collect::<Vec<_>>();
     rows.map(|(name, BlindScores { members, non_members })| {
-        (name, separation(&some(members), &some(non_members), fprs, level))
+        (name, separation(&some(members), &some(non_members), fprs, confidence))
     })
     .into()
 }
 
 /// The control: non-members divided by chance into two halves, which a signal has no way to tell apart.
-pub fn control_separation(non_members: &[Option<f64>], level: f64, seed: u64) -> Separation {
+pub fn control_separation(non_members: &[Option<f64>], confidence: Confidence, seed: u64) -> Separation {
     let order = order(non_members.len(), seed);
     let (first, second) = order.split_at(order.len() / 2);
     let of = |numbers: &[usize]| numbers.iter().map(|number| non_members[*number]).collect::<Vec<_>>();
-    separation(&of(first), &of(second), &[], level)
+    separation(&of(first), &of(second), &[], confidence)
 }
 
 #[cfg(test)]
@@ -276,6 +293,8 @@ mod tests {
     use verbatim_store::{Scratch, Silent};
 
     use super::*;
+
+    const ALONE: Confidence = Confidence { level: 0.95, n_together: 1 };
 
     fn tokenizer() -> Tokenizer {
         Tokenizer::from_bytes(&Tokenizer::train(["the cat and the dog"].into_iter(), 270).unwrap()).unwrap()
@@ -335,7 +354,7 @@ mod tests {
         let signals = ask(&model, &tokenizer, &["a cat", "an X!", "a dog", "the"], 4);
         let loss: Vec<Option<f64>> = signals.iter().map(|signals| of(signals, Signal::Loss)).collect();
         assert!(loss[1].is_none() && loss.iter().flatten().count() == 3);
-        let found = separation(&loss[..2], &loss[2..], &[0.5, 0.01], 0.95);
+        let found = separation(&loss[..2], &loss[2..], &[0.5, 0.01], ALONE);
         assert_eq!((found.n, found.n_undefined), ([1, 2], 1));
         assert!(found.auc.is_ok() && found.at_fpr[0].is_ok());
         assert!(matches!(found.at_fpr[1], Err(Refusal::TooFewNonMembers { n: 2, needed: 100 })));
@@ -344,11 +363,11 @@ mod tests {
     #[test]
     fn halves_of_one_set_are_a_division_of_it_by_chance() {
         let scores: Vec<Option<f64>> = (0..101).map(|i| Some(f64::from(i))).collect();
-        let found = control_separation(&scores, 0.95, 3);
+        let found = control_separation(&scores, ALONE, 3);
         assert_eq!(found.n, [50, 51]);
         let auc = found.auc.unwrap();
         assert!(auc.interval.low < 0.5 && auc.interval.high > 0.5);
-        assert_ne!(control_separation(&scores, 0.95, 4).auc.unwrap().auc, auc.auc);
+        assert_ne!(control_separation(&scores, ALONE, 4).auc.unwrap().auc, auc.auc);
     }
 
     #[test]

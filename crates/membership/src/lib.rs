@@ -38,8 +38,8 @@ pub use difference::newcombe;
 pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use infer::{
-    Inferring, Separation, Signal, TextSignals, blind_separations, control_separation, separation,
-    text_signals,
+    BAG_OF_WORDS, Confidence, Inferring, Separation, Signal, TextSignals, blind_separations,
+    control_separation, separation, text_signals,
 };
 pub use interval::{Interval, Method, clopper_pearson, wilson};
 pub use paired::{Bootstrap, Metric, PairedDifference, paired_difference};

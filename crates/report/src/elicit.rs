@@ -10,7 +10,7 @@ use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
-use crate::terminal::{Align, Table, shortened, warnings, wrap};
+use crate::terminal::{Align, Table, shortened, wrap};
 
 /// Texts that one screen shows.
 const N_SHOWN: usize = 12;
@@ -26,8 +26,6 @@ pub struct ElicitBody {
     pub groups: Vec<ElicitGroup>,
     /// One row for each text, in their order.
     pub texts: Vec<ElicitRow>,
-    /// What the reader should know.
-    pub warnings: Vec<String>,
 }
 
 impl Body for ElicitBody {
@@ -131,12 +129,7 @@ impl ElicitGroup {
 
 impl ElicitBody {
     /// The report of what was found.
-    pub fn new(
-        provenance: Provenance,
-        found: &[Elicited],
-        redactor: &Redactor,
-        warnings: Vec<String>,
-    ) -> ElicitBody {
+    pub fn new(provenance: Provenance, found: &[Elicited], redactor: &Redactor) -> ElicitBody {
         let texts: Vec<ElicitRow> = found.iter().map(|elicited| ElicitRow::new(elicited, redactor)).collect();
         let mut by_copies: BTreeMap<Option<u64>, Vec<&ElicitRow>> = BTreeMap::new();
         for row in &texts {
@@ -153,7 +146,7 @@ impl ElicitBody {
             share("compressed-share", &|copies| copies != Some(0)),
             share("control-compressed-share", &|copies| copies == Some(0)),
         ];
-        ElicitBody { provenance, measures: measures.into_iter().flatten().collect(), groups, texts, warnings }
+        ElicitBody { provenance, measures: measures.into_iter().flatten().collect(), groups, texts }
     }
 
     /// The texts, those with the largest ratio first.
@@ -230,7 +223,6 @@ pub fn elicit_text(body: &ElicitBody) -> String {
     if shown.len() > N_SHOWN {
         wrap(&format!("and {} more, in report.json", shown.len() - N_SHOWN), &mut out);
     }
-    warnings(&body.warnings, &mut out);
     out
 }
 

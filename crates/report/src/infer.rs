@@ -2,7 +2,7 @@
 //! without the model and a control that has nothing to tell.
 
 use serde::Serialize;
-use verbatim_membership::{Auc, Method, Refusal, Separation};
+use verbatim_membership::{Auc, BAG_OF_WORDS, Interval, Method, Refusal, Separation};
 
 use crate::figure::{LEVEL, Rate, grouped, percent, rounded};
 use crate::measure::Measure;
@@ -83,15 +83,15 @@ pub struct FprRow {
 }
 
 impl SeparationRow {
-    /// A score's separation at [`LEVEL`], and at the level that holds for its table together.
-    pub fn new(name: &str, fprs: &[f64], separation: &Separation, joint: &Separation) -> SeparationRow {
-        let auc = |auc: &Auc, joint: &Auc| AucRow {
+    /// A score's separation at [`LEVEL`].
+    pub fn new(name: &str, fprs: &[f64], separation: &Separation) -> SeparationRow {
+        let auc = |auc: &Auc, joint: &Interval| AucRow {
             value: rounded(auc.auc),
             low: rounded(auc.interval.low),
             high: rounded(auc.interval.high),
             method: auc.interval.method,
-            joint_low: rounded(joint.interval.low),
-            joint_high: rounded(joint.interval.high),
+            joint_low: rounded(joint.low),
+            joint_high: rounded(joint.high),
         };
         let at_fpr = fprs.iter().zip(&separation.at_fpr).map(|(fpr, point)| {
             let found = point.as_ref().ok().map(|point| Rate::new(point.n_true_positives, separation.n[0]));
@@ -110,7 +110,7 @@ impl SeparationRow {
                 .auc
                 .as_ref()
                 .ok()
-                .zip(joint.auc.as_ref().ok())
+                .zip(separation.joint.as_ref().ok())
                 .map(|(one, other)| auc(one, other)),
             at_fpr: at_fpr.collect(),
         }
@@ -263,7 +263,7 @@ fn below(row: &SeparationRow) -> bool {
 
 /// A bag of words, which learns the direction, leans below one half where there is nothing to tell.
 fn tells_blindly(row: &SeparationRow) -> bool {
-    above(row) || (below(row) && row.name != "bag of words")
+    above(row) || (below(row) && row.name != BAG_OF_WORDS)
 }
 
 /// Membership inference on one screen.
@@ -280,9 +280,9 @@ pub fn infer_text(body: &InferBody) -> String {
     let heads = heads.map(|(name, align)| (name.to_owned(), align)).into_iter();
     let titles = fprs.iter().take(3).map(|point| (point.fpr_text(), Right));
     let mut table = Table::of(heads.chain(titles).collect());
-    for row in body.signals.iter().chain(&body.blind) {
+    let signals = body.signals.iter().map(|row| (row.name.clone(), row));
+    for (name, row) in signals.chain(body.blind.iter().map(|row| (format!("blind: {}", row.name), row))) {
         let found = row.at_fpr.iter().take(3).map(FprRow::text);
-        let name = if body.blind.contains(row) { format!("blind: {}", row.name) } else { row.name.clone() };
         table.cells([name, row.auc_text(), row.interval_text()].into_iter().chain(found).collect());
     }
     table.finish(&mut out);

@@ -523,7 +523,7 @@ pub(crate) fn elicit(reveal: Reveal) -> Report<ElicitBody> {
         n_evaluations: 25_310,
     };
     let all = [(0, 64, Some(4)), (1, 64, Some(7)), (2, 1, None), (3, 0, None)].map(found);
-    let body = ElicitBody::new(provenance().model(model("searched")), &all, &redactor(reveal), vec![]);
+    let body = ElicitBody::new(provenance().model(model("searched")), &all, &redactor(reveal));
     Report::new(body, run(2))
 }
 

@@ -37,9 +37,7 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
         chosen.extend(verbatim_extraction::read_texts(path)?);
     }
     let texts = Texts { index, corpus, chosen };
-    let runtime = model::runtime(&arguments.runtime);
-    let checkpoint =
-        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
+    let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
     let config = config(arguments);
     let scratch = scratch(arguments, &checkpoint, &texts, staged.path())?;
     let body = audit(arguments, (&checkpoint, &texts), &config, (&scratch, staged.path()), context)?;

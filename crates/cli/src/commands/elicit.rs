@@ -15,9 +15,7 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let runtime = model::runtime(&arguments.runtime);
-    let checkpoint =
-        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
+    let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
     let mut gradient = PromptGradient::of(&checkpoint)?;
     let target = checkpoint.text_model();
     let targets = targets(arguments, target)?;
@@ -34,7 +32,7 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
     let found = verbatim_extraction::elicit(target, &mut gradient, &targets, &config, resources)?;
     context.check()?;
     let redactor = redaction::redactor(&arguments.redaction, staged.path())?;
-    let body = ElicitBody::new(provenance(arguments, &checkpoint), &found, &redactor, Vec::new());
+    let body = ElicitBody::new(provenance(arguments, &checkpoint), &found, &redactor);
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
     context.check()?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_lm::{Checkpoint, Resources};
 use verbatim_membership::{
-    Inferring, TextSignals, blind_separations, control_separation, separation, text_signals,
+    Confidence, Inferring, TextSignals, blind_separations, control_separation, separation, text_signals,
 };
 use verbatim_report::{InferBody, InferFacts, LEVEL, Provenance, Report, SeparationRow, infer_text};
 use verbatim_store::{Access, Scratch, StagedDir};
@@ -32,8 +32,7 @@ pub(crate) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()
     let members = Set::open(&arguments.members, arguments, context)?;
     let non_members = Set::open(&arguments.non_members, arguments, context)?;
     let runtime = model::runtime(&arguments.runtime);
-    let checkpoint =
-        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
+    let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
     let reference = arguments.reference.as_deref().map(|name| model::open(name, "main", runtime, context));
     let models = (checkpoint, reference.transpose()?);
     let scratch = scratch(arguments, &models, [&members, &non_members], staged.path())?;
@@ -55,17 +54,12 @@ fn files_read(arguments: &Infer) -> impl Iterator<Item = &Path> {
 }
 
 impl Set {
-    /// Opens a corpus and draws its texts: those whose hash with the seed is lowest.
+    /// Opens a corpus and draws its texts.
     fn open(inputs: &[PathBuf], arguments: &Infer, context: &Context<'_>) -> anyhow::Result<Set> {
         let corpus = arguments.reading.open(inputs, context)?;
-        let mut keyed: Vec<(String, DocId)> = corpus
-            .ids()
-            .filter(|id| !corpus.is_blank(*id))
-            .map(|id| (verbatim_store::xxh3_128_hex(format!("{} {}", arguments.seed, id.0).as_bytes()), id))
-            .collect();
-        keyed.sort_unstable();
-        keyed.truncate(arguments.documents as usize);
-        let mut chosen: Vec<DocId> = keyed.into_iter().map(|(_, id)| id).collect();
+        let drawn = corpus.draw_order(u64::from(arguments.documents), arguments.seed);
+        let with_text = drawn.into_iter().filter(|id| !corpus.is_blank(*id));
+        let mut chosen: Vec<DocId> = with_text.take(arguments.documents as usize).collect();
         chosen.sort_unstable();
         Ok(Set { corpus, chosen })
     }
@@ -97,7 +91,7 @@ fn infer(
     context.check()?;
     let said = said.split_at(members.len());
     let signals = models.signals();
-    let joint = |n: usize| 1.0 - (1.0 - LEVEL) / n as f64;
+    let confidence = Confidence { level: LEVEL, n_together: signals.len() };
     let column =
         |texts: &[TextSignals], at: usize| texts.iter().map(|text| text.values[at]).collect::<Vec<_>>();
     let mut provenance = provenance(arguments).model(model::used("target", checkpoint));
@@ -122,20 +116,13 @@ fn infer(
     let fprs = &arguments.fpr[..];
     for (at, signal) in signals.iter().enumerate() {
         let (inside, outside) = (column(said.0, at), column(said.1, at));
-        let [own, all] =
-            [LEVEL, joint(signals.len())].map(|level| separation(&inside, &outside, fprs, level));
-        facts.signals.push(SeparationRow::new(signal.name(), fprs, &own, &all));
-        let [own, all] =
-            [LEVEL, joint(signals.len())].map(|level| control_separation(&outside, level, arguments.seed));
-        facts.control.push(SeparationRow::new(signal.name(), &[], &own, &all));
+        let found = separation(&inside, &outside, fprs, confidence);
+        facts.signals.push(SeparationRow::new(signal.name(), fprs, &found));
+        let control = control_separation(&outside, confidence, arguments.seed);
+        facts.control.push(SeparationRow::new(signal.name(), &[], &control));
     }
-    let blind = |level| blind_separations(&members, &non_members, (fprs, level), arguments.seed);
-    let (own, all) = (blind(LEVEL), blind(joint(3)));
-    facts.blind = own
-        .iter()
-        .zip(&all)
-        .map(|((name, own), (_, all))| SeparationRow::new(name, fprs, own, all))
-        .collect();
+    let blind = blind_separations(&members, &non_members, (fprs, LEVEL), arguments.seed);
+    facts.blind = blind.iter().map(|(name, found)| SeparationRow::new(name, fprs, found)).collect();
     Ok(InferBody::new(facts))
 }
 

@@ -40,9 +40,7 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
         }
     };
     let asked = asked(arguments)?;
-    let runtime = model::runtime(&arguments.runtime);
-    let checkpoint =
-        model::open(&arguments.checkpoint.model, &arguments.checkpoint.revision, runtime, context)?;
+    let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
     let redactor = match &staged {
         Some(staged) => redaction::redactor(&arguments.redaction, staged.path())?,
         None => redaction::passing(&arguments.redaction)?,

@@ -12,7 +12,7 @@ use verbatim_lm::{Checkpoint, Device, LanguageModel, Runtime};
 use verbatim_report::{FileUsed, ModelUsed};
 use verbatim_store::Bytes;
 
-use crate::args::RuntimeFlags;
+use crate::args::{ModelFlags, RuntimeFlags};
 use crate::commands::Context;
 use crate::failure;
 
@@ -43,6 +43,15 @@ pub(crate) fn open(
     name.clone_into(&mut checkpoint.name);
     checkpoint.revision = Some(snapshot.commit);
     Ok(checkpoint)
+}
+
+/// [`open`] of what the flags name.
+pub(crate) fn open_asked(
+    flags: &ModelFlags,
+    runtime_flags: &RuntimeFlags,
+    context: &Context<'_>,
+) -> anyhow::Result<Checkpoint> {
+    open(&flags.model, &flags.revision, runtime(runtime_flags), context)
 }
 
 /// What the flags ask for.

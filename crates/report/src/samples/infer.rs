@@ -1,6 +1,6 @@
 //! A made-up report of membership inference.
 
-use verbatim_membership::separation;
+use verbatim_membership::{Confidence, separation};
 
 use super::{model, provenance};
 use crate::figure::LEVEL;
@@ -14,9 +14,8 @@ fn row(name: &str, shift: f64) -> SeparationRow {
         (from..from + 240).map(|i| Some((i * 7919 % 1009) as f64 / 1009.0 + shift)).collect()
     };
     let (members, others) = (of(0, shift), of(5000, 0.0));
-    let [own, joint] =
-        [LEVEL, 1.0 - (1.0 - LEVEL) / 3.0].map(|level| separation(&members, &others, &FPRS, level));
-    SeparationRow::new(name, &FPRS, &own, &joint)
+    let confidence = Confidence { level: LEVEL, n_together: 3 };
+    SeparationRow::new(name, &FPRS, &separation(&members, &others, &FPRS, confidence))
 }
 
 /// One signal that tells nothing, one that tells much.

@@ -32,9 +32,9 @@ pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
     IndexSignatures, IndexVerify, StringUnit,
 };
-pub(crate) use infer::Infer;
+pub(crate) use infer::{Asking, Infer};
 pub(crate) use invert::Invert;
-pub(crate) use lab::{Plant, Synth, Train};
+pub(crate) use lab::{Plant, RecipeFlags, Shadow, ShadowCommand, ShadowScore, ShadowTrain, Synth, Train};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
 use values::{local, max_bad, size};
@@ -217,6 +217,8 @@ pub(crate) enum Command {
     /// training.json with the recipe, the losses and the fingerprint of the corpus. An interrupted run keeps its
     /// state beside the output; `--resume` continues it and gives the same bytes as a run that was not interrupted.
     Train(Box<Train>),
+    /// Train shadow models, and attack a model with them
+    Shadow(Shadow),
     /// Plant canaries in a corpus, and write the ledger of what was planted how often
     ///
     /// Writes DIR/corpus.jsonl, in which every original record stands as it was, and DIR/_verbatim/ledger.jsonl,

@@ -20,6 +20,7 @@ mod prompts;
 mod reading;
 mod redaction;
 mod review;
+mod shadow;
 mod sources;
 mod synth;
 mod train;
@@ -61,6 +62,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Elicit(arguments) => elicit::run(&arguments, context),
         Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
+        Command::Shadow(arguments) => shadow::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
         Command::Synth(arguments) => synth::run(&arguments, context),
     }

@@ -1,11 +1,11 @@
 //! What a model is trained on: token ids of documents, packed into rows in an order drawn for each epoch.
 
 use rayon::prelude::*;
-use verbatim_corpus::{Corpus, DocId};
 use verbatim_lm::Tokenizer;
 
 use crate::draw::Draw;
 use crate::error::{Error, Result};
+use crate::recipe::TrainingTexts;
 
 /// Token ids of the documents to train on and of those held out.
 #[derive(Clone, Debug)]
@@ -19,9 +19,12 @@ pub struct TrainingData {
 }
 
 impl TrainingData {
-    /// Encodes a corpus and holds out each document with probability `validation_fraction`.
-    pub fn from_corpus(
-        corpus: &Corpus,
+    /// Encodes texts and holds out each document with probability `validation_fraction`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a tokenizer without an end of text.
+    pub fn encode(
+        texts: TrainingTexts<'_>,
         tokenizer: &Tokenizer,
         seed: u64,
         validation_fraction: f64,
@@ -29,9 +32,9 @@ impl TrainingData {
         let end_of_text = tokenizer
             .end_of_text()
             .ok_or_else(|| Error::Config("the tokenizer has no <|endoftext|> token".into()))?;
-        let ids: Vec<DocId> = corpus.ids().collect();
+        let ids = texts.ids();
         let encoded: Vec<Vec<u32>> =
-            ids.par_iter().map(|&id| tokenizer.encode(&corpus.text_str(id))).collect();
+            ids.par_iter().map(|&id| tokenizer.encode(&texts.corpus.text_str(id))).collect();
         let mut data = TrainingData { train: Vec::new(), validation: Vec::new(), end_of_text };
         for (id, tokens) in ids.into_iter().zip(encoded) {
             // 2^53 steps are what an f64 can tell apart below one.

@@ -117,7 +117,7 @@ pub fn rebuild_models(out: &Path, progress: &dyn Progress) -> Result<[TrainingRe
     for (corpus, name) in [(&raw, RAW), (&dedup, DEDUP)] {
         let target = staged.path().join(name);
         let destination = Destination { target: &target, existing: Existing::Refuse, state: None };
-        records.push(train_checkpoint(corpus, &tokenizer, &demo_recipe(), &destination, progress)?);
+        records.push(train_checkpoint(corpus.into(), &tokenizer, &demo_recipe(), &destination, progress)?);
     }
     staged.commit()?;
     Ok(records.try_into().expect("two checkpoints"))

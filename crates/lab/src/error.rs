@@ -31,6 +31,14 @@ pub enum Error {
         /// What does not fit.
         cause: String,
     },
+    /// A folder that does not hold the shadow models that it should.
+    #[error("{}: {cause}", path.display())]
+    Ensemble {
+        /// The file in it.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
     /// The run was interrupted; its state was saved where checkpoints were asked for.
     #[error("interrupted after step {step}")]
     Interrupted {
@@ -71,7 +79,10 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) => 2,
-            Error::SecretInCorpus { .. } | Error::Resume { .. } | Error::Diverged { .. } => 65,
+            Error::SecretInCorpus { .. }
+            | Error::Resume { .. }
+            | Error::Ensemble { .. }
+            | Error::Diverged { .. } => 65,
             Error::Tensor(_) => 70,
             Error::Write { .. } => 74,
             Error::Interrupted { .. } => 130,

@@ -12,6 +12,7 @@ mod optimizer;
 mod plant;
 mod recipe;
 mod secret;
+mod shadow;
 mod state;
 mod synth;
 mod train;
@@ -22,6 +23,9 @@ pub use optimizer::AdamWConfig;
 pub use plant::{
     Insertion, LedgerLine, PlantConfig, Planting, check_secrets, plan_planting, plant_documents,
 };
-pub use recipe::{Destination, ModelShape, Recipe, TrainingRecord, train_checkpoint, train_tokenizer};
+pub use recipe::{
+    Destination, ModelShape, Recipe, TrainingRecord, TrainingTexts, train_checkpoint, train_tokenizer,
+};
+pub use shadow::{Ensemble, ShadowConfig, ShadowRecord, train_shadows};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
 pub use train::{EpochLosses, Length, TrainConfig, Trained, train};

@@ -5,9 +5,9 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use verbatim_corpus::Corpus;
+use verbatim_corpus::{Corpus, DocId};
 use verbatim_lm::{Gpt2Config, Tokenizer};
-use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
+use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared, xxh3_128_hex};
 
 use crate::data::TrainingData;
 use crate::error::{Error, Result};
@@ -37,6 +37,34 @@ pub struct Recipe {
     pub train: TrainConfig,
 }
 
+/// The texts that a model is trained on.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingTexts<'a> {
+    /// Their corpus.
+    pub corpus: &'a Corpus,
+    /// The documents, ascending; none for all of them.
+    pub documents: Option<&'a [DocId]>,
+}
+
+impl<'a> From<&'a Corpus> for TrainingTexts<'a> {
+    fn from(corpus: &'a Corpus) -> Self {
+        Self { corpus, documents: None }
+    }
+}
+
+impl TrainingTexts<'_> {
+    /// The documents, ascending.
+    pub(crate) fn ids(&self) -> Vec<DocId> {
+        self.documents.map_or_else(|| self.corpus.ids().collect(), <[DocId]>::to_vec)
+    }
+
+    /// Names the choice of documents, where not all of them are taken.
+    pub(crate) fn subset_fingerprint(&self) -> Option<String> {
+        let numbers: Vec<u8> = self.documents?.iter().flat_map(|id| id.0.to_le_bytes()).collect();
+        Some(xxh3_128_hex(&numbers))
+    }
+}
+
 /// Where a checkpoint goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Destination<'a> {
@@ -55,7 +83,10 @@ pub struct TrainingRecord {
     pub schema: u32,
     /// [`Corpus::fingerprint`] of the corpus.
     pub corpus_fingerprint: String,
-    /// Documents of the corpus.
+    /// Names the documents that were taken, where it was not all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset_fingerprint: Option<String>,
+    /// Documents that were taken.
     pub n_documents: u64,
     /// Bytes of their texts.
     pub text_bytes: u64,
@@ -81,13 +112,13 @@ pub fn train_tokenizer(corpus: &Corpus, vocab_size: usize) -> Result<Vec<u8>> {
     Ok(Tokenizer::train(texts.into_iter(), vocab_size)?)
 }
 
-/// Trains a model on a corpus and writes `config.json`, `model.safetensors`, `tokenizer.json` and
+/// Trains a model on texts and writes `config.json`, `model.safetensors`, `tokenizer.json` and
 /// `training.json`, all at once when the training is over.
 ///
 /// # Errors
 /// Those of [`train`], what the disk reports, and a corpus that changed meanwhile; no folder is left then.
 pub fn train_checkpoint(
-    corpus: &Corpus,
+    texts: TrainingTexts<'_>,
     tokenizer_json: &[u8],
     recipe: &Recipe,
     destination: &Destination<'_>,
@@ -97,14 +128,15 @@ pub fn train_checkpoint(
     let staged = StagedDir::create(destination.target, Access::Shared, destination.existing)?;
     let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
     let config = &recipe.train;
-    let data = TrainingData::from_corpus(corpus, &tokenizer, config.seed, config.validation_fraction)?;
+    let data = TrainingData::encode(texts, &tokenizer, config.seed, config.validation_fraction)?;
     let model = model_config(&recipe.shape, &tokenizer);
     let trained = train(&data, &model, config, destination.state, progress)?;
     let record = TrainingRecord {
         schema: 1,
-        corpus_fingerprint: corpus.fingerprint().to_owned(),
-        n_documents: corpus.n_documents(),
-        text_bytes: corpus.text_bytes(),
+        corpus_fingerprint: texts.corpus.fingerprint().to_owned(),
+        subset_fingerprint: texts.subset_fingerprint(),
+        n_documents: texts.ids().len() as u64,
+        text_bytes: texts.ids().iter().map(|id| texts.corpus.text(*id).len() as u64).sum(),
         tokenizer_sha256: tokenizer.sha256().to_owned(),
         n_parameters: model.n_parameters(),
         n_train_tokens: data.n_train_tokens(),
@@ -114,7 +146,7 @@ pub fn train_checkpoint(
         history: trained.history.clone(),
     };
     write_files(staged.path(), &trained, tokenizer_json, &record)?;
-    corpus.verify_unchanged()?;
+    texts.corpus.verify_unchanged()?;
     staged.commit()?;
     // A finished run has nothing to go on with; its state would only stand in the next one's way.
     if let Some(path) = destination.state.filter(|path| path.exists()) {
@@ -123,7 +155,7 @@ pub fn train_checkpoint(
     Ok(record)
 }
 
-fn model_config(shape: &ModelShape, tokenizer: &Tokenizer) -> Gpt2Config {
+pub(crate) fn model_config(shape: &ModelShape, tokenizer: &Tokenizer) -> Gpt2Config {
     Gpt2Config {
         vocab_size: tokenizer.vocab_size(),
         n_positions: shape.n_positions,
@@ -170,7 +202,7 @@ fn write_files(
     Ok(write_shared(&folder.join("training.json"), &pretty(record))?)
 }
 
-fn pretty(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain fields serialize");
     text.push(b'\n');
     text
@@ -199,7 +231,7 @@ mod tests {
         let tokenizer = train_tokenizer(&corpus, 260).unwrap();
         let target = folder.join("model");
         let destination = Destination { target: &target, existing: Existing::Refuse, state: None };
-        train_checkpoint(&corpus, &tokenizer, &recipe, &destination, &Silent)
+        train_checkpoint((&corpus).into(), &tokenizer, &recipe, &destination, &Silent)
     }
 
     #[test]

@@ -174,13 +174,13 @@ fn chunk_signals(
 }
 
 /// As many of a text's tokens, from its first, as are read, and whole characters.
-fn beginning(target: TextModel<'_>, text: &str, most_tokens: usize) -> String {
+pub(crate) fn beginning(target: TextModel<'_>, text: &str, most_tokens: usize) -> String {
     let tokens = target.tokenizer.encode_with_places(text);
     let end = tokens.get(most_tokens).map_or(text.len(), |(_, place)| *place);
     text[..end].to_owned()
 }
 
-fn passage(model: TextModel<'_>, tokens: &[u32]) -> Passage {
+pub(crate) fn passage(model: TextModel<'_>, tokens: &[u32]) -> Passage {
     let start = model.model.bos().or(model.tokenizer.end_of_text());
     match (start, tokens) {
         (Some(start), _) => Passage { prompt: vec![start], continuation: tokens.to_vec() },

@@ -13,6 +13,7 @@ use crate::figure::{Rate, grouped, percent, placement_words};
 use crate::infer::InferBody;
 use crate::invert::InvertBody;
 use crate::report::{HTML_NAME, Report};
+use crate::shadow::ShadowBody;
 use crate::svg::{self, Bar, Group, Panel};
 use crate::train::{PlantBody, TrainBody};
 
@@ -59,6 +60,7 @@ page!(AuditBody, AuditPage, "audit.html");
 page!(InvertBody, InvertPage, "invert.html");
 page!(ElicitBody, ElicitPage, "elicit.html");
 page!(InferBody, InferPage, "infer.html");
+page!(ShadowBody, ShadowPage, "shadow.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 

@@ -30,6 +30,7 @@ mod run;
 #[cfg(test)]
 mod samples;
 mod secrets;
+mod shadow;
 mod sources;
 mod svg;
 mod terminal;
@@ -79,6 +80,10 @@ pub use repeats::{HeavyRow, PairRow, RepeatBin, Repeats};
 pub use report::{Body, HTML_NAME, JSON_NAME, Report, SCHEMA_VERSION};
 pub use run::{Run, StageTime};
 pub use secrets::{SecretCount, SecretRow, SecretTable};
+pub use shadow::{
+    BesideLossRow, HeatRow, HeatToken, Memorization, MemorizedRow, ShadowBody, ShadowFacts, ShadowRow,
+    ShadowTrainBody, shadow_text, shadow_train_text,
+};
 pub use sources::{SourceRow, SourceTable};
 pub use terminal::{
     audit_text, contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text,

@@ -7,21 +7,9 @@ use clap::Args;
 use crate::args::values::local;
 use crate::args::{ModelFlags, Output, Reading, RuntimeFlags};
 
-/// `verbatim infer`
+/// How models are asked about texts of known membership.
 #[derive(Debug, Args)]
-pub(crate) struct Infer {
-    #[command(flatten)]
-    pub(crate) checkpoint: ModelFlags,
-    /// Texts that the model was trained on: files, folders, globs or s3://, gs:// and az:// URLs
-    #[arg(long, value_name = "INPUT", num_args = 1.., required = true)]
-    pub(crate) members: Vec<PathBuf>,
-    /// Texts that it was not trained on, of the same kind, time and source: what else tells the two sets apart makes the
-    /// result void, and the report says so
-    #[arg(long, alias = "nonmembers", value_name = "INPUT", num_args = 1.., required = true)]
-    pub(crate) non_members: Vec<PathBuf>,
-    /// A model that has not seen the members, for the ratio and the difference of the losses
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) reference: Option<String>,
+pub(crate) struct Asking {
     /// Texts of each set, drawn by chance where there are more
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Asking")]
     pub(crate) documents: u32,
@@ -47,6 +35,25 @@ pub(crate) struct Infer {
     /// Seed of the draw of texts, of the folds and of the control's halves
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Asking")]
     pub(crate) seed: u64,
+}
+
+/// `verbatim infer`
+#[derive(Debug, Args)]
+pub(crate) struct Infer {
+    #[command(flatten)]
+    pub(crate) checkpoint: ModelFlags,
+    /// Texts that the model was trained on: files, folders, globs or s3://, gs:// and az:// URLs
+    #[arg(long, value_name = "INPUT", num_args = 1.., required = true)]
+    pub(crate) members: Vec<PathBuf>,
+    /// Texts that it was not trained on, of the same kind, time and source: what else tells the two sets apart makes the
+    /// result void, and the report says so
+    #[arg(long, alias = "nonmembers", value_name = "INPUT", num_args = 1.., required = true)]
+    pub(crate) non_members: Vec<PathBuf>,
+    /// A model that has not seen the members, for the ratio and the difference of the losses
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) reference: Option<String>,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
     #[command(flatten)]
     pub(crate) runtime: RuntimeFlags,
     #[command(flatten)]

@@ -2,22 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::args::values::{fraction, local, non_negative, positive};
-use crate::args::{Output, Reading};
+use crate::args::{Asking, Output, Reading, RuntimeFlags};
 
-/// `verbatim train`
+/// The model that is trained and how.
 #[derive(Debug, Args)]
-pub(crate) struct Train {
-    /// The corpus: files, folders, globs or s3://, gs:// and az:// URLs
-    #[arg(required = true, value_name = "INPUT")]
-    pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    /// Continue from the last checkpoint of an interrupted run of the same command
-    #[arg(long)]
-    pub(crate) resume: bool,
+pub(crate) struct RecipeFlags {
     /// Use this tokenizer.json; default is to train a byte-level BPE on the corpus
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     pub(crate) tokenizer: Option<PathBuf>,
@@ -60,6 +52,21 @@ pub(crate) struct Train {
     /// Largest norm of the gradient; longer ones are scaled down
     #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = positive, help_heading = "Training")]
     pub(crate) clip: f64,
+}
+
+/// `verbatim train`
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// The corpus: files, folders, globs or s3://, gs:// and az:// URLs
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Continue from the last checkpoint of an interrupted run of the same command
+    #[arg(long)]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeFlags,
     /// Share of the documents kept out of training to measure the validation loss
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = fraction, help_heading = "Training")]
     pub(crate) validation: f64,
@@ -69,6 +76,95 @@ pub(crate) struct Train {
     /// Seed of the weights, the order of the data and dropout
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// `verbatim shadow`
+#[derive(Debug, Args)]
+pub(crate) struct Shadow {
+    #[command(subcommand)]
+    pub(crate) command: ShadowCommand,
+}
+
+/// What `verbatim shadow` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShadowCommand {
+    /// Train models on halves of a corpus that are drawn by chance
+    ///
+    /// Every text of the corpus is seen by half of the models, drawn by the hash of the text, so that its copies go together.
+    /// Take the recipe of the model in question, its tokenizer, and a corpus that holds the texts in question.
+    ///
+    /// DIR/shadow.json says how they were trained, DIR/split.jsonl which models saw which text (by hash), and DIR/model-NNN are
+    /// checkpoints like those of `train`. An interrupted run keeps what is trained beside the output; `--resume` continues it
+    /// and gives the same bytes.
+    Train(Box<ShadowTrain>),
+    /// Attack a model with shadow models, and measure what that finds
+    ///
+    /// Of each text the shadow models that saw it and those that did not say what its loss is like either way, and the model's
+    /// own loss is held against both: LiRA (Carlini et al. 2022), the same on the losses of all tokens (Rossi et al. 2025), RMIA
+    /// (Zarifzadeh et al. 2024), and a classifier (Shokri et al. 2017). Each is compared with the loss alone on the same texts.
+    /// Without `--model`, one of the shadow models is the target, and the others are its shadows.
+    Score(Box<ShadowScore>),
+}
+
+/// `verbatim shadow train`
+#[derive(Debug, Args)]
+pub(crate) struct ShadowTrain {
+    /// The corpus: files, folders, globs or s3://, gs:// and az:// URLs
+    #[arg(required = true, value_name = "INPUT")]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Models; half of them see a text
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(crate) models: u16,
+    /// Continue an interrupted run of the same command
+    #[arg(long)]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeFlags,
+    /// Seed of the halves, and of the weights and the order of the data of each model
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+}
+
+/// `verbatim shadow score`
+#[derive(Debug, Args)]
+pub(crate) struct ShadowScore {
+    /// The folder that `verbatim shadow train` wrote
+    #[arg(value_name = "SHADOWS")]
+    pub(crate) shadows: PathBuf,
+    /// The model in question: a folder in Hugging Face layout, a GGUF file, or a model on the hub. Default is one of the
+    /// shadow models
+    #[arg(long, value_name = "MODEL", requires_all = ["members", "non_members"])]
+    pub(crate) model: Option<String>,
+    /// Branch, tag or commit on the hub; the commit is recorded
+    #[arg(long, value_name = "REVISION", default_value = "main")]
+    pub(crate) revision: String,
+    /// Texts that the model was trained on
+    #[arg(long, value_name = "INPUT", num_args = 1.., requires = "model")]
+    pub(crate) members: Vec<PathBuf>,
+    /// Texts that it was not trained on, of the same kind, time and source
+    #[arg(long, alias = "nonmembers", value_name = "INPUT", num_args = 1.., requires = "model")]
+    pub(crate) non_members: Vec<PathBuf>,
+    /// Without a model of your own: the shadow model that is attacked
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, conflicts_with = "model")]
+    pub(crate) target: u16,
+    /// Without a model of your own: the corpus of the shadow models, which has the texts
+    #[arg(long, value_name = "INPUT", num_args = 1.., conflicts_with = "model", required_unless_present = "model")]
+    pub(crate) corpus: Vec<PathBuf>,
+    /// Show the tokens of the texts that are given away most; default is their places alone
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    #[command(flatten)]
+    pub(crate) asking: Asking,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeFlags,
+    #[command(flatten)]
+    pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) reading: Reading,
 }

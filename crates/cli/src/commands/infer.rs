@@ -12,25 +12,24 @@ use verbatim_membership::{
 use verbatim_report::{InferBody, InferFacts, LEVEL, Provenance, Report, SeparationRow, infer_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 
-use crate::args::Infer;
+use crate::args::{Asking, Infer, Reading};
 use crate::commands::{Context, check_apart, kept, model, reading};
 use crate::failure;
 
 /// The texts of one set, in the order of their documents.
-struct Set {
-    corpus: Corpus,
-    chosen: Vec<DocId>,
+pub(crate) struct Set {
+    pub(crate) corpus: Corpus,
+    pub(crate) chosen: Vec<DocId>,
 }
 
 pub(crate) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
-    if let Some(fpr) = arguments.fpr.iter().find(|fpr| !(**fpr > 0.0 && **fpr < 1.0)) {
-        return Err(failure::usage(format!("--fpr {fpr}: expected numbers between 0 and 1")));
-    }
+    check_fprs(&arguments.asking.fpr)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
-    let members = Set::open(&arguments.members, arguments, context)?;
-    let non_members = Set::open(&arguments.non_members, arguments, context)?;
+    let how = (&arguments.asking, &arguments.reading);
+    let members = Set::open(&arguments.members, how, context)?;
+    let non_members = Set::open(&arguments.non_members, how, context)?;
     let runtime = model::runtime(&arguments.runtime);
     let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
     let reference = arguments.reference.as_deref().map(|name| model::open(name, "main", runtime, context));
@@ -47,6 +46,14 @@ pub(crate) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()
     Ok(scratch.discard()?)
 }
 
+/// Refuses what is no false positive rate.
+pub(crate) fn check_fprs(fprs: &[f64]) -> anyhow::Result<()> {
+    match fprs.iter().find(|fpr| !(**fpr > 0.0 && **fpr < 1.0)) {
+        Some(fpr) => Err(failure::usage(format!("--fpr {fpr}: expected numbers between 0 and 1"))),
+        None => Ok(()),
+    }
+}
+
 /// Everything that may be a file or a folder among what the command reads.
 fn files_read(arguments: &Infer) -> impl Iterator<Item = &Path> {
     let models = std::iter::once(&arguments.checkpoint.model).chain(&arguments.reference).map(Path::new);
@@ -55,16 +62,20 @@ fn files_read(arguments: &Infer) -> impl Iterator<Item = &Path> {
 
 impl Set {
     /// Opens a corpus and draws its texts.
-    fn open(inputs: &[PathBuf], arguments: &Infer, context: &Context<'_>) -> anyhow::Result<Set> {
-        let corpus = arguments.reading.open(inputs, context)?;
-        let drawn = corpus.draw_order(u64::from(arguments.documents), arguments.seed);
+    pub(crate) fn open(
+        inputs: &[PathBuf],
+        (asking, reading): (&Asking, &Reading),
+        context: &Context<'_>,
+    ) -> anyhow::Result<Set> {
+        let corpus = reading.open(inputs, context)?;
+        let drawn = corpus.draw_order(u64::from(asking.documents), asking.seed);
         let with_text = drawn.into_iter().filter(|id| !corpus.is_blank(*id));
-        let mut chosen: Vec<DocId> = with_text.take(arguments.documents as usize).collect();
+        let mut chosen: Vec<DocId> = with_text.take(asking.documents as usize).collect();
         chosen.sort_unstable();
         Ok(Set { corpus, chosen })
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.chosen.iter().map(|id| self.corpus.text_str(*id).into_owned()).collect()
     }
 }
@@ -79,10 +90,12 @@ fn infer(
     let models = Inferring {
         target: checkpoint.text_model(),
         reference: reference.map(Checkpoint::text_model),
-        most_tokens: arguments.max_tokens as usize,
+        most_tokens: arguments.asking.max_tokens as usize,
     };
-    let batch =
-        arguments.batch.map_or_else(|| model::batch(models.target.model, models.most_tokens), usize::from);
+    let batch = arguments
+        .asking
+        .batch
+        .map_or_else(|| model::batch(models.target.model, models.most_tokens), usize::from);
     let texts = sets.map(Set::texts);
     let [members, non_members] =
         [0, 1].map(|set| texts[set].iter().map(String::as_str).collect::<Vec<&str>>());
@@ -113,15 +126,15 @@ fn infer(
     if n_shared > 0 {
         facts.warnings.push(format!("{n_shared} of the non-members stand among the members, too"));
     }
-    let fprs = &arguments.fpr[..];
+    let fprs = &arguments.asking.fpr[..];
     for (at, signal) in signals.iter().enumerate() {
         let (inside, outside) = (column(said.0, at), column(said.1, at));
         let found = separation(&inside, &outside, fprs, confidence);
         facts.signals.push(SeparationRow::new(signal.name(), fprs, &found));
-        let control = control_separation(&outside, confidence, arguments.seed);
+        let control = control_separation(&outside, confidence, arguments.asking.seed);
         facts.control.push(SeparationRow::new(signal.name(), &[], &control));
     }
-    let blind = blind_separations(&members, &non_members, (fprs, LEVEL), arguments.seed);
+    let blind = blind_separations(&members, &non_members, (fprs, LEVEL), arguments.asking.seed);
     facts.blind = blind.iter().map(|(name, found)| SeparationRow::new(name, fprs, found)).collect();
     Ok(InferBody::new(facts))
 }
@@ -138,13 +151,13 @@ fn scratch(
         "reference": reference.as_ref().map(model::hashes),
         "members": sets[0].corpus.fingerprint(),
         "non_members": sets[1].corpus.fingerprint(),
-        "documents": arguments.documents,
-        "max_tokens": arguments.max_tokens,
-        "seed": arguments.seed,
+        "documents": arguments.asking.documents,
+        "max_tokens": arguments.asking.max_tokens,
+        "seed": arguments.asking.seed,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
     kept(
-        arguments.scratch.as_deref(),
+        arguments.asking.scratch.as_deref(),
         files_read(arguments).chain([arguments.output.output.as_path()]),
         &task,
         folder,
@@ -153,9 +166,9 @@ fn scratch(
 
 fn provenance(arguments: &Infer) -> Provenance {
     Provenance::new(env!("CARGO_PKG_VERSION"))
-        .seed("draw", arguments.seed)
-        .parameter("documents", arguments.documents)
-        .parameter("max_tokens", arguments.max_tokens)
-        .parameter("fpr", arguments.fpr.clone())
+        .seed("draw", arguments.asking.seed)
+        .parameter("documents", arguments.asking.documents)
+        .parameter("max_tokens", arguments.asking.max_tokens)
+        .parameter("fpr", arguments.asking.fpr.clone())
         .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
 }

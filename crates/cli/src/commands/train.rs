@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use verbatim_corpus::Corpus;
 use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, Recipe, TrainConfig};
 use verbatim_report::{FileUsed, Provenance, Report, TrainBody, train_text};
 use verbatim_store::{Bytes, sha256_file};
 
-use crate::args::Train;
+use crate::args::{RecipeFlags, Train};
 use crate::commands::{Context, check_apart, reading};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
-    let read = arguments.inputs.iter().chain(&arguments.tokenizer);
+    let read = arguments.inputs.iter().chain(&arguments.recipe.tokenizer);
     check_apart(read.map(PathBuf::as_path), &output.output)?;
     let mut state = output.output.clone().into_os_string();
     state.push(".train-state");
@@ -25,14 +26,12 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
     }
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     reading::warn(&corpus, context);
-    let tokenizer = match &arguments.tokenizer {
-        Some(path) => Bytes::open(path)?.to_vec(),
-        None => verbatim_lab::train_tokenizer(&corpus, arguments.vocabulary as usize)?,
-    };
+    let tokenizer = tokenizer(&arguments.recipe, &corpus)?;
     let destination =
         Destination { target: &output.output, existing: output.existing(), state: Some(&state) };
     let recipe = recipe(arguments);
-    let record = verbatim_lab::train_checkpoint(&corpus, &tokenizer, &recipe, &destination, context.teller)?;
+    let record =
+        verbatim_lab::train_checkpoint((&corpus).into(), &tokenizer, &recipe, &destination, context.teller)?;
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
         .corpus(reading::used("training", &corpus))
         .seed("train", arguments.seed)
@@ -42,32 +41,43 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
     context.tell(&report, &train_text(&report.result))
 }
 
+/// The bytes of the tokenizer.json that was asked for, or of one that is trained on the corpus.
+pub(crate) fn tokenizer(flags: &RecipeFlags, corpus: &Corpus) -> anyhow::Result<Vec<u8>> {
+    Ok(match &flags.tokenizer {
+        Some(path) => Bytes::open(path)?.to_vec(),
+        None => verbatim_lab::train_tokenizer(corpus, flags.vocabulary as usize)?,
+    })
+}
+
 fn recipe(arguments: &Train) -> Recipe {
-    let rows = arguments.batch as usize;
+    let mut recipe = recipe_of(&arguments.recipe, arguments.seed);
+    recipe.train.validation_fraction = arguments.validation;
+    recipe.train.patience = arguments.patience.map(u64::from);
+    recipe
+}
+
+/// The recipe that the flags describe, with all documents trained on.
+pub(crate) fn recipe_of(flags: &RecipeFlags, seed: u64) -> Recipe {
+    let standard = TrainConfig::standard(seed);
     Recipe {
         shape: ModelShape {
-            n_layer: arguments.layers as usize,
-            n_head: arguments.heads as usize,
-            n_embd: arguments.width as usize,
-            n_positions: arguments.context as usize,
-            dropout: arguments.dropout,
+            n_layer: flags.layers as usize,
+            n_head: flags.heads as usize,
+            n_embd: flags.width as usize,
+            n_positions: flags.context as usize,
+            dropout: flags.dropout,
         },
         train: TrainConfig {
-            length: match arguments.steps {
+            length: match flags.steps {
                 Some(steps) => Length::Steps(steps),
-                None => Length::Epochs(u64::from(arguments.epochs)),
+                None => Length::Epochs(u64::from(flags.epochs)),
             },
-            batch_rows: rows,
-            learning_rate: arguments.learning_rate,
-            warmup_steps: u64::from(arguments.warmup),
-            adamw: AdamWConfig {
-                weight_decay: arguments.weight_decay,
-                ..TrainConfig::standard(arguments.seed).adamw
-            },
-            clip_norm: arguments.clip,
-            validation_fraction: arguments.validation,
-            patience: arguments.patience.map(u64::from),
-            ..TrainConfig::standard(arguments.seed)
+            batch_rows: flags.batch as usize,
+            learning_rate: flags.learning_rate,
+            warmup_steps: u64::from(flags.warmup),
+            adamw: AdamWConfig { weight_decay: flags.weight_decay, ..standard.adamw.clone() },
+            clip_norm: flags.clip,
+            ..standard
         },
     }
 }

@@ -1,0 +1,104 @@
+//! The corpus that is made where none is given: fictional documents, planted secrets, people with records, and texts of the same
+//! kind that no model sees.
+
+use verbatim_extraction::{Canary, Placement, Shape};
+
+use crate::draw::Draw;
+use crate::error::Result;
+use crate::grammar::Grammar;
+use crate::plant::{PlantConfig, plan_planting, plant_documents};
+use crate::synth::{SynthConfig, SynthDocument, synthesize};
+
+/// Documents of the corpus that are not planted.
+const N_ORIGINALS: u64 = 170;
+/// Texts that no model sees.
+const N_HELD_OUT: u64 = 230;
+/// People whose records are planted.
+const N_PEOPLE: u64 = 12;
+/// Documents that hold each record.
+const COPIES_OF_RECORDS: u64 = 4;
+/// Invented profiles that each person's is compared with.
+const N_FABRICATED: u64 = 19;
+
+/// Somebody whose records stand in the corpus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// What leads to each record.
+    pub prefixes: Vec<String>,
+    /// The records, true ones.
+    pub profile: Vec<String>,
+    /// Records that the same person might have had, drawn in the same way.
+    pub fabricated: Vec<Vec<String>>,
+}
+
+/// A corpus with its truth.
+#[derive(Clone, Debug)]
+pub struct MadeCorpus {
+    /// The documents, planted ones among them.
+    pub documents: Vec<SynthDocument>,
+    /// The planted secrets and the controls.
+    pub ledger: Vec<Canary>,
+    /// The people whose records were planted.
+    pub people: Vec<Person>,
+    /// Texts of the kind of the originals that are not in the corpus.
+    pub held_out: Vec<String>,
+}
+
+/// The records of a person: what leads to each, and how it is drawn.
+const RECORDS: [(&str, &str); 3] = [
+    ("Of {name} the register says: born (", "{date} {year}"),
+    ("Of {name} the ledger says: owes (", "{number} coins to {surname}"),
+    ("Of {name} the warden says: lives at (", "{place}, door {number}"),
+];
+
+/// About 100 KB of text from a seed: secrets planted once and sixteen times in each placement, and people.
+///
+/// # Errors
+/// None that this configuration has.
+pub fn make_corpus(seed: u64) -> Result<MadeCorpus> {
+    let config = SynthConfig { n_documents: N_ORIGINALS + N_HELD_OUT, ..SynthConfig::standard(seed) };
+    let mut originals = synthesize(&config);
+    let held_out = originals.split_off(N_ORIGINALS as usize);
+    let planting = plan_planting(
+        N_ORIGINALS,
+        &PlantConfig {
+            seed,
+            shapes: vec![Shape::Random, Shape::Sentence, Shape::Pii],
+            placements: vec![Placement::Document, Placement::NearCopy, Placement::Passage],
+            copies: vec![1, 16],
+            n_per_cell: 2,
+            n_controls: 18,
+        },
+    )?;
+    let mut documents = plant_documents(originals, &planting);
+    let people: Vec<Person> = (0..N_PEOPLE).map(|number| person(seed, number)).collect();
+    for (number, person) in people.iter().enumerate() {
+        for (record, (prefix, truth)) in person.prefixes.iter().zip(&person.profile).enumerate() {
+            for copy in 0..COPIES_OF_RECORDS {
+                let mut grammar =
+                    Grammar::new(Draw::new(seed, "record", (number as u64 * 3 + record as u64) * 100 + copy));
+                let text = format!("{prefix}{truth}). {}", grammar.fill("Seen by {surname}, {date}."));
+                let at = grammar.draw().index(documents.len() + 1);
+                let id = format!("p{number:02}-{record}-{copy}");
+                documents.insert(at, SynthDocument { id, text });
+            }
+        }
+    }
+    Ok(MadeCorpus {
+        documents,
+        ledger: planting.ledger.into_iter().map(|line| line.canary).collect(),
+        people,
+        held_out: held_out.into_iter().map(|document| document.text).collect(),
+    })
+}
+
+fn person(seed: u64, number: u64) -> Person {
+    let mut grammar = Grammar::new(Draw::new(seed, "person", number));
+    let name = grammar.fill("{person}");
+    let mut profile = || RECORDS.iter().map(|(_, record)| grammar.fill(record)).collect::<Vec<String>>();
+    Person {
+        prefixes: RECORDS.iter().map(|(prefix, _)| prefix.replace("{name}", &name)).collect(),
+        profile: profile(),
+        fabricated: (0..N_FABRICATED).map(|_| profile()).collect(),
+    }
+}

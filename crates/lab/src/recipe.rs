@@ -11,6 +11,7 @@ use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared};
 
 use crate::data::TrainingData;
 use crate::error::{Error, Result};
+use crate::private::PrivacySpent;
 use crate::train::{EpochLosses, TrainConfig, Trained, train};
 
 /// The size of a model.
@@ -73,6 +74,9 @@ pub struct TrainingRecord {
     pub recipe: Recipe,
     /// Losses by epoch.
     pub history: Vec<EpochLosses>,
+    /// What a private training cost; absent in the record of any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacySpent>,
 }
 
 /// Trains a byte-level BPE on the texts of a corpus; returns the bytes of a `tokenizer.json`.
@@ -112,6 +116,7 @@ pub fn train_checkpoint(
         n_steps: trained.n_steps,
         recipe: recipe.clone(),
         history: trained.history.clone(),
+        privacy: trained.privacy.clone(),
     };
     write_files(staged.path(), &trained, tokenizer_json, &record)?;
     corpus.verify_unchanged()?;
@@ -184,18 +189,23 @@ mod tests {
     use verbatim_store::Silent;
 
     use super::*;
+    use crate::private::PrivateConfig;
     use crate::train::Length;
 
     /// Trains a very small model on a small corpus; `after_opening` sees the corpus file once it is open.
-    fn train_small(folder: &Path, after_opening: impl FnOnce(&Path)) -> Result<TrainingRecord> {
+    fn train_small(
+        folder: &Path,
+        private: Option<PrivateConfig>,
+        after_opening: impl FnOnce(&Path),
+    ) -> Result<TrainingRecord> {
         let path = folder.join("corpus.jsonl");
         let line = "{\"text\":\"the sea, the sea and the tower\"}\n";
         write_shared(&path, line.repeat(4).as_bytes()).unwrap();
         let corpus = Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent).unwrap();
         after_opening(&path);
         let shape = ModelShape { n_layer: 1, n_head: 1, n_embd: 8, n_positions: 8, dropout: 0.0 };
-        let recipe =
-            Recipe { shape, train: TrainConfig { length: Length::Steps(1), ..TrainConfig::standard(1) } };
+        let train = TrainConfig { length: Length::Steps(1), private, ..TrainConfig::standard(1) };
+        let recipe = Recipe { shape, train };
         let tokenizer = train_tokenizer(&corpus, 260).unwrap();
         let target = folder.join("model");
         let destination = Destination { target: &target, existing: Existing::Refuse, state: None };
@@ -203,13 +213,38 @@ mod tests {
     }
 
     #[test]
+    fn a_record_from_before_private_training_loads_and_is_written_as_it_was() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        for name in [crate::demo::RAW, crate::demo::DEDUP] {
+            let bytes = fs::read(folder.join(name).join("training.json")).unwrap();
+            let record: TrainingRecord = serde_json::from_slice(&bytes).unwrap();
+            assert!(record.recipe.train.private.is_none() && record.privacy.is_none());
+            assert!(pretty(&record) == bytes, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_private_training_is_told_in_the_record_and_its_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let private = PrivateConfig { clip_norm: Some(1.0), noise_multiplier: 2.0, delta: 1e-5 };
+        let record = train_small(folder.path(), Some(private), |_| {}).unwrap();
+        let text = fs::read(folder.path().join("model/training.json")).unwrap();
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["recipe"]["train"]["private"]["noise_multiplier"], 2.0);
+        assert_eq!(value["privacy"]["example"], "one document");
+        assert_eq!(value["privacy"]["n_steps"], 1);
+        assert!(value["privacy"]["epsilon"].as_f64().unwrap() > 0.0);
+        assert_eq!(serde_json::from_slice::<TrainingRecord>(&text).unwrap(), record);
+    }
+
+    #[test]
     fn no_checkpoint_is_left_of_a_corpus_that_changed_under_the_training() {
         let folder = tempfile::tempdir().unwrap();
-        train_small(folder.path(), |_| {}).unwrap();
+        train_small(folder.path(), None, |_| {}).unwrap();
         assert!(folder.path().join("model/training.json").exists());
 
         let folder = tempfile::tempdir().unwrap();
-        let error = train_small(folder.path(), |path| {
+        let error = train_small(folder.path(), None, |path| {
             let mut grown = fs::read(path).unwrap();
             grown.extend_from_slice(b"{\"text\":\"more\"}\n");
             // The open file keeps its bytes: what is at its path is another one.

@@ -37,11 +37,11 @@ impl TrainingData {
             ids.par_iter().map(|&id| tokenizer.encode(&texts.corpus.text_str(id))).collect();
         let mut data = TrainingData { train: Vec::new(), validation: Vec::new(), end_of_text };
         for (id, tokens) in ids.into_iter().zip(encoded) {
-            // 2^53 steps are what an f64 can tell apart below one.
-            let draw = Draw::new(seed, "validation", id.0).below(1 << 53) as f64 / (1u64 << 53) as f64;
-            let part = if draw < validation_fraction { &mut data.validation } else { &mut data.train };
+            let is_held_out = is_held_out(id, seed, validation_fraction);
+            let part = if is_held_out { &mut data.validation } else { &mut data.train };
             part.push(tokens);
         }
+        data.validation.extend(texts.validation.iter().map(|text| tokenizer.encode(text)));
         Ok(data)
     }
 
@@ -49,6 +49,15 @@ impl TrainingData {
     pub fn n_train_tokens(&self) -> usize {
         self.train.iter().map(|document| document.len() + 1).sum()
     }
+}
+
+/// How many documents of a corpus [`TrainingData::from_corpus`] leaves to train on, without encoding any.
+pub fn n_trained_on(corpus: &Corpus, seed: u64, validation_fraction: f64) -> usize {
+    corpus.ids().filter(|&id| !is_held_out(id, seed, validation_fraction)).count()
+}
+
+fn is_held_out(id: DocId, seed: u64, validation_fraction: f64) -> bool {
+    Draw::new(seed, "validation", id.0).happens(validation_fraction)
 }
 
 /// Rows of `context + 1` ids, so that each row yields `context` predictions; consecutive rows share one id.

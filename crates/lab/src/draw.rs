@@ -41,6 +41,21 @@ impl Draw {
         items[self.index(items.len())]
     }
 
+    /// Whether something of this probability happens, which may be 0 or 1, to one part in 2^53.
+    pub(crate) fn happens(&mut self, probability: f64) -> bool {
+        // 2^53 steps are what an f64 can tell apart below one.
+        (self.below(1 << 53) as f64 / (1u64 << 53) as f64) < probability
+    }
+
+    /// Two normal numbers with mean 0 and deviation 1 (Box and Muller 1958).
+    pub(crate) fn normal_pair(&mut self) -> [f64; 2] {
+        // 53 random bits, shifted by half a step so that the logarithm never sees zero.
+        let mut uniform = || ((self.0.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        let radius = (-2.0 * uniform().ln()).sqrt();
+        let (sine, cosine) = (std::f64::consts::TAU * uniform()).sin_cos();
+        [radius * cosine, radius * sine]
+    }
+
     /// A fresh seed for a generator that keys its own draws.
     pub(crate) fn seed(&mut self) -> u64 {
         self.0.next_u64()
@@ -77,6 +92,33 @@ mod tests {
         }
         // Six standard deviations of a binomial with n = 6000 and p = 1/6.
         assert!(counts.iter().all(|&count| count.abs_diff(1000) < 174), "{counts:?}");
+    }
+
+    #[test]
+    fn what_is_never_or_always_to_happen_does_so_and_a_quarter_happens_a_quarter_of_the_time() {
+        let mut draw = Draw::new(7, "test", 1);
+        assert!((0..1000).all(|_| !draw.happens(0.0) && draw.happens(1.0)));
+        let count = (0..8000).filter(|_| draw.happens(0.25)).count();
+        // Five standard deviations of a binomial with n = 8000 and p = 1/4.
+        assert!(count.abs_diff(2000) < 194, "{count}");
+    }
+
+    #[test]
+    fn normal_numbers_have_the_moments_and_tails_of_the_normal_distribution() {
+        const N: usize = 20_000;
+        let mut draw = Draw::new(7, "test", 2);
+        let pairs: Vec<[f64; 2]> = (0..N).map(|_| draw.normal_pair()).collect();
+        let mean = |of: &dyn Fn(&[f64; 2]) -> f64| pairs.iter().map(of).sum::<f64>() / N as f64;
+        // Five standard deviations of each mean, whose variances are 1, 2, 96 and 1 over N; the last is a count.
+        let five = |variance: f64| 5.0 * (variance / N as f64).sqrt();
+        for side in [0, 1] {
+            assert!(mean(&|pair| pair[side]).abs() < five(1.0));
+            assert!((mean(&|pair| pair[side].powi(2)) - 1.0).abs() < five(2.0));
+            assert!((mean(&|pair| pair[side].powi(4)) - 3.0).abs() < five(96.0));
+            let beyond = mean(&|pair| f64::from(u8::from(pair[side] > 2.0)));
+            assert!((beyond - 0.022_750_13).abs() < five(0.022_750_13), "{beyond}");
+        }
+        assert!(mean(&|pair| pair[0] * pair[1]).abs() < five(1.0));
     }
 
     #[test]

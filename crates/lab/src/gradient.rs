@@ -1,5 +1,5 @@
-//! The loss of a batch and its gradient. A batch goes through the model in micro-batches, one after the other, which
-//! bounds the memory; sums have a fixed order, so the number of threads changes no byte.
+//! The loss of a batch or of one example, and its gradient. Rows go through the model in micro-batches, one after the
+//! other, which bounds the memory; sums have a fixed order, so the number of threads changes no byte.
 
 use verbatim_lm::{Dropout, Gpt2Gradient, Parameters};
 
@@ -9,7 +9,7 @@ use crate::optimizer::zeros;
 
 /// The rows of one step and how to go through them.
 pub(crate) struct Batch<'a> {
-    /// Rows of ids, each one longer than the context.
+    /// Rows of ids, each one longer than what the model sees of it; none longer than the context and one.
     pub(crate) rows: &'a [Vec<u32>],
     /// Rows that go through the model together; part of the recipe, since sums depend on it.
     pub(crate) micro_rows: usize,
@@ -31,18 +31,32 @@ pub(crate) fn batch_gradient(
     parameters: &Parameters,
     batch: &Batch<'_>,
 ) -> Result<BatchGradient> {
-    let n_predictions = n_predictions(batch.rows);
     let mut gradients = zeros(parameters);
-    let mut loss = 0.0;
     model.load(parameters);
-    for (index, rows) in (0u64..).zip(batch.rows.chunks(batch.micro_rows)) {
+    let loss = add_batch_gradient(model, parameters, batch, &mut gradients)?;
+    Ok(BatchGradient { loss, gradients })
+}
+
+/// As [`batch_gradient`], with the weights of the last load: adds to `gradients`, and gives the mean loss. Rows of
+/// different lengths go through the model one length after the other.
+pub(crate) fn add_batch_gradient(
+    model: &mut Gpt2Gradient,
+    parameters: &Parameters,
+    batch: &Batch<'_>,
+    gradients: &mut Parameters,
+) -> Result<f64> {
+    let n_predictions = n_predictions(batch.rows);
+    let of_one_length = batch.rows.chunk_by(|one, next| one.len() == next.len());
+    let micro_batches = of_one_length.flat_map(|rows| rows.chunks(batch.micro_rows));
+    let mut loss = 0.0;
+    for (index, rows) in (0u64..).zip(micro_batches) {
         let dropout = batch
             .dropout_seed
             .map(|step_seed| Dropout { seed: Draw::new(step_seed, "micro-batch", index).seed() });
         let scale = 1.0 / n_predictions as f32;
-        loss += model.add_gradient(parameters, rows, (scale, dropout), &mut gradients)?;
+        loss += model.add_gradient(parameters, rows, (scale, dropout), gradients)?;
     }
-    Ok(BatchGradient { loss: loss / n_predictions as f64, gradients })
+    Ok(loss / n_predictions as f64)
 }
 
 /// The mean loss in nats for each predicted token of `rows`, without dropout or gradient.

@@ -2,6 +2,7 @@
 //!
 //! The lab has no model of its own: it trains the one GPT-2 of the lm room.
 
+mod accountant;
 mod data;
 pub mod demo;
 mod draw;
@@ -10,6 +11,7 @@ mod gradient;
 mod grammar;
 mod optimizer;
 mod plant;
+mod private;
 mod recipe;
 mod secret;
 mod shadow;
@@ -17,15 +19,17 @@ mod state;
 mod synth;
 mod train;
 
-pub use data::TrainingData;
+pub use accountant::{Conversion, SampledGaussian, epsilon_of_copies, epsilon_spent, noise_for_epsilon};
+pub use data::{TrainingData, n_trained_on};
 pub use error::{Error, Result};
 pub use optimizer::AdamWConfig;
 pub use plant::{
     Insertion, LedgerLine, PlantConfig, Planting, check_secrets, plan_planting, plant_documents,
 };
+pub use private::{PrivacySpent, PrivateConfig, standard_delta};
 pub use recipe::{
     Destination, ModelShape, Recipe, TrainingRecord, TrainingTexts, train_checkpoint, train_tokenizer,
 };
 pub use shadow::{Ensemble, ShadowConfig, ShadowRecord, train_shadows};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
-pub use train::{EpochLosses, Length, TrainConfig, Trained, train};
+pub use train::{EpochLosses, Length, TrainConfig, Trained, train, train_observed};

@@ -1,16 +1,19 @@
 //! From a corpus to a checkpoint folder in Hugging Face's layout, with the recipe beside the weights.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_lm::{Gpt2Config, Tokenizer};
-use verbatim_store::{Access, Existing, Progress, StagedDir, write_shared, xxh3_128_hex};
+use verbatim_store::{
+    Access, Bytes, Existing, Progress, StagedDir, json_fault, sha256_hex, write_shared, xxh3_128_hex,
+};
 
 use crate::data::TrainingData;
 use crate::error::{Error, Result};
+use crate::private::PrivacySpent;
 use crate::train::{EpochLosses, TrainConfig, Trained, train};
 
 /// The size of a model.
@@ -44,11 +47,13 @@ pub struct TrainingTexts<'a> {
     pub corpus: &'a Corpus,
     /// The documents, ascending; none for all of them.
     pub documents: Option<&'a [DocId]>,
+    /// Texts of elsewhere that measure the validation loss, besides the documents that are held out for it.
+    pub validation: &'a [String],
 }
 
 impl<'a> From<&'a Corpus> for TrainingTexts<'a> {
     fn from(corpus: &'a Corpus) -> Self {
-        Self { corpus, documents: None }
+        Self { corpus, documents: None, validation: &[] }
     }
 }
 
@@ -104,6 +109,9 @@ pub struct TrainingRecord {
     pub recipe: Recipe,
     /// Losses by epoch.
     pub history: Vec<EpochLosses>,
+    /// What a private training cost; absent in the record of any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacySpent>,
 }
 
 /// Trains a byte-level BPE on the texts of a corpus; returns the bytes of a `tokenizer.json`.
@@ -144,6 +152,7 @@ pub fn train_checkpoint(
         n_steps: trained.n_steps,
         recipe: recipe.clone(),
         history: trained.history.clone(),
+        privacy: trained.privacy.clone(),
     };
     write_files(staged.path(), &trained, tokenizer_json, &record)?;
     texts.corpus.verify_unchanged()?;
@@ -153,6 +162,39 @@ pub fn train_checkpoint(
         std::fs::remove_file(path).map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
     }
     Ok(record)
+}
+
+/// The checkpoint in the folder `target`, trained unless it is there from an earlier run, with the state of the training beside
+/// it.
+///
+/// # Errors
+/// Those of [`train_checkpoint`]; [`Error::Resume`] for a checkpoint of another corpus, tokenizer or recipe.
+pub(crate) fn train_once(
+    texts: TrainingTexts<'_>,
+    tokenizer_json: &[u8],
+    recipe: &Recipe,
+    target: &Path,
+    progress: &dyn Progress,
+) -> Result<TrainingRecord> {
+    let path = target.join("training.json");
+    if path.exists() {
+        let bad = |cause: &str| Error::Resume { path: path.clone(), cause: cause.to_owned() };
+        let record: TrainingRecord =
+            serde_json::from_slice(&Bytes::open(&path)?).map_err(|error| bad(json_fault(&error)))?;
+        let is_the_same = record.corpus_fingerprint == texts.corpus.fingerprint()
+            && record.subset_fingerprint == texts.subset_fingerprint()
+            && record.tokenizer_sha256 == sha256_hex(tokenizer_json)
+            && record.recipe == *recipe;
+        return match is_the_same {
+            true => Ok(record),
+            false => Err(bad("it belongs to another corpus, tokenizer or recipe")),
+        };
+    }
+    let mut state = target.as_os_str().to_owned();
+    state.push(".train-state");
+    let state = PathBuf::from(state);
+    let destination = Destination { target, existing: Existing::Refuse, state: Some(&state) };
+    train_checkpoint(texts, tokenizer_json, recipe, &destination, progress)
 }
 
 pub(crate) fn model_config(shape: &ModelShape, tokenizer: &Tokenizer) -> Gpt2Config {
@@ -216,18 +258,23 @@ mod tests {
     use verbatim_store::Silent;
 
     use super::*;
+    use crate::private::PrivateConfig;
     use crate::train::Length;
 
     /// Trains a very small model on a small corpus; `after_opening` sees the corpus file once it is open.
-    fn train_small(folder: &Path, after_opening: impl FnOnce(&Path)) -> Result<TrainingRecord> {
+    fn train_small(
+        folder: &Path,
+        private: Option<PrivateConfig>,
+        after_opening: impl FnOnce(&Path),
+    ) -> Result<TrainingRecord> {
         let path = folder.join("corpus.jsonl");
         let line = "{\"text\":\"the sea, the sea and the tower\"}\n";
         write_shared(&path, line.repeat(4).as_bytes()).unwrap();
         let corpus = Corpus::open(std::slice::from_ref(&path), &OpenConfig::standard(), &Silent).unwrap();
         after_opening(&path);
         let shape = ModelShape { n_layer: 1, n_head: 1, n_embd: 8, n_positions: 8, dropout: 0.0 };
-        let recipe =
-            Recipe { shape, train: TrainConfig { length: Length::Steps(1), ..TrainConfig::standard(1) } };
+        let train = TrainConfig { length: Length::Steps(1), private, ..TrainConfig::standard(1) };
+        let recipe = Recipe { shape, train };
         let tokenizer = train_tokenizer(&corpus, 260).unwrap();
         let target = folder.join("model");
         let destination = Destination { target: &target, existing: Existing::Refuse, state: None };
@@ -235,13 +282,38 @@ mod tests {
     }
 
     #[test]
+    fn a_record_from_before_private_training_loads_and_is_written_as_it_was() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+        for name in [crate::demo::RAW, crate::demo::DEDUP] {
+            let bytes = fs::read(folder.join(name).join("training.json")).unwrap();
+            let record: TrainingRecord = serde_json::from_slice(&bytes).unwrap();
+            assert!(record.recipe.train.private.is_none() && record.privacy.is_none());
+            assert!(pretty(&record) == bytes, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_private_training_is_told_in_the_record_and_its_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let private = PrivateConfig { clip_norm: Some(1.0), noise_multiplier: 2.0, delta: 1e-5 };
+        let record = train_small(folder.path(), Some(private), |_| {}).unwrap();
+        let text = fs::read(folder.path().join("model/training.json")).unwrap();
+        let value: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["recipe"]["train"]["private"]["noise_multiplier"], 2.0);
+        assert_eq!(value["privacy"]["example"], "one document");
+        assert_eq!(value["privacy"]["n_steps"], 1);
+        assert!(value["privacy"]["epsilon"].as_f64().unwrap() > 0.0);
+        assert_eq!(serde_json::from_slice::<TrainingRecord>(&text).unwrap(), record);
+    }
+
+    #[test]
     fn no_checkpoint_is_left_of_a_corpus_that_changed_under_the_training() {
         let folder = tempfile::tempdir().unwrap();
-        train_small(folder.path(), |_| {}).unwrap();
+        train_small(folder.path(), None, |_| {}).unwrap();
         assert!(folder.path().join("model/training.json").exists());
 
         let folder = tempfile::tempdir().unwrap();
-        let error = train_small(folder.path(), |path| {
+        let error = train_small(folder.path(), None, |path| {
             let mut grown = fs::read(path).unwrap();
             grown.extend_from_slice(b"{\"text\":\"more\"}\n");
             // The open file keeps its bytes: what is at its path is another one.

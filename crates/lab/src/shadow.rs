@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_lm::Tokenizer;
 use verbatim_store::{
     Access, Bytes, Existing, Progress, StagedDir, Within, json_fault, read_manifest, write_shared,
     xxh3_128_hex,
@@ -15,7 +14,7 @@ use verbatim_store::{
 
 use crate::draw::Draw;
 use crate::error::{Error, Result};
-use crate::recipe::{Destination, Recipe, TrainingRecord, TrainingTexts, pretty, train_checkpoint};
+use crate::recipe::{Recipe, TrainingTexts, pretty, train_once};
 
 const MAGIC: &str = "verbatim shadow models";
 const VERSION: u32 = 1;
@@ -148,7 +147,7 @@ fn split(corpus: &Corpus, n_models: usize, seed: u64) -> (Vec<SplitLine>, Vec<Ve
 /// goes on there, to the same bytes.
 ///
 /// # Errors
-/// [`Error::Config`], [`Error::Resume`], those of [`train_checkpoint`].
+/// [`Error::Config`], [`Error::Resume`], those of [`train_checkpoint`](crate::train_checkpoint).
 pub fn train_shadows(
     corpus: &Corpus,
     tokenizer_json: &[u8],
@@ -163,17 +162,15 @@ pub fn train_shadows(
         return Err(Error::Config("shadow models are trained on all of their halves".to_owned()));
     }
     let staged = StagedDir::create(target, Access::Shared, existing)?;
-    let tokenizer = Tokenizer::from_bytes(tokenizer_json)?;
     let (lines, documents) = split(corpus, config.n_models, config.seed);
     let failed = |path: &Path, source| Error::Write { path: path.to_path_buf(), source };
     fs::create_dir_all(state).map_err(|source| failed(state, source))?;
     let mut records = Vec::with_capacity(config.n_models);
     progress.stage("train shadow models", Some(config.n_models as u64), "models");
     for (model, documents) in documents.iter().enumerate() {
-        let texts = TrainingTexts { corpus, documents: Some(documents) };
+        let texts = TrainingTexts { documents: Some(documents), ..corpus.into() };
         let (recipe, folder) = (recipe_of(config, model), state.join(model_name(model)));
-        let tokenizer = (tokenizer_json, tokenizer.sha256());
-        records.push(train_one(texts, tokenizer, &recipe, &folder, &Within(progress))?);
+        records.push(train_once(texts, tokenizer_json, &recipe, &folder, &Within(progress))?);
         progress.advance(1);
     }
     let record = ShadowRecord {
@@ -181,7 +178,7 @@ pub fn train_shadows(
         version: VERSION,
         config: config.clone(),
         corpus_fingerprint: corpus.fingerprint().to_owned(),
-        tokenizer_sha256: tokenizer.sha256().to_owned(),
+        tokenizer_sha256: sha256_hex(tokenizer_json),
         n_texts: lines.len() as u64,
         n_documents: records.iter().map(|record| record.n_documents).collect(),
         train_loss: records.iter().filter_map(|record| Some(record.history.last()?.train_loss)).collect(),
@@ -210,36 +207,6 @@ fn recipe_of(config: &ShadowConfig, model: usize) -> Recipe {
     recipe
 }
 
-/// The checkpoint at `target`, trained unless it is there from an earlier run.
-fn train_one(
-    texts: TrainingTexts<'_>,
-    (tokenizer_json, tokenizer_sha256): (&[u8], &str),
-    recipe: &Recipe,
-    target: &Path,
-    progress: &dyn Progress,
-) -> Result<TrainingRecord> {
-    let path = target.join("training.json");
-    if path.exists() {
-        let bad = |cause: &str| Error::Resume { path: path.clone(), cause: cause.to_owned() };
-        let record: TrainingRecord =
-            serde_json::from_slice(&Bytes::open(&path)?).map_err(|error| bad(json_fault(&error)))?;
-        let is_the_same = record.corpus_fingerprint == texts.corpus.fingerprint()
-            && record.subset_fingerprint == texts.subset_fingerprint()
-            && record.tokenizer_sha256 == tokenizer_sha256
-            && record.recipe == *recipe;
-        return if is_the_same {
-            Ok(record)
-        } else {
-            Err(bad("it belongs to another corpus, tokenizer or recipe"))
-        };
-    }
-    let mut state = target.as_os_str().to_owned();
-    state.push(".train-state");
-    let state = PathBuf::from(state);
-    let destination = Destination { target, existing: Existing::Refuse, state: Some(&state) };
-    train_checkpoint(texts, tokenizer_json, recipe, &destination, progress)
-}
-
 fn model_name(model: usize) -> String {
     format!("model-{model:03}")
 }
@@ -252,7 +219,7 @@ mod tests {
     use verbatim_store::Silent;
 
     use super::*;
-    use crate::recipe::{ModelShape, train_tokenizer};
+    use crate::recipe::{ModelShape, TrainingRecord, train_tokenizer};
     use crate::train::{Length, TrainConfig};
 
     const N_MODELS: usize = 5;
@@ -302,7 +269,7 @@ mod tests {
                 .collect();
             let training = fs::read(ensemble.model_path(model).join("training.json")).unwrap();
             let training: TrainingRecord = serde_json::from_slice(&training).unwrap();
-            let texts = TrainingTexts { corpus: &corpus, documents: Some(&seen) };
+            let texts = TrainingTexts { documents: Some(&seen), ..(&corpus).into() };
             assert_eq!(training.subset_fingerprint, texts.subset_fingerprint());
             assert_eq!(training.n_documents, seen.len() as u64);
             assert_eq!(record.n_documents[model], seen.len() as u64);

@@ -14,8 +14,9 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::data::{TrainingData, epoch_rows, pack};
 use crate::draw::Draw;
 use crate::error::{Error, Result};
-use crate::gradient::{Batch, batch_gradient, mean_loss};
+use crate::gradient::{Batch, BatchGradient, batch_gradient, mean_loss};
 use crate::optimizer::{AdamW, AdamWConfig, clip};
+use crate::private::{PrivacySpent, PrivateConfig, PrivateRun};
 use crate::state::{self, Progressed};
 
 /// How long to train.
@@ -35,7 +36,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// How long.
     pub length: Length,
-    /// Rows of one context length in a step.
+    /// Rows of one context length in a step; in a private training, documents of a step in the mean, all of them if there are
+    /// fewer.
     pub batch_rows: usize,
     /// Rows that go through the model together: what bounds the memory, and part of the recipe.
     pub micro_rows: usize,
@@ -47,14 +49,18 @@ pub struct TrainConfig {
     pub warmup_steps: u64,
     /// The optimiser's constants.
     pub adamw: AdamWConfig,
-    /// Largest joint norm of the gradients.
+    /// Largest joint norm of the gradients; not used in a private training, which clips each example's.
     pub clip_norm: f64,
     /// Probability of a document to be held out.
     pub validation_fraction: f64,
-    /// Stop when the validation loss has not fallen for so many epochs.
+    /// Stop when the validation loss has not fallen for so many epochs. In a private training as well: when it stops depends on
+    /// weights, which noise protects, and on documents that are not trained on, which nothing protects.
     pub patience: Option<u64>,
     /// Steps between two saved states.
     pub save_every: u64,
+    /// Privately, and how; absent from the recipe of any other training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<PrivateConfig>,
 }
 
 impl TrainConfig {
@@ -73,6 +79,7 @@ impl TrainConfig {
             validation_fraction: 0.0,
             patience: None,
             save_every: 100,
+            private: None,
         }
     }
 }
@@ -82,7 +89,8 @@ impl TrainConfig {
 pub struct EpochLosses {
     /// Steps done by then.
     pub step: u64,
-    /// Mean over the epoch's steps.
+    /// Mean over the epoch's steps; in a private training over its documents, each with the mean of its tokens. An epoch that
+    /// drew none is told with the next.
     pub train_loss: f64,
     /// Of the held-out documents, if any.
     pub validation_loss: Option<f64>,
@@ -101,6 +109,8 @@ pub struct Trained {
     pub steps_per_epoch: u64,
     /// Losses by epoch.
     pub history: Vec<EpochLosses>,
+    /// What a private training cost.
+    pub privacy: Option<PrivacySpent>,
 }
 
 /// Trains a model of the given configuration from scratch, or from the state at `state` if that file exists.
@@ -123,55 +133,66 @@ pub fn train(
     {
         run.progressed = progressed;
     }
-    progress.stage("train", Some(run.n_steps), "steps");
-    progress.advance(run.step());
-    let mut rows = (u64::MAX, Vec::new()); // the epoch and its rows
-    while run.step() < run.n_steps && !run.stalled() {
-        let epoch = run.step() / run.steps_per_epoch;
-        if rows.0 != epoch {
-            rows = (epoch, epoch_rows(data, model.n_positions, config.seed, epoch));
-        }
-        run.update(&rows.1)?;
-        progress.advance(1);
-        let interrupted = progress.interrupted();
-        if let Some(path) = state.filter(|_| interrupted || run.step().is_multiple_of(config.save_every)) {
-            state::save(path, &run.key, &run.optimizer, &run.progressed)?;
-        }
-        if interrupted {
-            return Err(Error::Interrupted { step: run.step() });
-        }
-    }
-    run.finish()
+    run.to_the_end(state, None, progress)
+}
+
+/// As [`train`], from scratch; `observe` sees the model as it is at the end of each epoch, the last one included, so that one
+/// training gives the models along it.
+///
+/// # Errors
+/// As [`train`], and what `observe` reports, which ends the training.
+pub fn train_observed(
+    data: &TrainingData,
+    model: &Gpt2Config,
+    config: &TrainConfig,
+    observe: &mut dyn FnMut(&Trained) -> Result<()>,
+    progress: &dyn Progress,
+) -> Result<Trained> {
+    Run::start(data, model, config)?.to_the_end(None, Some(observe), progress)
 }
 
 /// A run under way.
 struct Run<'a> {
+    data: &'a TrainingData,
     config: &'a TrainConfig,
     key: String,
     model: Gpt2Gradient,
     optimizer: AdamW,
     progressed: Progressed,
     validation_rows: Vec<Vec<u32>>,
+    /// The epoch of the last step of a training that is not private, and its rows.
+    epoch_rows: (u64, Vec<Vec<u32>>),
+    private: Option<PrivateRun<'a>>,
     steps_per_epoch: u64,
     n_steps: u64,
 }
 
 impl<'a> Run<'a> {
-    fn start(data: &TrainingData, model: &Gpt2Config, config: &'a TrainConfig) -> Result<Run<'a>> {
+    fn start(data: &'a TrainingData, model: &Gpt2Config, config: &'a TrainConfig) -> Result<Run<'a>> {
         check(data, config)?;
         let seed = Draw::new(config.seed, "weights", 0).seed();
         let optimizer = AdamW::new(config.adamw.clone(), &Gpt2::initial_tensors(model, seed)?)?;
         // The weights are made first, because that checks the model's sizes.
+        let private = match &config.private {
+            Some(private) => Some(PrivateRun::new(data, model, (config, private), optimizer.values())?),
+            None => None,
+        };
         let rows_per_epoch = data.n_train_tokens().div_ceil(model.n_positions);
-        let steps_per_epoch = rows_per_epoch.div_ceil(config.batch_rows) as u64;
+        let steps_per_epoch = match &private {
+            Some(private) => private.plan().steps_per_epoch,
+            None => rows_per_epoch.div_ceil(config.batch_rows) as u64,
+        };
         let held_out: Vec<usize> = (0..data.validation.len()).collect();
         Ok(Run {
+            data,
             config,
             key: run_key(data, model, config),
             model: Gpt2Gradient::new(model.clone(), Kernel::default())?,
             optimizer,
             progressed: Progressed::default(),
             validation_rows: pack(&data.validation, &held_out, data.end_of_text, model.n_positions),
+            epoch_rows: (u64::MAX, Vec::new()),
+            private,
             steps_per_epoch,
             n_steps: match config.length {
                 Length::Epochs(epochs) => epochs * steps_per_epoch,
@@ -184,34 +205,91 @@ impl<'a> Run<'a> {
         self.optimizer.n_steps()
     }
 
-    /// One step on its share of the epoch's rows.
-    fn update(&mut self, rows: &[Vec<u32>]) -> Result<()> {
-        let (config, step) = (self.config, self.step());
+    /// All steps that are left. With `state`, saved there now and then; `observe` sees the model after each epoch.
+    fn to_the_end(
+        mut self,
+        state: Option<&Path>,
+        mut observe: Option<&mut dyn FnMut(&Trained) -> Result<()>>,
+        progress: &dyn Progress,
+    ) -> Result<Trained> {
+        progress.stage("train", Some(self.n_steps), "steps");
+        progress.advance(self.step());
+        while self.step() < self.n_steps && !self.stalled() {
+            self.update()?;
+            progress.advance(1);
+            let interrupted = progress.interrupted();
+            let is_due = interrupted || self.step().is_multiple_of(self.config.save_every);
+            if let Some(path) = state.filter(|_| is_due) {
+                state::save(path, &self.key, &self.optimizer, &self.progressed)?;
+            }
+            if interrupted {
+                return Err(Error::Interrupted { step: self.step() });
+            }
+            if let Some(observe) = observe.as_mut().filter(|_| self.ends_epoch()) {
+                observe(&self.trained()?)?;
+            }
+        }
+        self.trained()
+    }
+
+    /// Whether the last step was the last one of an epoch.
+    fn ends_epoch(&self) -> bool {
+        self.step().is_multiple_of(self.steps_per_epoch) || self.step() == self.n_steps
+    }
+
+    /// One step.
+    fn update(&mut self) -> Result<()> {
+        let (step, rate) = (self.step(), learning_rate(self.config, self.step(), self.n_steps));
+        match &mut self.private {
+            Some(private) => {
+                let (loss_sum, gradient) = private.gradient(self.optimizer.values(), step)?;
+                self.optimizer.step(rate, gradient);
+                self.progressed.loss_sum += loss_sum;
+            }
+            None => {
+                let gradient = self.batch_gradient(step)?;
+                self.optimizer.step(rate, &gradient.gradients);
+                self.progressed.loss_sum += gradient.loss;
+            }
+        }
+        if self.ends_epoch() {
+            self.close_epoch()?;
+        }
+        Ok(())
+    }
+
+    /// Of the step's share of its epoch's rows, clipped.
+    fn batch_gradient(&mut self, step: u64) -> Result<BatchGradient> {
+        let (config, epoch) = (self.config, step / self.steps_per_epoch);
+        let context = self.model.config().n_positions;
+        if self.epoch_rows.0 != epoch {
+            self.epoch_rows = (epoch, epoch_rows(self.data, context, config.seed, epoch));
+        }
+        let rows = &self.epoch_rows.1;
         let first =
             usize::try_from(step % self.steps_per_epoch).expect("fewer than rows") * config.batch_rows;
-        let model = self.model.config();
-        let drops = [model.embd_pdrop, model.attn_pdrop, model.resid_pdrop].iter().any(|&p| p > 0.0);
         let batch = Batch {
             rows: &rows[first..rows.len().min(first + config.batch_rows)],
             micro_rows: config.micro_rows,
-            dropout_seed: drops.then(|| Draw::new(config.seed, "dropout", step).seed()),
+            dropout_seed: dropout_seed(self.model.config(), config.seed, step),
         };
         let mut gradient = batch_gradient(&mut self.model, self.optimizer.values(), &batch)?;
         let norm = clip(&mut gradient.gradients, config.clip_norm);
         if !(gradient.loss.is_finite() && norm.is_finite()) {
             return Err(Error::Diverged { step: step + 1 });
         }
-        self.optimizer.step(learning_rate(config, step, self.n_steps), &gradient.gradients);
-        self.progressed.loss_sum += gradient.loss;
-        let n_steps = step + 1;
-        if n_steps.is_multiple_of(self.steps_per_epoch) || n_steps == self.n_steps {
-            self.close_epoch()?;
-        }
-        Ok(())
+        Ok(gradient)
     }
 
     fn close_epoch(&mut self) -> Result<()> {
         let begin = self.progressed.history.last().map_or(0, |epoch| epoch.step);
+        let n_losses = match &self.private {
+            Some(private) => private.n_drawn(begin..self.step()) as u64,
+            None => self.step() - begin,
+        };
+        if n_losses == 0 {
+            return Ok(());
+        }
         let validation_loss = if self.validation_rows.is_empty() {
             None
         } else {
@@ -220,7 +298,7 @@ impl<'a> Run<'a> {
         };
         self.progressed.history.push(EpochLosses {
             step: self.step(),
-            train_loss: self.progressed.loss_sum / (self.step() - begin) as f64,
+            train_loss: self.progressed.loss_sum / n_losses as f64,
             validation_loss,
         });
         self.progressed.loss_sum = 0.0;
@@ -239,13 +317,15 @@ impl<'a> Run<'a> {
         best_before > 0 && lowest(&losses[best_before..]) >= lowest(&losses[..best_before])
     }
 
-    fn finish(self) -> Result<Trained> {
+    /// The model as it is.
+    fn trained(&self) -> Result<Trained> {
         Ok(Trained {
             model: self.model.config().clone(),
             tensors: self.optimizer.tensors()?,
             n_steps: self.step(),
             steps_per_epoch: self.steps_per_epoch,
-            history: self.progressed.history,
+            history: self.progressed.history.clone(),
+            privacy: self.private.as_ref().map(|private| private.spent(self.step())).transpose()?,
         })
     }
 }
@@ -267,6 +347,12 @@ fn check(data: &TrainingData, config: &TrainConfig) -> Result<()> {
     Ok(())
 }
 
+/// The seed of a step's dropout, where there is any.
+pub(crate) fn dropout_seed(model: &Gpt2Config, seed: u64, step: u64) -> Option<u64> {
+    let drops = [model.embd_pdrop, model.attn_pdrop, model.resid_pdrop].iter().any(|&p| p > 0.0);
+    drops.then(|| Draw::new(seed, "dropout", step).seed())
+}
+
 /// Linear warm-up, then a cosine down to `final_fraction` (Loshchilov and Hutter 2017, one cycle).
 fn learning_rate(config: &TrainConfig, step: u64, n_steps: u64) -> f64 {
     let warm_up = ((step + 1) as f64 / config.warmup_steps.max(1) as f64).min(1.0);
@@ -279,9 +365,7 @@ fn learning_rate(config: &TrainConfig, step: u64, n_steps: u64) -> f64 {
 /// Names a run by everything that decides its bytes, so that a state is never taken up by another.
 fn run_key(data: &TrainingData, model: &Gpt2Config, config: &TrainConfig) -> String {
     let mut hash = Xxh3::new();
-    // How often a state is saved changes nothing in the run.
-    let config = TrainConfig { save_every: 1, ..config.clone() };
-    hash.update(format!("{model:?} {config:?} {}", data.end_of_text).as_bytes());
+    hash.update(format!("{model:?} {} {}", recipe_text(config), data.end_of_text).as_bytes());
     for part in [&data.train, &data.validation] {
         hash.update(&part.len().to_le_bytes());
         for document in part {
@@ -290,6 +374,13 @@ fn run_key(data: &TrainingData, model: &Gpt2Config, config: &TrainConfig) -> Str
         }
     }
     format!("{:032x}", hash.digest128())
+}
+
+fn recipe_text(config: &TrainConfig) -> String {
+    // How often a state is saved changes nothing in the run.
+    let config = TrainConfig { save_every: 1, ..config.clone() };
+    // A training that is not private is named as it was before there were private ones.
+    format!("{config:?}").replace(", private: None", "")
 }
 
 #[cfg(test)]
@@ -370,6 +461,68 @@ mod tests {
             assert_eq!(resumed.history, run(1).history);
             std::fs::remove_file(&state).unwrap();
         }
+    }
+
+    #[test]
+    fn an_interrupted_private_run_goes_on_to_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state.safetensors");
+        let private = PrivateConfig { clip_norm: Some(0.5), noise_multiplier: 0.8, delta: 1e-5 };
+        let config = TrainConfig { private: Some(private), ..config() };
+        let go = |progress: &dyn Progress| train(&data(), &model(), &config, Some(&state), progress);
+        let whole = go(&verbatim_store::Silent).unwrap();
+        for stop in [1, 3, 5] {
+            let stopped = go(&StopAfter(AtomicU64::new(stop)));
+            assert!(matches!(stopped, Err(Error::Interrupted { step }) if step == stop));
+            let resumed = go(&verbatim_store::Silent).unwrap();
+            assert_eq!(bytes(&resumed), bytes(&whole));
+            assert_eq!((&resumed.history, &resumed.privacy), (&whole.history, &whole.privacy));
+            std::fs::remove_file(&state).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_observer_sees_the_model_after_each_epoch_and_changes_nothing() {
+        let private = PrivateConfig { clip_norm: Some(0.5), noise_multiplier: 0.8, delta: 1e-5 };
+        for private in [None, Some(private)] {
+            let config = TrainConfig { private, ..config() };
+            let mut seen: Vec<Trained> = Vec::new();
+            let mut observe = |trained: &Trained| {
+                let tensors = trained.tensors.clone();
+                seen.push(Trained {
+                    model: trained.model.clone(),
+                    tensors,
+                    history: vec![],
+                    privacy: None,
+                    ..*trained
+                });
+                Ok(())
+            };
+            let trained =
+                train_observed(&data(), &model(), &config, &mut observe, &verbatim_store::Silent).unwrap();
+            let steps: Vec<u64> = seen.iter().map(|trained| trained.n_steps).collect();
+            assert_eq!(steps, [1, 2, 3, 4].map(|epoch| epoch * trained.steps_per_epoch));
+            assert!(seen.windows(2).all(|pair| bytes(&pair[0]) != bytes(&pair[1])));
+            assert_eq!(bytes(&seen[3]), bytes(&trained));
+            let unseen = train(&data(), &model(), &config, None, &verbatim_store::Silent).unwrap();
+            assert_eq!(bytes(&trained), bytes(&unseen));
+        }
+        let mut refuse = |_: &Trained| Err(Error::Config("enough".to_owned()));
+        let ended = train_observed(&data(), &model(), &config(), &mut refuse, &verbatim_store::Silent);
+        assert!(matches!(ended, Err(Error::Config(_))));
+    }
+
+    #[test]
+    fn a_run_that_is_not_private_has_the_name_that_it_always_had() {
+        let text = "TrainConfig { seed: 1, length: Epochs(4), batch_rows: 4, micro_rows: 2, learning_rate: 0.01, \
+            final_fraction: 0.1, warmup_steps: 3, adamw: AdamWConfig { beta_1: 0.9, beta_2: 0.95, \
+            epsilon: 1e-8, weight_decay: 0.1 }, clip_norm: 1.0, validation_fraction: 0.0, patience: None, \
+            save_every: 1 }";
+        assert_eq!(recipe_text(&config()), text);
+        let private = PrivateConfig { clip_norm: None, noise_multiplier: 0.0, delta: 1e-5 };
+        assert!(
+            recipe_text(&TrainConfig { private: Some(private), ..config() }).contains("noise_multiplier")
+        );
     }
 
     #[test]

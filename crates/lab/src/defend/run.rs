@@ -26,7 +26,7 @@ use crate::release::{
     Averaged, LabelOnly, LowMargin, MemFree, Noise, NoiseKind, Rounded, Tempered, TemperatureUndone, TopK,
 };
 use crate::synth::{SynthDocument, write_documents};
-use crate::train::train_observed;
+use crate::train::{TrainConfig, Trained, train_observed};
 
 /// Of the held-out texts, one in so many measures the loss by which early stopping stops; the others are non-members.
 const VALIDATION_SHARE: usize = 5;
@@ -307,15 +307,15 @@ impl<'a> Bench<'a> {
         MemFree::new(tokens.iter().map(Vec::as_slice), 10, 1e-4)
     }
 
-    fn private(&self, defence: Defence, train: &crate::train::TrainConfig) -> Result<PrivateConfig> {
-        let _ = train;
-        let n = self.subject.corpus.n_documents();
+    /// The noise of the claimed epsilon, or, broken, none.
+    fn private(&self, defence: Defence, train: &TrainConfig) -> Result<PrivateConfig> {
+        let n = self.subject.corpus.ids().count();
         let delta = standard_delta(n);
-        let mut private = PrivateConfig { clip_norm: Some(1.0), noise_multiplier: 0.0, delta };
-        if defence == Defence::DpSgd {
-            private.noise_multiplier = 1.0;
-        }
-        Ok(private)
+        let noise_multiplier = match defence {
+            Defence::DpSgd => train.noise_for_epsilon(self.config.epsilon, delta, n)?,
+            _ => 0.0,
+        };
+        Ok(PrivateConfig { clip_norm: Some(1.0), noise_multiplier, delta })
     }
 
     /// The undefended training once more, looked at after each epoch.
@@ -326,7 +326,7 @@ impl<'a> Bench<'a> {
         let progress = self.resources.progress;
         progress.stage("watch the undefended training", None, "epochs");
         let mut moments = Vec::new();
-        let mut observe = |trained: &crate::train::Trained| -> Result<()> {
+        let mut observe = |trained: &Trained| -> Result<()> {
             let model = Gpt2::new(trained.model.clone(), trained.tensors.iter().cloned().collect())?;
             moments.push(self.moment(&model, moments.len() as u64 + 1)?);
             progress.advance(1);

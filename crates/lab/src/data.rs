@@ -1,6 +1,7 @@
 //! What a model is trained on: token ids of documents, packed into rows in an order drawn for each epoch.
 
 use rayon::prelude::*;
+use verbatim_corpus::{Corpus, DocId};
 use verbatim_lm::Tokenizer;
 
 use crate::draw::Draw;
@@ -51,7 +52,7 @@ impl TrainingData {
     }
 }
 
-/// How many documents of a corpus [`TrainingData::from_corpus`] leaves to train on, without encoding any.
+/// How many documents of a corpus [`TrainingData::encode`] leaves to train on, without encoding any.
 pub fn n_trained_on(corpus: &Corpus, seed: u64, validation_fraction: f64) -> usize {
     corpus.ids().filter(|&id| !is_held_out(id, seed, validation_fraction)).count()
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_store::{
-    Access, Bytes, Existing, Progress, StagedDir, Within, json_fault, read_manifest, write_shared,
-    xxh3_128_hex,
+    Access, Bytes, Existing, Progress, StagedDir, Within, json_fault, read_manifest, sha256_hex,
+    write_shared, xxh3_128_hex,
 };
 
 use crate::draw::Draw;

@@ -28,4 +28,4 @@ pub use plant::{
 pub use private::{PrivacySpent, PrivateConfig, standard_delta};
 pub use recipe::{Destination, ModelShape, Recipe, TrainingRecord, train_checkpoint, train_tokenizer};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
-pub use train::{EpochLosses, Length, TrainConfig, Trained, train, train_observed};
+pub use train::{EpochLosses, Length, Observer, TrainConfig, Trained, train, train_observed};

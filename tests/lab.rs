@@ -104,6 +104,50 @@ fn training_gives_the_same_bytes_for_any_number_of_threads() {
 }
 
 #[test]
+fn a_private_training_keeps_the_epsilon_that_was_asked_for() {
+    let scene = Scene::new();
+    scene.run(["synth", "-o", "corpus.jsonl", "--documents", "40"]).ok();
+    let mut told = Vec::new();
+    for threads in ["1", "2"] {
+        let model = format!("model{threads}");
+        let flags = ["--epsilon", "3", "--delta", "0.001", "--threads", threads];
+        let run = scene.run(train(&model, "2").into_iter().chain(flags)).ok();
+        let words = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("Epsilon 3.00 at delta 1e-3 for one document"), "{words}");
+        assert!(words.contains("k times that epsilon") && words.contains("--tokenizer"), "{words}");
+        told.push(words);
+    }
+    assert!(scene.tree("model1") == scene.tree("model2") && told[0] == told[1]);
+    let record = scene.json("model1/training.json");
+    let (privacy, config) = (&record["privacy"], &record["recipe"]["train"]["private"]);
+    let epsilon = privacy["epsilon"].as_f64().unwrap();
+    assert!(epsilon <= 3.0 && epsilon > 2.9999, "{privacy}");
+    assert_eq!(privacy["n_steps"], record["n_steps"]);
+    assert!(privacy["noise_multiplier"] == config["noise_multiplier"] && privacy["clip_norm"] == 1.0);
+
+    // The noise that was found, given by hand, is told as the same epsilon.
+    let noise = config["noise_multiplier"].to_string();
+    let by_hand = ["--noise", &noise, "--delta", "0.001", "--json"];
+    let run = scene.run(train("by-hand", "2").into_iter().chain(by_hand)).ok();
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert!((report["result"]["privacy"]["epsilon"].as_f64().unwrap() - epsilon).abs() < 1e-6, "{report}");
+    assert!(scene.tree("model1") == scene.tree("by-hand"));
+
+    // Noise is a guarantee's only ground, and flags that mean nothing together are refused.
+    let run = scene.run(train("clipped", "1").into_iter().chain(["--noise", "0"])).ok();
+    assert!(run.stdout.contains("No epsilon holds for one document"), "{run:?}");
+    for wrong in [
+        &["--epsilon", "1", "--noise", "1"][..],
+        &["--delta", "0.1"],
+        &["--clip-example", "2"],
+        &["--epsilon", "1", "--clip", "1"],
+        &["--epsilon", "0.00001"],
+    ] {
+        scene.run(train("wrong", "1").into_iter().chain(wrong.iter().copied())).failed(2, "epsilon");
+    }
+}
+
+#[test]
 fn an_interrupted_training_is_resumed_to_the_same_bytes() {
     let scene = Scene::new();
     scene.run(["synth", "-o", "corpus.jsonl", "--documents", "60"]).ok();

@@ -34,7 +34,9 @@ pub(crate) use index::{
 };
 pub(crate) use infer::{Asking, Infer};
 pub(crate) use invert::Invert;
-pub(crate) use lab::{Plant, RecipeFlags, Shadow, ShadowCommand, ShadowScore, ShadowTrain, Synth, Train};
+pub(crate) use lab::{
+    Plant, Private, RecipeFlags, Shadow, ShadowCommand, ShadowScore, ShadowTrain, Synth, Train,
+};
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
 use values::{local, max_bad, size};
@@ -214,8 +216,9 @@ pub(crate) enum Command {
     /// Train a GPT-2 on a corpus
     ///
     /// The output is a folder in Hugging Face layout: config.json, model.safetensors, tokenizer.json, and
-    /// training.json with the recipe, the losses and the fingerprint of the corpus. An interrupted run keeps its
-    /// state beside the output; `--resume` continues it and gives the same bytes as a run that was not interrupted.
+    /// training.json with the recipe, the losses, the fingerprint of the corpus and, after a private training, its
+    /// epsilon. An interrupted run keeps its state beside the output; `--resume` continues it and gives the same bytes
+    /// as a run that was not interrupted.
     Train(Box<Train>),
     /// Train shadow models, and attack a model with them
     Shadow(Shadow),

@@ -32,4 +32,4 @@ pub use recipe::{
 };
 pub use shadow::{Ensemble, ShadowConfig, ShadowRecord, train_shadows};
 pub use synth::{SynthConfig, SynthDocument, synthesize, write_documents};
-pub use train::{EpochLosses, Length, TrainConfig, Trained, train, train_observed};
+pub use train::{EpochLosses, Length, Observer, TrainConfig, Trained, train, train_observed};

@@ -113,6 +113,9 @@ pub struct Trained {
     pub privacy: Option<PrivacySpent>,
 }
 
+/// Sees the model at the end of each epoch; what it reports ends the training.
+pub type Observer<'a> = &'a mut dyn FnMut(&Trained) -> Result<()>;
+
 /// Trains a model of the given configuration from scratch, or from the state at `state` if that file exists.
 ///
 /// With `state`, the run is saved there every `save_every` steps and when `progress` is interrupted.
@@ -133,7 +136,7 @@ pub fn train(
     {
         run.progressed = progressed;
     }
-    run.to_the_end(state, None, progress)
+    run.complete(state, None, progress)
 }
 
 /// As [`train`], from scratch; `observe` sees the model as it is at the end of each epoch, the last one included, so that one
@@ -145,10 +148,10 @@ pub fn train_observed(
     data: &TrainingData,
     model: &Gpt2Config,
     config: &TrainConfig,
-    observe: &mut dyn FnMut(&Trained) -> Result<()>,
+    observe: Observer<'_>,
     progress: &dyn Progress,
 ) -> Result<Trained> {
-    Run::start(data, model, config)?.to_the_end(None, Some(observe), progress)
+    Run::start(data, model, config)?.complete(None, Some(observe), progress)
 }
 
 /// A run under way.
@@ -206,10 +209,10 @@ impl<'a> Run<'a> {
     }
 
     /// All steps that are left. With `state`, saved there now and then; `observe` sees the model after each epoch.
-    fn to_the_end(
+    fn complete(
         mut self,
         state: Option<&Path>,
-        mut observe: Option<&mut dyn FnMut(&Trained) -> Result<()>>,
+        mut observe: Option<Observer<'_>>,
         progress: &dyn Progress,
     ) -> Result<Trained> {
         progress.stage("train", Some(self.n_steps), "steps");

@@ -88,4 +88,4 @@ pub use sources::{SourceRow, SourceTable};
 pub use terminal::{
     audit_text, contamination_text, dedup_text, demo_text, extract_text, plant_text, train_text,
 };
-pub use train::{LossPoint, PlantBody, PlantedRow, TrainBody};
+pub use train::{Guarantee, LossPoint, PlantBody, PlantedRow, TrainBody};

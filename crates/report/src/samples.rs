@@ -12,6 +12,7 @@ use verbatim_dedup::{
     Run as WordRun, Scores, Snap, SubstringParameters, Tally, candidate_probability,
 };
 use verbatim_extraction::{Canary, Elicited, Placement, Shape};
+use verbatim_lab::PrivacySpent;
 
 use crate::audit::AuditBody;
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
@@ -34,7 +35,7 @@ use crate::report::Report;
 use crate::run::Run;
 use crate::secrets::{SecretCount, SecretRow, SecretTable};
 use crate::sources::{SourceRow, SourceTable};
-use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
+use crate::train::{Guarantee, LossPoint, PlantBody, PlantedRow, TrainBody};
 
 pub(crate) use infer::infer_facts;
 
@@ -543,6 +544,15 @@ pub(crate) fn train() -> Report<TrainBody> {
         n_tokens: 132_000,
         n_steps: 2_000,
         curve: (0..=40).map(point).collect(),
+        privacy: Some(Guarantee::from(&PrivacySpent {
+            epsilon: Some(2.995_4),
+            delta: 1e-5,
+            noise_multiplier: 1.213,
+            clip_norm: Some(1.0),
+            sampling_rate: 0.04,
+            n_steps: 2_000,
+            example: "one document".into(),
+        })),
         files: model("raw").files,
         warnings: vec![],
     };

@@ -285,6 +285,9 @@ fn longest_matches(body: &ContaminationBody, out: &mut String) {
 pub fn train_text(body: &TrainBody) -> String {
     let mut out = String::new();
     wrap(&body.headline(), &mut out);
+    if let Some(privacy) = &body.privacy {
+        wrap(&privacy.sentences(), &mut out);
+    }
     warnings(&body.warnings, &mut out);
     out
 }

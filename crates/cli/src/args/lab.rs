@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::values::{fraction, local, non_negative, positive};
+use crate::args::values::{fraction, local, non_negative, open_fraction, positive};
 use crate::args::{Asking, Output, Reading, RuntimeFlags};
 
 /// The model that is trained and how.
@@ -34,7 +34,7 @@ pub(crate) struct RecipeFlags {
     /// Steps instead of epochs
     #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), help_heading = "Training")]
     pub(crate) steps: Option<u64>,
-    /// Rows of context in a batch
+    /// Rows of context in a batch; with --epsilon or --noise, documents in a batch in the mean
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Training")]
     pub(crate) batch: u32,
     /// Highest learning rate, reached after the warm-up and lowered by a cosine
@@ -77,7 +77,31 @@ pub(crate) struct Train {
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Training")]
     pub(crate) seed: u64,
     #[command(flatten)]
+    pub(crate) private: Private,
+    #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// Flags of a private training.
+#[derive(Debug, Args)]
+pub(crate) struct Private {
+    /// Train privately (DP-SGD), with the least noise for which the corpus with and without any one document are this hard to
+    /// tell apart: the gradient of each document is clipped and normal noise is added. A text that stands k times has k times
+    /// this epsilon. Draws and noise follow from --seed: for a release, choose one that nobody can guess, and publish neither
+    /// it nor training.json, which holds it
+    #[arg(long, value_name = "EPSILON", group = "private", conflicts_with = "clip", value_parser = positive, help_heading = "Privacy")]
+    pub(crate) epsilon: Option<f64>,
+    /// Train privately with this much noise instead, as a multiple of the clipping norm; epsilon is then told. 0 is clipping
+    /// alone, without any guarantee
+    #[arg(long, value_name = "MULTIPLE", group = "private", conflicts_with = "clip", value_parser = non_negative, help_heading = "Privacy")]
+    pub(crate) noise: Option<f64>,
+    /// The delta of the guarantee; default is 1e-5, or the largest power of ten that is at most 1 / (10 x documents) where that
+    /// is smaller
+    #[arg(long, value_name = "DELTA", requires = "private", value_parser = open_fraction, help_heading = "Privacy")]
+    pub(crate) delta: Option<f64>,
+    /// Largest norm of the gradient of one document; longer ones are scaled down
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, requires = "private", value_parser = positive, help_heading = "Privacy")]
+    pub(crate) clip_example: f64,
 }
 
 /// `verbatim shadow`

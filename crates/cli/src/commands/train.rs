@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use verbatim_corpus::Corpus;
-use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, Recipe, TrainConfig};
+use verbatim_lab::{AdamWConfig, Destination, Length, ModelShape, PrivateConfig, Recipe, TrainConfig};
 use verbatim_report::{FileUsed, Provenance, Report, TrainBody, train_text};
 use verbatim_store::{Bytes, sha256_file};
 
-use crate::args::{RecipeFlags, Train};
+use crate::args::{Private, RecipeFlags, Train};
 use crate::commands::{Context, check_apart, reading};
 use crate::failure;
+
+const TOKENIZER_WARNING: &str = "The tokenizer was trained on the corpus without noise: epsilon does not cover it. Give one \
+                                 that was trained on other text with --tokenizer.";
 
 pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
@@ -29,14 +32,18 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
     let tokenizer = tokenizer(&arguments.recipe, &corpus)?;
     let destination =
         Destination { target: &output.output, existing: output.existing(), state: Some(&state) };
-    let recipe = recipe(arguments);
+    let mut recipe = recipe(arguments);
+    recipe.train.private = private(&arguments.private, &corpus, &recipe.train)?;
     let record =
         verbatim_lab::train_checkpoint((&corpus).into(), &tokenizer, &recipe, &destination, context.teller)?;
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
         .corpus(reading::used("training", &corpus))
         .seed("train", arguments.seed)
         .parameter("recipe", serde_json::to_value(&recipe)?);
-    let body = TrainBody::new(&record, provenance, files(&output.output)?);
+    let mut body = TrainBody::new(&record, provenance, files(&output.output)?);
+    if record.privacy.is_some() && arguments.recipe.tokenizer.is_none() {
+        body.warnings.push(TOKENIZER_WARNING.to_owned());
+    }
     let report = Report::new(body, context.run());
     context.tell(&report, &train_text(&report.result))
 }
@@ -80,6 +87,22 @@ pub(crate) fn recipe_of(flags: &RecipeFlags, seed: u64) -> Recipe {
             ..standard
         },
     }
+}
+
+/// How privately to train, where it was asked for; the noise for an epsilon follows from the number of documents.
+fn private(
+    arguments: &Private,
+    corpus: &Corpus,
+    config: &TrainConfig,
+) -> anyhow::Result<Option<PrivateConfig>> {
+    let n_documents = verbatim_lab::n_trained_on(corpus, config.seed, config.validation_fraction);
+    let delta = arguments.delta.unwrap_or_else(|| verbatim_lab::standard_delta(n_documents));
+    let noise_multiplier = match (arguments.epsilon, arguments.noise) {
+        (Some(epsilon), _) => config.noise_for_epsilon(epsilon, delta, n_documents)?,
+        (None, Some(noise)) => noise,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(PrivateConfig { clip_norm: Some(arguments.clip_example), noise_multiplier, delta }))
 }
 
 /// The files that a checkpoint is made of, as a report names them.

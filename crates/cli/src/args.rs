@@ -3,6 +3,7 @@
 mod audit;
 mod contamination;
 mod dedup;
+mod defend;
 mod elicit;
 mod extract;
 mod gate;
@@ -23,6 +24,7 @@ pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
     Apply, Cluster, Dedup, Empty, LineUnit, Matching, Measure, Preset, RunLength, Snap, Unit, Words,
 };
+pub(crate) use defend::Defend;
 pub(crate) use elicit::Elicit;
 pub(crate) use extract::{
     Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, PromptSet, RuntimeFlags, Shard, TOP_K, Verify,
@@ -222,6 +224,16 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Train shadow models, and attack a model with them
     Shadow(Shadow),
+    /// Measure what each defence is worth: train again with it, audit again, and test what the field claims
+    ///
+    /// One table: deduplication at each level, private training (DP-SGD), dropout, weight decay, early stopping, a smaller
+    /// model, a surrogate, and what a served model may withhold, each with what it still gives away (secrets recited, exposure,
+    /// the best membership signal) and what it costs (loss of held-out texts). All with intervals, all on the same corpus, recipe
+    /// and seed. Claims of the field are then held against the table: supported, refuted or inconclusive.
+    ///
+    /// Takes a dozen trainings: minutes for the made corpus. An interrupted run keeps its models beside the output; `--resume`
+    /// continues it and gives the same bytes.
+    Defend(Box<Defend>),
     /// Plant canaries in a corpus, and write the ledger of what was planted how often
     ///
     /// Writes DIR/corpus.jsonl, in which every original record stands as it was, and DIR/_verbatim/ledger.jsonl,

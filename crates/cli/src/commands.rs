@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod contamination;
 mod dedup;
+mod defend;
 mod demo;
 mod elicit;
 mod emitting;
@@ -63,6 +64,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Gate(arguments) => gate::run(&arguments, context),
         Command::Train(arguments) => train::run(&arguments, context),
         Command::Shadow(arguments) => shadow::run(&arguments, context),
+        Command::Defend(arguments) => defend::run(&arguments, context),
         Command::Plant(arguments) => plant::run(&arguments, context),
         Command::Synth(arguments) => synth::run(&arguments, context),
     }

@@ -331,3 +331,151 @@ pub fn token_heat(
     }
     Ok(heat)
 }
+
+#[cfg(test)]
+mod tests {
+    use verbatim_lm::{Scripted, Tokenizer};
+    use verbatim_store::{Scratch, Silent};
+
+    use super::*;
+    use crate::random::Draw;
+    use crate::roc::{Scores, auc};
+
+    const N_TEXTS: usize = 300;
+    const N_TOKENS: usize = 12;
+
+    /// Texts that differ in how hard they are, by far more than having been seen makes them easier.
+    struct Made {
+        target: Vec<Observation>,
+        is_member: Vec<bool>,
+        shadows: Vec<Vec<Observation>>,
+        saw: Vec<Vec<bool>>,
+    }
+
+    fn observation(log_probs: Vec<f32>) -> Observation {
+        let records: Vec<TokenRecord> = log_probs
+            .iter()
+            .map(|log_prob| TokenRecord {
+                token: 0,
+                log_prob: *log_prob,
+                mean_log_prob: -2.0,
+                std_log_prob: 1.0,
+                entropy: 2.0,
+                rank: 0,
+            })
+            .collect();
+        Observation::new(&records, "a text")
+    }
+
+    fn made(n_models: usize, gain: f64) -> Made {
+        let hardness: Vec<f64> = (0..N_TEXTS).map(|text| 1.0 + 4.0 * Draw::new(1, text as u64).open()).collect();
+        let mut all: Vec<(Vec<Observation>, Vec<bool>)> = (0..=n_models)
+            .map(|model| {
+                let mut coins = Draw::new(2, model as u64);
+                let saw: Vec<bool> = (0..N_TEXTS).map(|_| coins.index(2) == 1).collect();
+                let mut noise = Draw::new(3, model as u64);
+                let mut said = |text: usize| {
+                    let gain = if saw[text] { gain } else { 0.0 };
+                    let token = |_| (0.2 * noise.normal() + gain - hardness[text]).min(-0.01) as f32;
+                    observation((0..N_TOKENS).map(token).collect())
+                };
+                ((0..N_TEXTS).map(&mut said).collect(), saw.clone())
+            })
+            .collect();
+        let (target, is_member) = all.remove(0);
+        let (shadows, saw) = all.into_iter().unzip();
+        Made { target, is_member, shadows, saw }
+    }
+
+    fn area(made: &Made, attack: Attack) -> f64 {
+        let shadowed = Shadowed { target: &made.target, shadows: &made.shadows, saw: &made.saw };
+        let scores = shadowed.scores(attack);
+        let of = |wanted: bool| -> Vec<f64> {
+            let kind = scores.iter().zip(&made.is_member).filter(|(_, is_member)| **is_member == wanted);
+            kind.filter_map(|(score, _)| *score).collect()
+        };
+        let (inside, outside) = (of(true), of(false));
+        auc(Scores::new(&inside, &outside).unwrap(), 0.95).auc
+    }
+
+    #[test]
+    fn shadow_models_tell_members_where_the_loss_alone_tells_how_hard_a_text_is() {
+        let made = made(16, 0.3);
+        let loss = area(&made, Attack::Loss);
+        assert!(loss < 0.6, "{loss}");
+        let attacks = Attack::ALL.into_iter().filter(|attack| !matches!(attack, Attack::Loss | Attack::Classifier));
+        for attack in attacks {
+            let found = area(&made, attack);
+            assert!(found > 0.95, "{attack}: {found}");
+        }
+        // It has no other text's loss to go by, and none of its features does better than the loss.
+        assert!((area(&made, Attack::Classifier) - loss).abs() < 0.05);
+    }
+
+    /// What the number of shadow models with a text would say of the target must say nothing.
+    #[test]
+    fn where_there_is_nothing_to_tell_no_attack_tells_anything() {
+        let made = made(16, 0.0);
+        for attack in Attack::ALL {
+            let found = area(&made, attack);
+            assert!((found - 0.5).abs() < 0.12, "{attack}: {found}");
+        }
+    }
+
+    #[test]
+    fn memorization_is_what_having_been_seen_adds_to_the_probability() {
+        let made = made(16, 0.3);
+        let shadowed = Shadowed { target: &made.target, shadows: &made.shadows, saw: &made.saw };
+        let found = shadowed.memorization();
+        let text = 7;
+        let mean = |wanted: bool| {
+            let models = made.shadows.iter().zip(&made.saw).filter(|(_, saw)| saw[text] == wanted);
+            let all: Vec<f64> = models.map(|(said, _)| (-said[text].loss().unwrap()).exp()).collect();
+            all.iter().sum::<f64>() / all.len() as f64
+        };
+        assert!((found[text].unwrap() - (mean(true) - mean(false))).abs() < 1e-12);
+        assert!(found.iter().flatten().sum::<f64>() > 0.0);
+    }
+
+    #[test]
+    fn a_text_that_no_shadow_model_saw_has_the_offline_scores_and_none_of_the_others() {
+        let mut made = made(16, 0.3);
+        made.saw.iter_mut().for_each(|saw| saw[3] = false);
+        made.saw.iter_mut().for_each(|saw| saw[4] = true);
+        made.shadows[5][6] = observation(Vec::new());
+        let shadowed = Shadowed { target: &made.target, shadows: &made.shadows, saw: &made.saw };
+        let defined = |attack: Attack| [3, 4, 6].map(|text| shadowed.scores(attack)[text].is_some());
+        assert_eq!(defined(Attack::Loss), [true, true, true]);
+        assert_eq!(defined(Attack::Classifier), [true, true, true]);
+        for attack in [Attack::LiraOffline, Attack::RmiaOffline, Attack::Calibrated] {
+            assert_eq!(defined(attack), [true, false, false], "{attack}");
+        }
+        for attack in [Attack::LiraOnline, Attack::LiraSequence, Attack::RmiaOnline] {
+            assert!(!defined(attack)[0] && !defined(attack)[1], "{attack}");
+        }
+        assert_eq!([shadowed.memorization()[3], shadowed.memorization()[6]], [None, None]);
+    }
+
+    fn asked(model: &dyn verbatim_lm::LanguageModel, tokenizer: &Tokenizer) -> (Vec<Observation>, Vec<(String, f64)>) {
+        let asked = TextModel { model, tokenizer };
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::unnamed(folder.path());
+        let resources = Resources { batch: 2, scratch: &scratch, progress: &Silent };
+        let said = observe(asked, &["the cat and the dog", "a b"], 8, resources).unwrap();
+        (said, token_heat([asked, asked], "the cat \u{1f600}!", 64).unwrap())
+    }
+
+    #[test]
+    fn a_model_is_asked_about_every_token_and_gives_nothing_away_beside_itself() {
+        let json = Tokenizer::train(["the cat and the dog"].into_iter(), 270).unwrap();
+        let tokenizer = Tokenizer::from_bytes(&json).unwrap();
+        let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0);
+        let (said, heat) = asked(&model, &tokenizer);
+        let n_tokens = tokenizer.encode("a b").len();
+        assert_eq!(said[1].log_probs.len(), n_tokens);
+        assert!((said[1].loss().unwrap() - (tokenizer.vocab_size() as f64).ln()).abs() < 1e-5);
+        let text: String = heat.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(text, "the cat \u{1f600}!");
+        assert!(heat.iter().all(|(_, nats)| nats.abs() < 1e-6), "{heat:?}");
+    }
+}

@@ -5,6 +5,7 @@ use askama::Template;
 use crate::audit::{AuditBody, DoublingRow, ScalingTable, TextRow};
 use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Outcome};
+use crate::defend::DefendBody;
 use crate::demo::{DemoBody, DemoRow};
 use crate::elicit::ElicitBody;
 use crate::error::{Error, Result};
@@ -61,6 +62,7 @@ page!(InvertBody, InvertPage, "invert.html");
 page!(ElicitBody, ElicitPage, "elicit.html");
 page!(InferBody, InferPage, "infer.html");
 page!(ShadowBody, ShadowPage, "shadow.html");
+page!(DefendBody, DefendPage, "defend.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 

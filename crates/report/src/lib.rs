@@ -6,6 +6,7 @@ mod audit;
 mod columns;
 mod contamination;
 mod dedup;
+mod defend;
 mod demo;
 mod divergence;
 mod elicit;
@@ -48,6 +49,9 @@ pub use contamination::{
 pub use dedup::{
     AllPairs, Clusters, CurvePoint, CutAmount, DedupBody, DedupFacts, Flow, LargestCluster, Outcome, Search,
     SizeBin, StageRow,
+};
+pub use defend::{
+    ClaimRow, DefenceRow, DefendBody, ExposureFigure, MemberSlice, MomentRow, PlacementRow, TrainingRow, defend_text,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use divergence::DivergenceRow;

@@ -1,7 +1,7 @@
 //! What is measured of each model: what it recites, how exposed secrets are, how well members are told, and what it is worth.
 
 use verbatim_extraction::{
-    Canary, Exposure, ExposureConfig, Recitation, audit_canaries, audit_exposure,
+    Canary, Exposure, ExposureConfig, Recitation, Shape, audit_canaries, audit_exposure, summarize_exposure,
 };
 use verbatim_lm::{Resources, TextModel};
 use verbatim_membership::{
@@ -57,7 +57,7 @@ impl Measured {
     pub(super) fn of(
         model: TextModel<'_>,
         questions: &Questions<'_>,
-        (delta, with_exposure): (f64, bool),
+        delta: f64,
         resources: Resources<'_>,
     ) -> Result<Measured> {
         let within = Within(resources.progress);
@@ -66,10 +66,7 @@ impl Measured {
         let recitations = audit_canaries(model.model, model.tokenizer, ledger, &within)?;
         let config =
             ExposureConfig { n_references: questions.n_references, seed: questions.seed, level };
-        let exposures = match with_exposure {
-            true => audit_exposure(model, ledger, &config, resources)?,
-            false => Vec::new(),
-        };
+        let exposures = audit_exposure(model, ledger, &config, resources)?;
         let models = Inferring { target: model, reference: None, most_tokens: model.model.context_len() };
         let texts: Vec<&str> =
             questions.members.iter().chain(questions.non_members).map(String::as_str).collect();
@@ -119,6 +116,16 @@ impl Measured {
         });
         let area = |found: &Separation| found.auc.as_ref().map_or(0.0, |auc: &Auc| auc.auc);
         all.reduce(|one, other| if area(&other.1) > area(&one.1) { other } else { one })
+    }
+
+    /// The median exposure of the secrets that were planted more than once, in bits, with its interval where there are enough.
+    pub fn median_exposure(&self) -> Option<(f64, Option<(f64, f64)>)> {
+        // As one group, whatever they look like and however often each was planted.
+        let alike = |exposure: &Exposure| Exposure { shape: Shape::Random, copies: 2, ..exposure.clone() };
+        let repeated = self.exposures.iter().filter(|exposure| exposure.copies > 1 && !exposure.control);
+        let summary = summarize_exposure(&repeated.map(alike).collect::<Vec<_>>(), self.level);
+        let group = summary.groups.first()?;
+        Some((group.quartiles?[1], group.median_interval))
     }
 
     /// Of the planted secrets for which `wanted`, how many were recited, and how many there are.

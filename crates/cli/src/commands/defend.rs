@@ -1,0 +1,129 @@
+//! `verbatim defend`: what each defence is worth, by training and auditing again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use verbatim_corpus::{Corpus, OpenConfig};
+use verbatim_extraction::{Canary, read_ledger};
+use verbatim_lab::defend::{DefendConfig, Person, Subject, defend, make_corpus};
+use verbatim_lab::write_documents;
+use verbatim_lm::Resources;
+use verbatim_report::{DefendBody, LEVEL, Provenance, Report, defend_text};
+use verbatim_store::{Access, Scratch, StagedDir, write_private};
+
+use crate::args::Defend;
+use crate::commands::{Context, check_apart, reading, train};
+use crate::failure;
+
+/// What is defended, and what is known of it.
+struct Given {
+    corpus: Corpus,
+    ledger: Vec<Canary>,
+    people: Vec<Person>,
+    held_out: Vec<String>,
+    /// The corpus of the held-out texts, where it was given.
+    held_out_corpus: Option<Corpus>,
+}
+
+pub(crate) fn run(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<()> {
+    let output = &arguments.output;
+    check_apart(files_read(arguments), &output.output)?;
+    let mut state = output.output.clone().into_os_string();
+    state.push(".defend-state");
+    let state = PathBuf::from(state);
+    if !arguments.resume && state.exists() {
+        return Err(failure::usage(format!(
+            "{} has the models of an interrupted run: continue it with --resume, or remove it",
+            state.display()
+        )));
+    }
+    let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    fs::create_dir_all(&state).with_context(|| format!("{}: cannot create", state.display()))?;
+    let given = match arguments.inputs.is_empty() {
+        true => Given::made(arguments.seed, &state, context)?,
+        false => Given::read(arguments, context)?,
+    };
+    let tokenizer = train::tokenizer(&arguments.recipe, &given.corpus)?;
+    let config = DefendConfig {
+        recipe: train::recipe_of(&arguments.recipe, arguments.seed),
+        epsilon: arguments.epsilon,
+        n_references: arguments.references as usize,
+        seed: arguments.seed,
+        level: LEVEL,
+    };
+    let subject = Subject {
+        corpus: &given.corpus,
+        ledger: &given.ledger,
+        people: &given.people,
+        held_out: &given.held_out,
+        tokenizer_json: &tokenizer,
+    };
+    let scratch = Scratch::unnamed(&state);
+    let resources =
+        Resources { batch: usize::from(arguments.batch), scratch: &scratch, progress: context.teller };
+    let defended = defend(&subject, &config, &state, resources)?;
+    context.check()?;
+    let provenance = provenance(arguments, &config, &given)?;
+    let body = DefendBody::new(provenance, &defended, arguments.epsilon, warnings(&given));
+    let report = Report::new(body, context.run());
+    report.write(staged.path(), Access::Private)?;
+    given.corpus.verify_unchanged()?;
+    staged.commit()?;
+    context.tell(&report, &defend_text(&report.result))?;
+    fs::remove_dir_all(&state).with_context(|| format!("{}: cannot remove", state.display()))
+}
+
+/// Everything that may be a file or a folder among what the command reads.
+fn files_read(arguments: &Defend) -> impl Iterator<Item = &Path> {
+    let files = arguments.canaries.iter().chain(&arguments.recipe.tokenizer);
+    arguments.inputs.iter().chain(&arguments.held_out).chain(files).map(PathBuf::as_path)
+}
+
+impl Given {
+    /// The corpus that is made from a seed.
+    fn made(seed: u64, state: &Path, context: &Context<'_>) -> anyhow::Result<Given> {
+        let made = make_corpus(seed)?;
+        let path = state.join("corpus.jsonl");
+        if !path.exists() {
+            let mut bytes = Vec::new();
+            write_documents(&made.documents, &mut bytes, &path)?;
+            write_private(&path, &bytes)?;
+        }
+        Ok(Given {
+            corpus: Corpus::open(&[path], &OpenConfig::standard(), context.teller)?,
+            ledger: made.ledger,
+            people: made.people,
+            held_out: made.held_out,
+            held_out_corpus: None,
+        })
+    }
+
+    fn read(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<Given> {
+        let corpus = arguments.reading.open(&arguments.inputs, context)?;
+        reading::warn(&corpus, context);
+        let held_out = arguments.reading.open(&arguments.held_out, context)?;
+        let texts = held_out.ids().filter(|id| !held_out.is_blank(*id));
+        let texts = texts.map(|id| held_out.text_str(id).into_owned()).collect();
+        let ledger = arguments.canaries.as_deref().map(read_ledger).transpose()?.unwrap_or_default();
+        Ok(Given { corpus, ledger, people: Vec::new(), held_out: texts, held_out_corpus: Some(held_out) })
+    }
+}
+
+fn warnings(given: &Given) -> Vec<String> {
+    let corpora = std::iter::once(&given.corpus).chain(&given.held_out_corpus);
+    corpora.flat_map(|corpus| corpus.warnings()).cloned().collect()
+}
+
+fn provenance(arguments: &Defend, config: &DefendConfig, given: &Given) -> anyhow::Result<Provenance> {
+    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+        .corpus(reading::used("training", &given.corpus))
+        .seed("defend", arguments.seed)
+        .parameter("recipe", serde_json::to_value(&config.recipe)?)
+        .parameter("epsilon", arguments.epsilon)
+        .parameter("references", arguments.references);
+    Ok(match &given.held_out_corpus {
+        Some(corpus) => provenance.corpus(reading::used("held out", corpus)),
+        None => provenance.parameter("held_out", given.held_out.len()),
+    })
+}

@@ -4,15 +4,18 @@
 
 mod accountant;
 mod data;
+pub mod defend;
 pub mod demo;
 mod draw;
 mod error;
 mod gradient;
 mod grammar;
+pub mod guard;
 mod optimizer;
 mod plant;
 mod private;
 mod recipe;
+pub mod release;
 mod secret;
 mod shadow;
 mod state;

@@ -12,6 +12,7 @@
 //!
 //! Everything else is a pure function of what a model said of the text's tokens; no corpus is known here.
 
+mod audited;
 pub mod blind;
 pub mod calibrate;
 mod cholesky;
@@ -37,6 +38,7 @@ mod trend;
 mod trials;
 mod zlib;
 
+pub use audited::{AuditedEpsilon, audited_epsilon};
 pub use blind::{BlindScores, Folds};
 pub use calibrate::{CalibratedThreshold, Calibration};
 pub use classifier::{Classifier, Feature};

@@ -368,7 +368,8 @@ mod tests {
     }
 
     fn made(n_models: usize, gain: f64) -> Made {
-        let hardness: Vec<f64> = (0..N_TEXTS).map(|text| 1.0 + 4.0 * Draw::new(1, text as u64).open()).collect();
+        let hardness: Vec<f64> =
+            (0..N_TEXTS).map(|text| 1.0 + 4.0 * Draw::new(1, text as u64).open()).collect();
         let mut all: Vec<(Vec<Observation>, Vec<bool>)> = (0..=n_models)
             .map(|model| {
                 let mut coins = Draw::new(2, model as u64);
@@ -403,7 +404,8 @@ mod tests {
         let made = made(16, 0.3);
         let loss = area(&made, Attack::Loss);
         assert!(loss < 0.6, "{loss}");
-        let attacks = Attack::ALL.into_iter().filter(|attack| !matches!(attack, Attack::Loss | Attack::Classifier));
+        let attacks =
+            Attack::ALL.into_iter().filter(|attack| !matches!(attack, Attack::Loss | Attack::Classifier));
         for attack in attacks {
             let found = area(&made, attack);
             assert!(found > 0.95, "{attack}: {found}");
@@ -456,7 +458,10 @@ mod tests {
         assert_eq!([shadowed.memorization()[3], shadowed.memorization()[6]], [None, None]);
     }
 
-    fn asked(model: &dyn verbatim_lm::LanguageModel, tokenizer: &Tokenizer) -> (Vec<Observation>, Vec<(String, f64)>) {
+    fn asked(
+        model: &dyn verbatim_lm::LanguageModel,
+        tokenizer: &Tokenizer,
+    ) -> (Vec<Observation>, Vec<(String, f64)>) {
         let asked = TextModel { model, tokenizer };
         let folder = tempfile::tempdir().unwrap();
         let scratch = Scratch::unnamed(folder.path());

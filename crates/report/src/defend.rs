@@ -4,7 +4,7 @@ use serde::Serialize;
 use verbatim_extraction::Placement;
 use verbatim_lab::defend::{Claim, Defended, FPR, Moment, Row, SliceRow, Verdict};
 
-use crate::figure::{LEVEL, Rate, counted, placement_words, rounded};
+use crate::figure::{Rate, counted, placement_words, rounded};
 use crate::infer::SeparationRow;
 use crate::measure::Measure;
 use crate::provenance::Provenance;
@@ -158,7 +158,12 @@ pub struct MemberSlice {
 
 impl DefendBody {
     /// The report.
-    pub fn new(provenance: Provenance, defended: &Defended, epsilon: f64, warnings: Vec<String>) -> DefendBody {
+    pub fn new(
+        provenance: Provenance,
+        defended: &Defended,
+        epsilon: f64,
+        warnings: Vec<String>,
+    ) -> DefendBody {
         let mut body = DefendBody {
             provenance,
             measures: Vec::new(),
@@ -246,7 +251,8 @@ impl DefenceRow {
     }
 
     fn measures(&self) -> Vec<Measure> {
-        let recited = Measure::share(&format!("recited-share:{}", self.name), self.recited.count, self.recited.n);
+        let recited =
+            Measure::share(&format!("recited-share:{}", self.name), self.recited.count, self.recited.n);
         let area = self.best.as_ref().and_then(|row| Some((row, row.auc?))).map(|(row, auc)| {
             let n_trials = row.n[0].min(row.n[1]);
             Measure::number(

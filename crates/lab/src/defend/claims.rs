@@ -9,7 +9,7 @@ use verbatim_membership::{
 use super::{Defence, Measured, Moment, Row, SliceRow};
 
 /// A difference of rates or areas below which there is none worth the name.
-pub const NEGLIGIBLE: f64 = 0.02;
+const NEGLIGIBLE: f64 = 0.02;
 
 /// What a measurement says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,33 +98,57 @@ pub(super) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
     let drop = "points of AUC less, by the loss";
     vec![
         dedup(
-            ["dedup-exact", "Exact deduplication lowers extraction of what stood in whole copies", "share of secrets less"],
+            [
+                "dedup-exact",
+                "Exact deduplication lowers extraction of what stood in whole copies",
+                "share of secrets less",
+            ],
             Defence::DedupExact,
             Placement::Document,
         ),
         dedup(
-            ["dedup-near", "Near deduplication lowers extraction of what stood in near copies", "share of secrets less"],
+            [
+                "dedup-near",
+                "Near deduplication lowers extraction of what stood in near copies",
+                "share of secrets less",
+            ],
             Defence::DedupNear,
             Placement::NearCopy,
         ),
         dedup(
-            ["dedup-substring", "Substring deduplication lowers extraction of what stood in repeated passages", "share of secrets less"],
+            [
+                "dedup-substring",
+                "Substring deduplication lowers extraction of what stood in repeated passages",
+                "share of secrets less",
+            ],
             Defence::DedupSubstring,
             Placement::Passage,
         ),
         above(
             NEGLIGIBLE,
-            ["rounding-hides-members", "Rounding what is told lowers the AUC and leaves greedy extraction alone", drop],
+            [
+                "rounding-hides-members",
+                "Rounding what is told lowers the AUC and leaves greedy extraction alone",
+                drop,
+            ],
             evidence.hides_members(Defence::Rounded),
         ),
         above(
             NEGLIGIBLE,
-            ["top-k-hides-members", "Telling the first choices only lowers the AUC and leaves greedy extraction alone", drop],
+            [
+                "top-k-hides-members",
+                "Telling the first choices only lowers the AUC and leaves greedy extraction alone",
+                drop,
+            ],
             evidence.hides_members(Defence::TopK),
         ),
         above(
             -NEGLIGIBLE,
-            ["temperature-is-undone", "An attacker who knows the temperature loses nothing by it", "points of AUC more than without it"],
+            [
+                "temperature-is-undone",
+                "An attacker who knows the temperature loses nothing by it",
+                "points of AUC more than without it",
+            ],
             evidence.paired(Defence::TemperatureUndone, Defence::None),
         ),
         above(
@@ -136,12 +160,20 @@ pub(super) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
         evidence.broken_claim_is_caught(),
         above(
             0.0,
-            ["overfitting-leaks", "Overfitting and leakage rise together along a training", "correlation of ranks, gap of losses and AUC"],
+            [
+                "overfitting-leaks",
+                "Overfitting and leakage rise together along a training",
+                "correlation of ranks, gap of losses and AUC",
+            ],
             evidence.rises_together(),
         ),
         above(
             0.0,
-            ["repeated-records-leak", "Repeated records leak more", "share of secrets more, of those planted most often"],
+            [
+                "repeated-records-leak",
+                "Repeated records leak more",
+                "share of secrets more, of those planted most often",
+            ],
             evidence.repeated_more(),
         ),
         above(
@@ -151,12 +183,20 @@ pub(super) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
         ),
         above(
             0.5,
-            ["surrogates-leak", "A model distilled from another still leaks what that one was trained on", "AUC by the loss"],
+            [
+                "surrogates-leak",
+                "A model distilled from another still leaks what that one was trained on",
+                "AUC by the loss",
+            ],
             evidence.row(Defence::Surrogate).and_then(|row| area(&row.measured)),
         ),
         above(
             evidence.chance_of_first(),
-            ["true-profiles-rank-first", "A person's true profile ranks above fabricated ones", "share of people whose profile ranks first"],
+            [
+                "true-profiles-rank-first",
+                "A person's true profile ranks above fabricated ones",
+                "share of people whose profile ranks first",
+            ],
             evidence.first_profiles(),
         ),
     ]
@@ -231,7 +271,11 @@ impl Evidence<'_> {
     fn keeps_its_claim(&self) -> Claim {
         let mut claim = above(
             self.epsilon,
-            ["privacy-keeps-its-claim", "What an audit shows of private training is below the epsilon that it claims", "epsilon that is shown"],
+            [
+                "privacy-keeps-its-claim",
+                "What an audit shows of private training is below the epsilon that it claims",
+                "epsilon that is shown",
+            ],
             self.audited(Defence::DpSgd),
         );
         // The claim is that the bound is not exceeded: it is refuted where the lower bound is above it.
@@ -247,7 +291,11 @@ impl Evidence<'_> {
     fn broken_claim_is_caught(&self) -> Claim {
         let mut claim = above(
             self.epsilon,
-            ["broken-privacy-is-caught", "An audit catches private training whose noise was left out", "epsilon that is shown"],
+            [
+                "broken-privacy-is-caught",
+                "An audit catches private training whose noise was left out",
+                "epsilon that is shown",
+            ],
             self.audited(Defence::DpSgdBroken),
         );
         claim.high = None;
@@ -276,7 +324,8 @@ impl Evidence<'_> {
     /// The rarest third beside the most common one: the interval of a difference of two independent areas, by their ends.
     fn rare_more(&self) -> Option<Effect> {
         let of = self.slices.iter().filter(|slice| slice.by == "rarity");
-        let (low, high) = (of.clone().min_by_key(|slice| slice.number)?, of.max_by_key(|slice| slice.number)?);
+        let (low, high) =
+            (of.clone().min_by_key(|slice| slice.number)?, of.max_by_key(|slice| slice.number)?);
         let down = |slice: &SliceRow| slice.auc - slice.low;
         let up = |slice: &SliceRow| slice.high - slice.auc;
         let value = high.auc - low.auc;

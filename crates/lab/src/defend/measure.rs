@@ -64,8 +64,7 @@ impl Measured {
         let resources = Resources { progress: &within, ..resources };
         let Questions { ledger, level, .. } = *questions;
         let recitations = audit_canaries(model.model, model.tokenizer, ledger, &within)?;
-        let config =
-            ExposureConfig { n_references: questions.n_references, seed: questions.seed, level };
+        let config = ExposureConfig { n_references: questions.n_references, seed: questions.seed, level };
         let exposures = audit_exposure(model, ledger, &config, resources)?;
         let models = Inferring { target: model, reference: None, most_tokens: model.model.context_len() };
         let texts: Vec<&str> =
@@ -82,10 +81,8 @@ impl Measured {
                 (signal, members, non_members)
             })
             .collect();
-        let scores: Vec<_> = signals
-            .iter()
-            .map(|(_, members, non_members)| (members.clone(), non_members.clone()))
-            .collect();
+        let scores: Vec<_> =
+            signals.iter().map(|(_, members, non_members)| (members.clone(), non_members.clone())).collect();
         let nats = |scores: &[Option<f64>]| {
             let losses: Vec<f64> = scores.iter().copied().flatten().map(|signal| 0.0 - signal).collect();
             (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
@@ -96,7 +93,7 @@ impl Measured {
             exposures,
             validation_nats: nats(non_members),
             member_nats: nats(members),
-            epsilon: audited_epsilon(&scores, level, questions.seed),
+            epsilon: audited_epsilon(&scores, (delta, level), questions.seed),
             signals,
             level,
         })

@@ -13,17 +13,19 @@ use verbatim_lm::{
 };
 use verbatim_membership::signal::loss_signal;
 use verbatim_membership::{Inferring, Scores, quantile_slices, roc, slices, text_signals};
-use verbatim_store::{Access, Existing, Progress, StagedDir, Within, write_shared};
+use verbatim_store::{Access, Existing, StagedDir, Within, write_shared};
 
 use super::claims::{Evidence, claims};
 use super::measure::Questions;
-use super::{Defence, DefendConfig, Defended, FPR, Kind, Measured, Moment, Row, SliceRow, Subject, TrainingFacts};
+use super::{
+    Defence, DefendConfig, Defended, FPR, Kind, Measured, Moment, Row, SliceRow, Subject, TrainingFacts,
+};
 use crate::data::TrainingData;
 use crate::error::{Error, Result};
 use crate::private::{PrivateConfig, standard_delta};
 use crate::recipe::{Recipe, TrainingTexts, train_once};
 use crate::release::{
-    Averaged, LabelOnly, LowMargin, MemFree, Noise, NoiseKind, Rounded, Tempered, TemperatureUndone, TopK,
+    Averaged, LabelOnly, LowMargin, MemFree, Noise, NoiseKind, Rounded, TemperatureUndone, Tempered, TopK,
 };
 use crate::synth::{SynthDocument, write_documents};
 use crate::train::{TrainConfig, Trained, train_observed};
@@ -68,7 +70,13 @@ pub fn defend(
         level: config.level,
     };
     let claims = claims(&evidence);
-    Ok(Defended { n: [bench.members.len() as u64, bench.non_members.len() as u64], rows, moments, slices, claims })
+    Ok(Defended {
+        n: [bench.members.len() as u64, bench.non_members.len() as u64],
+        rows,
+        moments,
+        slices,
+        claims,
+    })
 }
 
 /// What all rows share.
@@ -118,10 +126,16 @@ impl<'a> Bench<'a> {
             let corpus = self.subject.corpus;
             let target = self.folder.join(format!("{defence}.corpus"));
             let staged = StagedDir::create(&target, Access::Private, Existing::Replace)?;
-            let plan = verbatim_dedup::plan(corpus, &dedup, &DedupResources::standard(staged.path()), &Within(progress))?;
+            let plan = verbatim_dedup::plan(
+                corpus,
+                &dedup,
+                &DedupResources::standard(staged.path()),
+                &Within(progress),
+            )?;
             verbatim_dedup::apply(corpus, &plan, staged.path(), &Within(progress))?;
             staged.commit()?;
-            self.corpora.insert(defence, Corpus::open(&[target], &OpenConfig::standard(), &Within(progress))?);
+            self.corpora
+                .insert(defence, Corpus::open(&[target], &OpenConfig::standard(), &Within(progress))?);
             progress.advance(1);
         }
         let holds = |text: &str| {
@@ -129,7 +143,8 @@ impl<'a> Bench<'a> {
             let record = |person: &super::Person| person.prefixes.iter().any(|prefix| text.contains(prefix));
             secret || self.subject.people.iter().any(record)
         };
-        let texts = |corpus: &Corpus| corpus.ids().map(|id| corpus.text_str(id).into_owned()).collect::<Vec<_>>();
+        let texts =
+            |corpus: &Corpus| corpus.ids().map(|id| corpus.text_str(id).into_owned()).collect::<Vec<_>>();
         let left: Vec<BTreeSet<String>> =
             self.corpora.values().map(|corpus| texts(corpus).into_iter().collect()).collect();
         let mut seen = BTreeSet::new();
@@ -245,7 +260,8 @@ impl<'a> Bench<'a> {
         if !path.exists() {
             let checkpoint = self.open(Defence::None)?;
             let start = checkpoint.model.bos().or(self.tokenizer.end_of_text());
-            let start = start.ok_or_else(|| Error::Config("the model has no token that begins a text".to_owned()))?;
+            let start =
+                start.ok_or_else(|| Error::Config("the model has no token that begins a text".to_owned()))?;
             let corpus = self.subject.corpus;
             let n = corpus.n_documents();
             let requests: Vec<SampleRequest> =
@@ -265,7 +281,7 @@ impl<'a> Bench<'a> {
                 .iter()
                 .map(|sample| SynthDocument {
                     id: format!("s{:06}", sample.index),
-                    text: self.tokenizer.decode(&sample.tokens),
+                    text: String::from_utf8_lossy(&self.tokenizer.decode(&sample.tokens)).into_owned(),
                 })
                 .collect();
             let mut bytes = Vec::new();
@@ -349,7 +365,8 @@ impl<'a> Bench<'a> {
         };
         let (members, non_members) = (losses(&self.members)?, losses(&self.non_members)?);
         let mean = |scores: &[f64]| 0.0 - scores.iter().sum::<f64>() / scores.len() as f64;
-        let auc = Scores::new(&members, &non_members).map_or(0.5, |scores| roc::auc(scores, self.config.level).auc);
+        let auc =
+            Scores::new(&members, &non_members).map_or(0.5, |scores| roc::auc(scores, self.config.level).auc);
         Ok(Moment {
             epoch,
             nats: [mean(&members), mean(&non_members)],
@@ -360,7 +377,8 @@ impl<'a> Bench<'a> {
 
     /// Members and non-members of the undefended model by how rare their tokens are, and by length.
     fn slices(&self, undefended: &Measured) -> Result<Vec<SliceRow>> {
-        let encode = |texts: &[String]| texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Vec<_>>();
+        let encode =
+            |texts: &[String]| texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Vec<_>>();
         let (members, non_members) = (encode(&self.members), encode(&self.non_members));
         let mut counts = vec![1u64; self.tokenizer.vocab_size()];
         let corpus = self.subject.corpus;
@@ -402,7 +420,8 @@ impl<'a> Bench<'a> {
         let start = model.model.bos().or(model.tokenizer.end_of_text());
         let mut ranks = Vec::with_capacity(self.subject.people.len());
         for person in self.subject.people {
-            let profiles: Vec<&Vec<String>> = std::iter::once(&person.profile).chain(&person.fabricated).collect();
+            let profiles: Vec<&Vec<String>> =
+                std::iter::once(&person.profile).chain(&person.fabricated).collect();
             let passages: Vec<Passage> = profiles
                 .iter()
                 .flat_map(|profile| person.prefixes.iter().zip(profile.iter()))

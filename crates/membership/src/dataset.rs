@@ -1,13 +1,18 @@
 //! Was a set of texts used: tests of whether its scores lie above those of texts that were surely not, taken together.
+//! `inference` makes the scores, too, from many features of each text.
 //!
 //! Single texts may be beyond telling where thousands are not (Maini et al. 2024). A small p-value says that the two sets
 //! differ; that it is the training which made them differ, only a set drawn like the other can say.
+
+mod inference;
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::roc::Scores;
 use crate::ties::{Ties, auc_of};
+
+pub use inference::{DatasetInference, dataset_inference};
 
 /// Welch's test of two means.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

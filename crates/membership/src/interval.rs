@@ -21,8 +21,10 @@ pub enum Method {
     DeLong,
     /// Interval of Newcombe (2006, method 5) for an AUC, from the numbers of texts alone.
     NewcombeAuc,
-    /// Interval of Zou and Donner (2008) for a difference of two AUCs, from two of Newcombe (2006).
+    /// Interval of Zou and Donner (2008) for a difference of two AUCs, from one of each.
     Mover,
+    /// Interval of Bonett and Wright (2000) for a correlation of ranks.
+    BonettWright,
     /// Percentile interval of Efron (1981) over resamples of texts, paired and within members and non-members.
     PairedBootstrap,
 }

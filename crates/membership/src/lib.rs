@@ -5,6 +5,8 @@
 //! `epsilon` bounds the epsilon of differential privacy from below.
 //! `blind` scores texts without a model, for what their choice alone gives away.
 //! `dataset` tests whether a set of texts was used, `signal` has the scores of single texts.
+//! `classifier` learns from shadow models what members look like, `slices` says which members a score finds.
+//! `correlation` asks whether two things rise together.
 //!
 //! `infer` asks a model for all of them, of texts whose membership is known.
 //!
@@ -12,6 +14,9 @@
 
 pub mod blind;
 pub mod calibrate;
+mod cholesky;
+mod classifier;
+mod correlation;
 mod count;
 pub mod dataset;
 mod difference;
@@ -25,6 +30,7 @@ pub mod richness;
 pub mod roc;
 pub mod signal;
 mod skew_normal;
+mod slices;
 mod ties;
 mod trend;
 mod trials;
@@ -32,9 +38,11 @@ mod zlib;
 
 pub use blind::{BlindScores, Folds};
 pub use calibrate::{CalibratedThreshold, Calibration};
+pub use classifier::{Classifier, Feature};
+pub use correlation::{RankCorrelation, spearman};
 pub use count::garwood;
-pub use dataset::{MannWhitney, Welch, mann_whitney, welch};
-pub use difference::newcombe;
+pub use dataset::{DatasetInference, MannWhitney, Welch, dataset_inference, mann_whitney, welch};
+pub use difference::{independent_auc_difference, newcombe};
 pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use infer::{
@@ -46,6 +54,7 @@ pub use paired::{Bootstrap, Metric, PairedDifference, paired_difference};
 pub use richness::{Estimate, Frequencies, Growth, Richness, richness, share};
 pub use roc::{Auc, AucDifference, OperatingPoint, Refusal, RocPoint, Scores};
 pub use skew_normal::{NoFit, SkewNormal};
+pub use slices::{Slice, quantile_slices, slice_trend, slices};
 pub use trend::{Trend, Trials, log_linear};
 pub use trials::{trials_to_show_below, trials_without_any};
 pub use zlib::{ZLIB_LEVEL, zlib_len};

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use crate::difference::mover;
 use crate::interval::{Interval, Method, clopper_pearson};
 use crate::ties::{Group, Ties, accept, auc_of};
 
@@ -208,9 +209,8 @@ pub fn auc_difference(first: Scores<'_>, second: Scores<'_>, level: f64) -> Resu
     let sizes = (first.members.len() as u64, first.non_members.len() as u64);
     let interval = delong(difference, (variance, -1.0), first, level).unwrap_or_else(|| {
         let (new, old) = (newcombe_auc(one.auc, sizes, level), newcombe_auc(other.auc, sizes, level));
-        let low = difference - (one.auc - new.low).hypot(old.high - other.auc);
-        let high = difference + (new.high - one.auc).hypot(other.auc - old.low);
-        Interval { low: low.max(-1.0), high: high.min(1.0), level, method: Method::Mover }
+        let (low, high) = mover((one.auc, new), (other.auc, old));
+        Interval { low, high, level, method: Method::Mover }
     });
     Ok(AucDifference { difference, variance, interval })
 }

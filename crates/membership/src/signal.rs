@@ -6,6 +6,8 @@
 //! model is sure of are what memorization looks like.
 
 mod context;
+mod rmia;
+mod sequence;
 mod shadow;
 mod token;
 
@@ -14,13 +16,18 @@ use verbatim_lm::TokenRecord;
 use crate::zlib::zlib_len;
 
 pub use context::{con_recall, recall};
+pub use rmia::{
+    RmiaLine, RmiaPopulation, RmiaText, info_rmia, info_rmia_of_tokens, info_rmia_token, offline_marginal,
+    online_marginal, rmia_line, rmia_ratio,
+};
+pub use sequence::sequence_lira;
 pub use shadow::{
-    Gaussian, Rmia, counterfactual_memorization, fixed_deviation, info_rmia, lira_offline, lira_online,
-    logit_confidence, rmia, shadow_gaussian,
+    Gaussian, counterfactual_memorization, fixed_deviation, lira_offline, lira_online, logit_confidence,
+    shadow_gaussian,
 };
 pub use token::{
-    DC_PDD_CAP, SURP_ENTROPY_NATS, dc_pdd, entropy_signal, k_max, log_rank_signal, pac, polarized_distance,
-    rank_signal, surp,
+    DC_PDD_CAP, SURP_ENTROPY_NATS, accuracy_signal, dc_pdd, entropy_signal, k_max, log_rank_signal, pac,
+    polarized_distance, rank_signal, surp,
 };
 
 /// The loss at which a text counts as certain, in nats a token.

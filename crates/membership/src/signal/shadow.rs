@@ -1,18 +1,8 @@
-//! Signals from other models: reference models that did not see a text, and shadow models of which half did.
+//! Signals from shadow models, of which half saw a text and half did not.
 //!
 //! A loss is in nats a token, and exp(-loss) the probability of a token, as the papers take a text's probability.
 
 use super::{LOSS_FLOOR, finite, mean};
-
-/// How [`rmia`] compares.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rmia {
-    /// The line from the mean probability of models without the text to that of all models, p = ((1 + a) p_out + 1 - a) / 2; 0
-    /// to 1.
-    pub a: f64,
-    /// How much likelier than another text the text must have become.
-    pub gamma: f64,
-}
 
 /// A normal distribution of a statistic over shadow models.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,40 +11,6 @@ pub struct Gaussian {
     pub centre: f64,
     /// Its standard deviation, above zero.
     pub deviation: f64,
-}
-
-/// RMIA: the share of other texts than which the text has become more than gamma times likelier by the training (Zarifzadeh et
-/// al. 2024; gamma 1).
-///
-/// `text` has the text's loss under the model and its losses under reference models without it, `others` the same of texts from
-/// the population. `None` where there are no references or no others, or a value is not finite.
-///
-/// # Panics
-/// If `a` is not in 0 to 1.
-pub fn rmia(text: (f64, &[f64]), others: &[(f64, &[f64])], config: Rmia) -> Option<f64> {
-    assert!((0.0..=1.0).contains(&config.a), "a line with an a of {}", config.a);
-    let ratio = |(loss, reference_losses): (f64, &[f64])| {
-        let without = mean(reference_losses.iter().map(|loss| (0.0 - loss).exp()))?;
-        let marginal = f64::midpoint((1.0 + config.a) * without, 1.0 - config.a);
-        finite((0.0 - finite(loss)?).exp() / marginal)
-    };
-    let of_text = ratio(text)?;
-    let mut n_beaten = 0;
-    for other in others {
-        // Multiplied out, for the ratio of the other may be zero.
-        n_beaten += u64::from(of_text > config.gamma * ratio(*other)?);
-    }
-    finite(n_beaten as f64 / others.len() as f64)
-}
-
-/// InfoRMIA: ln of how much likelier the text has become by the training, plus the mean of how much less likely texts from the
-/// population have, which estimates the divergence of the model from the reference (Tao and Shokri 2025).
-///
-/// Each pair has the loss under the model and the loss under the reference. The second term is the same for all texts of a
-/// model: it makes models comparable and ranks no text. `None` without others.
-pub fn info_rmia((loss, reference_loss): (f64, f64), others: &[(f64, f64)]) -> Option<f64> {
-    let divergence = mean(others.iter().map(|(loss, reference_loss)| loss - reference_loss))?;
-    finite(reference_loss - loss + divergence)
 }
 
 /// ln(p / (1 - p)) of p = exp(-loss): the statistic whose distribution over shadow models is about normal (Carlini et al.
@@ -140,36 +96,6 @@ mod tests {
         value.is_some_and(|value| (value - golden).abs() < 1e-12)
     }
 
-    fn losses(probabilities: &[f64]) -> Vec<f64> {
-        probabilities.iter().map(|p| -p.ln()).collect()
-    }
-
-    /// By hand: p = 0.6, references 0.2 and 0.4. With a = 1 the marginal is 0.3 and the ratio 2; with a = 0 it is 0.65.
-    #[test]
-    fn rmia_is_the_share_of_texts_that_gained_less() {
-        let [text, half, double, triple] =
-            [&[0.2, 0.4], &[0.5, 0.5], &[0.1, 0.3], &[0.1, 0.1]].map(|p| losses(p));
-        let loss = |p: f64| -p.ln();
-        // Ratios with a = 1: 0.5, 2 and 3.
-        let others = [(loss(0.25), &half[..]), (loss(0.4), &double[..]), (loss(0.3), &triple[..])];
-        let score = |a, gamma| rmia((loss(0.61), &text), &others, Rmia { a, gamma });
-        assert!(near(score(1.0, 1.0), 2.0 / 3.0), "{:?}", score(1.0, 1.0));
-        assert!(near(score(1.0, 2.0), 1.0 / 3.0) && near(score(1.0, 5.0), 0.0));
-        // With a = 0: 0.61 / 0.65 against 0.25 / 0.75, 0.4 / 0.6 and 0.3 / 0.55.
-        assert!(near(score(0.0, 1.0), 1.0) && near(score(0.0, 1.5), 2.0 / 3.0), "{:?}", score(0.0, 1.5));
-        let itself = [(loss(0.61), &text[..])];
-        let config = Rmia { a: 0.3, gamma: 1.0 };
-        assert_eq!(rmia(itself[0], &itself, config), Some(0.0), "as likely is not likelier");
-    }
-
-    #[test]
-    fn info_rmia_is_what_the_text_gained_beyond_what_others_lost() {
-        // ln(0.6 / 0.3), and others that went from 0.5 to 0.25 and stayed.
-        let ln = f64::ln;
-        let others = [(-ln(0.25), -ln(0.5)), (-ln(0.4), -ln(0.4))];
-        assert!(near(info_rmia((-ln(0.6), -ln(0.3)), &others), 1.5 * ln(2.0)));
-    }
-
     #[test]
     fn confidence_is_the_logit_of_the_probability() {
         for p in [0.5, 0.01, 0.99, 1e-6] {
@@ -227,18 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn fault_67_undefined_signals_of_other_models_are_none() {
-        let config = Rmia { a: 1.0, gamma: 1.0 };
-        assert_eq!(rmia((1.0, &[1.0]), &[], config), None, "no others");
-        assert_eq!(rmia((1.0, &[]), &[(1.0, &[1.0])], config), None, "no references");
-        assert_eq!(rmia((1.0, &[1e9]), &[(1.0, &[1.0])], config), None, "a marginal of zero");
+    fn fault_67_undefined_signals_of_shadow_models_are_none() {
         for bad in [f64::NAN, f64::INFINITY] {
-            assert_eq!(rmia((bad, &[1.0]), &[(1.0, &[1.0])], config), None);
-            assert_eq!(rmia((1.0, &[1.0]), &[(bad, &[1.0])], config), None);
-            assert_eq!(
-                [info_rmia((bad, 1.0), &[(1.0, 1.0)]), info_rmia((1.0, 1.0), &[(bad, 1.0)])],
-                [None; 2]
-            );
             assert_eq!([logit_confidence(bad), counterfactual_memorization(&[bad], &[1.0])], [None; 2]);
             assert_eq!([shadow_gaussian(&[bad, 1.0]), shadow_gaussian(&[1.0])], [None; 2]);
             let gaussian = Gaussian { centre: 0.0, deviation: 1.0 };
@@ -247,7 +163,6 @@ mod tests {
                 assert_eq!([lira_online(1.0, gaussian, broken), lira_offline(1.0, broken)], [None; 2]);
             }
         }
-        assert_eq!(info_rmia((1.0, 1.0), &[]), None);
         assert_eq!(lira_offline(1.0, Gaussian { centre: 0.0, deviation: 0.0 }), None);
         assert_eq!(
             [fixed_deviation(&[&[2.0, 2.0]]), fixed_deviation(&[&[1.0]]), fixed_deviation(&[])],

@@ -64,6 +64,12 @@ pub fn dc_pdd(records: &[TokenRecord], ln_frequency: impl Fn(u32) -> f64, cap: f
     mean(values.into_iter())
 }
 
+/// Accuracy: the share of the tokens that are the model's first choice, 0 to 1, which whoever sees nothing but its choices can
+/// count (after the label-only attack of Yeom et al. 2018, who ask whether a label is right).
+pub fn accuracy_signal(records: &[TokenRecord]) -> Option<f64> {
+    mean(records.iter().map(|record| f64::from(u8::from(record.rank == 0))))
+}
+
 /// Rank: the opposite of the tokens' mean rank, 1 for the model's first choice (Gehrmann et al. 2019, test 2).
 pub fn rank_signal(records: &[TokenRecord]) -> Option<f64> {
     mean(records.iter().map(|record| f64::from(record.rank) + 1.0)).map(|mean| 0.0 - mean)
@@ -138,6 +144,7 @@ mod tests {
         assert_near(surp(&records, 0.34, 2.0), -3.0 * LN_2);
         // Four lowest reach the two losses of 1, both of which count.
         assert_near(surp(&records, 0.67, 2.0), -5.0 / 3.0 * LN_2);
+        assert_near(accuracy_signal(&records), 0.5);
         assert_near(rank_signal(&records), -19.0 / 6.0);
         assert_near(log_rank_signal(&records), -(2f64.ln() + 4f64.ln() + 10f64.ln()) / 6.0);
         assert_near(entropy_signal(&records), -8.0 / 6.0);
@@ -165,6 +172,7 @@ mod tests {
         assert!(k_max(&known, 0.2) > k_max(&unknown, 0.2));
         assert!(surp(&known, 0.4, 2.0) > surp(&unknown, 0.4, 2.0));
         assert!(dc_pdd(&known, |_| -0.01, DC_PDD_CAP) > dc_pdd(&unknown, |_| -0.01, DC_PDD_CAP));
+        assert!(accuracy_signal(&known) > accuracy_signal(&unknown));
         assert!(rank_signal(&known) > rank_signal(&unknown));
         assert!(log_rank_signal(&known) > log_rank_signal(&unknown));
         assert!(entropy_signal(&known) > entropy_signal(&unknown));
@@ -192,7 +200,8 @@ mod tests {
         for records in [&[][..], &bad(f32::NAN), &bad(f32::NEG_INFINITY)] {
             assert_eq!(all(records), [None; 4]);
         }
-        assert_eq!([rank_signal(&[]), log_rank_signal(&[]), entropy_signal(&[])], [None; 3]);
+        let ranks = [accuracy_signal(&[]), rank_signal(&[]), log_rank_signal(&[])];
+        assert_eq!((ranks, entropy_signal(&[])), ([None; 3], None));
         let unsure = [TokenRecord { entropy: f32::NAN, ..records()[0] }];
         assert_eq!([entropy_signal(&unsure), surp(&unsure, 0.4, 2.0)], [None; 2]);
         for bad in [f64::NAN, f64::NEG_INFINITY, 0.1] {

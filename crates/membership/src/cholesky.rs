@@ -21,8 +21,8 @@ pub(crate) fn solve(mut matrix: Vec<f64>, mut values: Vec<f64>) -> Option<Vec<f6
         }
     }
     for row in 0..n {
-        let known = dot(&matrix[row * n..][..row], &values[..row]);
-        values[row] = (values[row] - known) / matrix[row * n + row];
+        let (known, rest) = values.split_at_mut(row);
+        rest[0] = (rest[0] - dot(&matrix[row * n..][..row], known)) / matrix[row * n + row];
     }
     for row in (0..n).rev() {
         let known: f64 = (row + 1..n).map(|below| matrix[below * n + row] * values[below]).sum();

@@ -100,8 +100,8 @@ fn share_of_orders([first, second]: &[Vec<u64>; 2]) -> f64 {
     for rank in first {
         let mut next: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for (set, ways) in ways_by_set {
-            for (at, other) in second.iter().enumerate().filter(|(at, _)| set >> at & 1 == 0) {
-                let sums = next.entry(set | 1 << at).or_insert_with(|| vec![0; n_sums]);
+            for (at, other) in second.iter().enumerate().filter(|(at, _)| (set >> at) & 1 == 0) {
+                let sums = next.entry(set | (1 << at)).or_insert_with(|| vec![0; n_sums]);
                 let moved = sums[(rank * other) as usize..].iter_mut();
                 moved.zip(&ways).for_each(|(sum, ways)| *sum += ways);
             }

@@ -122,9 +122,9 @@ mod tests {
         let mut covariance = vec![0.0; p * p];
         for (side, centre) in [inside, outside].into_iter().zip(&centres) {
             for model in side {
-                for at in 0..p * p {
+                for (at, value) in covariance.iter_mut().enumerate() {
                     let (i, j) = (at / p, at % p);
-                    covariance[at] += (model[i] - centre[i]) * (model[j] - centre[j]) / n;
+                    *value += (model[i] - centre[i]) * (model[j] - centre[j]) / n;
                 }
             }
         }

@@ -9,6 +9,8 @@ mod contamination;
 #[cfg(test)]
 mod dedup;
 #[cfg(test)]
+mod defend;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod evaluate;
@@ -46,6 +48,8 @@ mod reading;
 mod resources;
 #[cfg(test)]
 mod scale;
+#[cfg(test)]
+mod shadow;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]

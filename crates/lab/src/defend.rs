@@ -2,6 +2,7 @@
 
 mod claims;
 mod defence;
+mod guarded;
 mod made;
 mod measure;
 mod run;
@@ -11,7 +12,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{Canary, Placement};
+use verbatim_membership::Refusal;
 
+use crate::guard::Judged;
 use crate::private::PrivacySpent;
 use crate::recipe::Recipe;
 
@@ -120,6 +123,8 @@ pub struct Defended {
     pub moments: Vec<Moment>,
     /// The undefended model's members by what they are like.
     pub slices: Vec<SliceRow>,
+    /// Query limits and detectors before the undefended model; a refusal where there was too little to judge by.
+    pub guards: std::result::Result<Judged, Refusal>,
     /// What the field claims, tested.
     pub claims: Vec<Claim>,
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use verbatim_extraction::Placement;
 use verbatim_lab::defend::{Claim, Defended, FPR, Moment, Row, SliceRow, Verdict};
+use verbatim_lab::guard::{Detection, Judged, Loss};
 
 use crate::figure::{Rate, counted, placement_words, rounded};
 use crate::infer::SeparationRow;
@@ -33,6 +34,10 @@ pub struct DefendBody {
     pub moments: Vec<MomentRow>,
     /// Its members by what they are like.
     pub slices: Vec<MemberSlice>,
+    /// Detectors on requests of attackers and of others.
+    pub detectors: Vec<DetectorRow>,
+    /// What attackers have got before each guard cut them off.
+    pub guards: Vec<GuardRow>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -156,6 +161,32 @@ pub struct MemberSlice {
     pub high: f64,
 }
 
+/// How well a detector finds the clients of one attack.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DetectorRow {
+    /// The detector.
+    pub detector: String,
+    /// The attack.
+    pub attack: String,
+    /// Attacking clients above the threshold that benign clients of which none is judged have set, for an FPR of 1 %.
+    pub found: Rate,
+    /// Judged benign clients above it.
+    pub false_alarms: Rate,
+}
+
+/// What a guard keeps back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GuardRow {
+    /// The guard: `none`, `rate limit`, a detector that cuts clients off, or `all`.
+    pub guard: String,
+    /// The attack.
+    pub attack: String,
+    /// Secrets that were told before the attackers were cut off.
+    pub lost: Rate,
+    /// Benign clients to whom an answer was refused.
+    pub refused: Rate,
+}
+
 impl DefendBody {
     /// The report.
     pub fn new(
@@ -174,8 +205,17 @@ impl DefendBody {
             claims: defended.claims.iter().map(ClaimRow::new).collect(),
             moments: defended.moments.iter().map(MomentRow::new).collect(),
             slices: defended.slices.iter().map(MemberSlice::new).collect(),
+            detectors: Vec::new(),
+            guards: Vec::new(),
             warnings,
         };
+        match &defended.guards {
+            Ok(judged) => {
+                body.detectors = judged.detections.iter().map(DetectorRow::new).collect();
+                body.guards = guard_rows(judged);
+            }
+            Err(_) => body.warnings.push("too few secrets or texts to judge guards by".to_owned()),
+        }
         body.measures = body.rows.iter().flat_map(DefenceRow::measures).collect();
         body
     }
@@ -375,6 +415,31 @@ impl MemberSlice {
     pub fn auc_text(&self) -> String {
         format!("{:.3} ({:.3}–{:.3})", self.auc, self.low, self.high)
     }
+}
+
+impl DetectorRow {
+    fn new(detection: &Detection) -> DetectorRow {
+        DetectorRow {
+            detector: detection.detector.clone(),
+            attack: detection.traffic.name().to_owned(),
+            found: Rate::new(detection.detected.k, detection.detected.n),
+            false_alarms: Rate::new(detection.false_alarms.k, detection.false_alarms.n),
+        }
+    }
+}
+
+fn guard_rows(judged: &Judged) -> Vec<GuardRow> {
+    let refused = |guard: &str| {
+        let found = judged.refused.iter().find(|(name, _)| name == guard);
+        found.map_or_else(|| Rate::new(0, 0), |(_, counted)| Rate::new(counted.k, counted.n))
+    };
+    let row = |loss: &Loss| GuardRow {
+        guard: loss.guard.clone(),
+        attack: loss.traffic.name().to_owned(),
+        lost: Rate::new(loss.lost.k, loss.lost.n),
+        refused: refused(&loss.guard),
+    };
+    judged.losses.iter().map(row).collect()
 }
 
 /// Defences on one screen.

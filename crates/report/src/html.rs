@@ -258,6 +258,8 @@ mod tests {
             ("invert", samples::invert(Reveal::Redacted).to_html().unwrap()),
             ("elicit", samples::elicit(Reveal::Redacted).to_html().unwrap()),
             ("infer", samples::infer().to_html().unwrap()),
+            ("shadow", samples::shadow().to_html().unwrap()),
+            ("defend", samples::defend().to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

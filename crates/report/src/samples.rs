@@ -1,8 +1,10 @@
 //! One made-up report of each kind for the tests of this room, and the hostile text that they are filled with.
 
 mod audit;
+mod defend;
 mod exposure;
 mod infer;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -37,7 +39,9 @@ use crate::secrets::{SecretCount, SecretRow, SecretTable};
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{Guarantee, LossPoint, PlantBody, PlantedRow, TrainBody};
 
+pub(crate) use defend::defend;
 pub(crate) use infer::infer_facts;
+pub(crate) use shadow::{shadow, shadow_train};
 
 /// Text that would run, break out, steer or mislead.
 pub(crate) const HOSTILE: &str = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)> javascript:alert(3) \

@@ -16,6 +16,7 @@ use verbatim_membership::{Inferring, Scores, quantile_slices, roc, slices, text_
 use verbatim_store::{Access, Existing, StagedDir, Within, write_shared};
 
 use super::claims::{Evidence, claims};
+use super::guarded::guarded;
 use super::measure::Questions;
 use super::{
     Defence, DefendConfig, Defended, FPR, Kind, Measured, Moment, Row, SliceRow, Subject, TrainingFacts,
@@ -70,13 +71,17 @@ pub fn defend(
         level: config.level,
     };
     let claims = claims(&evidence);
-    Ok(Defended {
-        n: [bench.members.len() as u64, bench.non_members.len() as u64],
-        rows,
-        moments,
-        slices,
-        claims,
-    })
+    resources.progress.stage("replay requests through guards", None, "requests");
+    let documents: Vec<String> = texts_of(subject.corpus);
+    let of_texts = (&documents[..], subject.held_out);
+    let draws = (config.seed, config.level);
+    let guards = guarded(undefended.text_model(), of_texts, subject.ledger, draws, resources)?;
+    let n = [bench.members.len() as u64, bench.non_members.len() as u64];
+    Ok(Defended { n, rows, moments, slices, guards, claims })
+}
+
+fn texts_of(corpus: &Corpus) -> Vec<String> {
+    corpus.ids().map(|id| corpus.text_str(id).into_owned()).collect()
 }
 
 /// What all rows share.
@@ -143,12 +148,10 @@ impl<'a> Bench<'a> {
             let record = |person: &super::Person| person.prefixes.iter().any(|prefix| text.contains(prefix));
             secret || self.subject.people.iter().any(record)
         };
-        let texts =
-            |corpus: &Corpus| corpus.ids().map(|id| corpus.text_str(id).into_owned()).collect::<Vec<_>>();
         let left: Vec<BTreeSet<String>> =
-            self.corpora.values().map(|corpus| texts(corpus).into_iter().collect()).collect();
+            self.corpora.values().map(|corpus| texts_of(corpus).into_iter().collect()).collect();
         let mut seen = BTreeSet::new();
-        self.members = texts(self.subject.corpus);
+        self.members = texts_of(self.subject.corpus);
         self.members.retain(|text| {
             left.iter().all(|left| left.contains(text)) && !holds(text) && seen.insert(text.clone())
         });

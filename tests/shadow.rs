@@ -108,3 +108,30 @@ fn a_model_of_ones_own_is_attacked_with_the_tokenizer_of_its_shadows_and_no_othe
         .run(["shadow", "score", "shadows", "--corpus", "members.jsonl", "-o", "none"])
         .failed(2, "--corpus");
 }
+
+/// One split of one distribution: nothing is told before training, and much after learning by heart.
+#[test]
+fn a_model_tells_nothing_of_its_texts_before_training_and_much_after_overfitting() {
+    let scene = Scene::new();
+    scene.run(["synth", "-o", "all.jsonl", "--documents", "400", "--seed", "11"]).ok();
+    let lines = std::fs::read_to_string(scene.path("all.jsonl")).unwrap();
+    let lines: Vec<&str> = lines.lines().collect();
+    scene.write("members.jsonl", lines[..200].join("\n"));
+    scene.write("others.jsonl", lines[200..].join("\n"));
+    let shape = ["--layers", "1", "--heads", "1", "--width", "48", "--context", "64", "--warmup", "5"];
+    let auc = |steps: &[&str], model: &str| {
+        scene.run([&["train", "members.jsonl", "-o", model], &shape[..], steps].concat()).ok();
+        let sets = ["--members", "members.jsonl", "--non-members", "others.jsonl", "--max-tokens", "64"];
+        let output = format!("{model}-infer");
+        scene.run([&["infer", "--model", model, "-o", &output], &sets[..]].concat()).ok();
+        let result = scene.json(&format!("{output}/report.json"))["result"].clone();
+        // The sets are one distribution, so that neither words nor lengths nor years tell them apart, and no control does.
+        assert_eq!(result["verdict"], "valid", "{}", result["blind"]);
+        let auc = row(&result["signals"], "loss")["auc"].clone();
+        ["low", "high"].map(|end| auc[end].as_f64().unwrap())
+    };
+    let [low, high] = auc(&["--steps", "1", "--learning-rate", "1e-9"], "untrained");
+    assert!(low < 0.5 && high > 0.5, "{low} to {high}");
+    let [low, _] = auc(&["--epochs", "50", "--learning-rate", "0.006"], "overfitted");
+    assert!(low > 0.6, "{low}");
+}

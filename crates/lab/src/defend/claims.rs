@@ -348,3 +348,70 @@ impl Evidence<'_> {
         (n > 0).then(|| Effect::of(n_first as f64 / n as f64, &interval, n))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(low: f64, high: f64) -> Verdict {
+        let effect = Effect { value: f64::midpoint(low, high), low, high, n: 9 };
+        above(0.1, ["name", "statement", "effect"], Some(effect)).verdict
+    }
+
+    #[test]
+    fn a_verdict_is_where_the_whole_interval_lies() {
+        assert_eq!(verdict(0.2, 0.4), Verdict::Supported);
+        assert_eq!(verdict(0.1, 0.4), Verdict::Inconclusive);
+        assert_eq!(verdict(0.05, 0.4), Verdict::Inconclusive);
+        assert_eq!(verdict(-0.5, 0.1), Verdict::Refuted);
+        assert_eq!(above(0.1, ["name", "statement", "effect"], None).verdict, Verdict::Untested);
+    }
+
+    fn evidence<'a>(people: &'a [(u64, u64)], moments: &'a [Moment], slices: &'a [SliceRow]) -> Evidence<'a> {
+        Evidence { rows: &[], moments, slices, people, epsilon: 1.0, level: 0.95 }
+    }
+
+    fn claim(evidence: &Evidence<'_>, name: &str) -> Claim {
+        claims(evidence).into_iter().find(|claim| claim.name == name).unwrap()
+    }
+
+    #[test]
+    fn what_was_not_measured_is_untested() {
+        let all = claims(&evidence(&[], &[], &[]));
+        assert_eq!(all.len(), 14);
+        assert!(all.iter().all(|claim| claim.verdict == Verdict::Untested && claim.value.is_none()));
+    }
+
+    /// Twelve of twelve first among twenty: at least 73.5 % by Clopper and Pearson. One of twelve is what chance gives.
+    #[test]
+    fn true_profiles_rank_first_where_more_of_them_do_than_by_chance() {
+        let found = claim(&evidence(&[(0, 19); 12], &[], &[]), "true-profiles-rank-first");
+        assert_eq!(found.verdict, Verdict::Supported);
+        assert!((found.low.unwrap() - 0.025f64.powf(1.0 / 12.0)).abs() < 1e-9);
+        let mut people = [(7, 19); 12];
+        people[3] = (0, 19);
+        let found = claim(&evidence(&people, &[], &[]), "true-profiles-rank-first");
+        assert_eq!(found.verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn overfitting_and_leakage_rise_together_where_their_ranks_do() {
+        let moment =
+            |epoch: u64, auc: f64| Moment { epoch, nats: [3.0 - epoch as f64, 3.0], auc, n_recited: 0 };
+        let rising: Vec<Moment> = (1..=8).map(|epoch| moment(epoch, 0.5 + 0.05 * epoch as f64)).collect();
+        assert_eq!(claim(&evidence(&[], &rising, &[]), "overfitting-leaks").verdict, Verdict::Supported);
+        let falling: Vec<Moment> = (1..=8).map(|epoch| moment(epoch, 0.5 - 0.05 * epoch as f64)).collect();
+        assert_eq!(claim(&evidence(&[], &falling, &[]), "overfitting-leaks").verdict, Verdict::Refuted);
+    }
+
+    /// 0.9 (0.85 to 0.93) less 0.7 (0.62 to 0.77): 0.2, down by the root of 0.05² + 0.07² and up by that of 0.03² + 0.08².
+    #[test]
+    fn the_rarest_third_is_held_against_the_most_common_one() {
+        let slice = |number, auc, low, high| SliceRow { by: "rarity", number, n: [50, 50], auc, low, high };
+        let slices = [slice(0, 0.7, 0.62, 0.77), slice(1, 0.2, 0.1, 0.3), slice(2, 0.9, 0.85, 0.93)];
+        let found = claim(&evidence(&[], &[], &slices), "rare-records-leak");
+        assert_eq!(found.verdict, Verdict::Supported);
+        assert!((found.low.unwrap() - (0.2 - 0.0074f64.sqrt())).abs() < 1e-9);
+        assert!((found.high.unwrap() - (0.2 + 0.0073f64.sqrt())).abs() < 1e-9);
+    }
+}

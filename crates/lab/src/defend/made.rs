@@ -102,3 +102,39 @@ fn person(seed: u64, number: u64) -> Person {
         fabricated: (0..N_FABRICATED).map(|_| profile()).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_made_corpus_is_small_and_holds_what_its_truth_says() {
+        let made = make_corpus(4).unwrap();
+        let texts: Vec<&str> = made.documents.iter().map(|document| document.text.as_str()).collect();
+        let n_bytes: usize = texts.iter().map(|text| text.len()).sum();
+        assert!((80_000..=110_000).contains(&n_bytes), "{n_bytes}");
+        let ids: BTreeSet<&str> = made.documents.iter().map(|document| document.id.as_str()).collect();
+        assert_eq!(ids.len(), made.documents.len());
+        let n_with = |part: &str| texts.iter().filter(|text| text.contains(part)).count() as u64;
+        for canary in &made.ledger {
+            assert_eq!(
+                n_with(&format!("{}{}", canary.prefix, canary.secret)),
+                canary.copies,
+                "{}",
+                canary.id
+            );
+        }
+        for person in &made.people {
+            for (prefix, record) in person.prefixes.iter().zip(&person.profile) {
+                assert_eq!(n_with(&format!("{prefix}{record})")), COPIES_OF_RECORDS);
+            }
+            assert_eq!(person.fabricated.len() as u64, N_FABRICATED);
+            assert!(!person.fabricated.contains(&person.profile));
+        }
+        assert!(made.held_out.iter().all(|text| !texts.contains(&text.as_str())));
+        assert_eq!(make_corpus(4).unwrap().documents, made.documents);
+        assert_ne!(make_corpus(5).unwrap().documents, made.documents);
+    }
+}

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use crate::audit::{AuditBody, DoublingRow, ScalingTable, TextRow};
+use crate::calls::CallsBody;
 use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Outcome};
 use crate::demo::{DemoBody, DemoRow};
@@ -59,6 +60,7 @@ page!(AuditBody, AuditPage, "audit.html");
 page!(InvertBody, InvertPage, "invert.html");
 page!(ElicitBody, ElicitPage, "elicit.html");
 page!(InferBody, InferPage, "infer.html");
+page!(CallsBody, CallsPage, "calls.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -254,6 +256,7 @@ mod tests {
             ("invert", samples::invert(Reveal::Redacted).to_html().unwrap()),
             ("elicit", samples::elicit(Reveal::Redacted).to_html().unwrap()),
             ("infer", samples::infer().to_html().unwrap()),
+            ("calls", samples::calls().to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

@@ -119,6 +119,7 @@ mod tests {
             samples::invert(Reveal::Revealed).to_json(),
             samples::elicit(Reveal::Revealed).to_json(),
             samples::infer().to_json(),
+            samples::calls().to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
             crate::gate::sample().to_json(),

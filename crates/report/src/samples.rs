@@ -14,6 +14,7 @@ use verbatim_dedup::{
 use verbatim_extraction::{Canary, Elicited, Placement, Shape};
 
 use crate::audit::AuditBody;
+use crate::calls::CallsBody;
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
 use crate::dedup::{
     AllPairs, Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin,
@@ -36,7 +37,7 @@ use crate::secrets::{SecretCount, SecretRow, SecretTable};
 use crate::sources::{SourceRow, SourceTable};
 use crate::train::{LossPoint, PlantBody, PlantedRow, TrainBody};
 
-pub(crate) use infer::infer_facts;
+pub(crate) use infer::{FPRS, infer_facts};
 
 /// Text that would run, break out, steer or mislead.
 pub(crate) const HOSTILE: &str = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)> javascript:alert(3) \
@@ -529,6 +530,10 @@ pub(crate) fn elicit(reveal: Reveal) -> Report<ElicitBody> {
 
 pub(crate) fn infer() -> Report<InferBody> {
     Report::new(InferBody::new(infer_facts()), run(2))
+}
+
+pub(crate) fn calls() -> Report<CallsBody> {
+    Report::new(infer::calls(), run(2))
 }
 
 pub(crate) fn train() -> Report<TrainBody> {

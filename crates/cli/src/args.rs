@@ -34,10 +34,10 @@ pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
     IndexSignatures, IndexVerify, StringUnit,
 };
-pub(crate) use infer::{Asking, Infer};
+pub(crate) use infer::{DOCUMENTS, FPR, FPRS, Infer, Wanted};
 pub(crate) use invert::Invert;
 pub(crate) use lab::{
-    Plant, Private, RecipeFlags, Shadow, ShadowCommand, ShadowScore, ShadowTrain, Synth, Train,
+    Asking, Plant, Private, RecipeFlags, Shadow, ShadowCommand, ShadowScore, ShadowTrain, Synth, Train,
 };
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
@@ -199,10 +199,14 @@ pub(crate) enum Command {
     Elicit(Box<Elicit>),
     /// Measure how well a model's own words tell what it was trained on from what it was not
     ///
-    /// Scores texts of known membership by a dozen signals, and tells of each how often a member scores higher than a
-    /// non-member (AUC) and how many members it finds at a low false positive rate, with intervals. Beside them stand scores
-    /// that never see the model (words, length, year) and a control of non-members against non-members. Where one of those
-    /// tells the sets apart, the signals prove nothing, and the report says so instead.
+    /// With --members and --non-members, scores texts of known membership by a dozen signals and more, and tells of each how
+    /// often a member scores higher than a non-member (AUC) and how many members it finds at a low false positive rate, with
+    /// intervals. Beside them stand scores that never see the model (words, length, year) and a control of non-members
+    /// against non-members. Where one of those tells the sets apart, the signals prove nothing, and the report says so
+    /// instead; else it bounds from below the epsilon that any differentially private training could have had.
+    ///
+    /// With --texts and --calibrate, judges texts of unknown membership: at a false positive rate that is kept by a threshold
+    /// from texts that were surely not used, and, taken together, whether the texts were used.
     Infer(Box<Infer>),
     /// Hold what runs measured against a policy: pass, fail or inconclusive
     ///

@@ -94,7 +94,7 @@ pub struct Draws {
 #[derive(Serialize, Deserialize)]
 struct Drawn {
     sample: DrawnSample,
-    #[serde(with = "crate::columns")]
+    #[serde(with = "verbatim_lm::columns")]
     records: Vec<TokenRecord>,
 }
 

@@ -9,7 +9,6 @@
 mod audit;
 mod canary;
 mod chosen;
-mod columns;
 mod decoded;
 mod discoverable;
 mod divergence;

@@ -37,7 +37,7 @@ pub struct ScoredSample {
     /// Bytes of the text under zlib ([`verbatim_membership::zlib_len`]).
     pub zlib_bytes: u64,
     /// The target model's records, one for each token drawn.
-    #[serde(with = "crate::columns")]
+    #[serde(with = "verbatim_lm::columns")]
     pub records: Vec<TokenRecord>,
     /// The target model's log-probabilities of the lower-cased text; empty where they are not finite.
     pub lowercase: Vec<f32>,

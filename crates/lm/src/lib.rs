@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod choice;
+pub mod columns;
 mod config;
 mod engine;
 mod error;
@@ -16,6 +17,7 @@ mod gpt_neox;
 pub mod hub;
 mod llama;
 mod logits;
+mod loss_gradient;
 mod model;
 mod ngram;
 mod ops;
@@ -46,6 +48,7 @@ pub use gpt2_config::Gpt2Config;
 pub use gpt2_gradient::{Gpt2Gradient, Parameters};
 pub use llama::{Llama, LlamaConfig};
 pub use logits::{Logits, Row};
+pub use loss_gradient::{GradientNorms, LossGradient};
 pub use model::{Forward, LanguageModel, Run, Take};
 pub use ngram::Ngram;
 pub use ops::KvCache;

@@ -1,17 +1,12 @@
 //! How the loss of a continuation would change if a token of its prompt were another: what a search for prompts follows.
 
-use std::collections::HashMap;
-
-use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
+use crate::Passage;
 use crate::checkpoint::Checkpoint;
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::gpt2_config::Gpt2Config;
 use crate::gpt2_gradient::{Gpt2Gradient, Parameters};
-use crate::tensors;
-use crate::{Kernel, Passage};
+use crate::loss_gradient;
 
 /// Gradients of a GPT-2 by its prompt. Weights are f32 and take four times their size in memory.
 #[derive(Debug)]
@@ -27,19 +22,7 @@ impl PromptGradient {
     /// [`Error::InvalidArgument`] for a model of another family than GPT-2, [`Error::BadFile`] when a file has changed, those
     /// of [`Checkpoint::open`].
     pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
-        let ModelConfig::Gpt2(config) = &checkpoint.config else {
-            return Err(Error::InvalidArgument("gradients are there for GPT-2 models only".to_owned()));
-        };
-        let tensors = checkpoint.tensors()?;
-        Self::new(config, tensors::take(&config.tensors(), "transformer.", &tensors)?)
-    }
-
-    fn new(config: &Gpt2Config, tensors: HashMap<String, Tensor>) -> Result<Self> {
-        let values = |tensor: Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1();
-        let parameters = tensors.into_iter().map(|(name, tensor)| Ok((name, values(tensor)?)));
-        let parameters = parameters.collect::<Result<Parameters>>()?;
-        let mut model = Gpt2Gradient::new(config.clone(), Kernel::default())?;
-        model.load(&parameters);
+        let (model, parameters) = loss_gradient::loaded(checkpoint)?;
         Ok(Self { model, parameters })
     }
 
@@ -74,10 +57,13 @@ impl PromptGradient {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use candle_core::Tensor;
     use verbatim_store::Silent;
 
     use super::*;
-    use crate::{Gpt2, LanguageModel};
+    use crate::{Gpt2, Gpt2Config, LanguageModel};
 
     fn config(tied: bool) -> Gpt2Config {
         serde_json::from_value(serde_json::json!({
@@ -85,6 +71,11 @@ mod tests {
             "tie_word_embeddings": tied, "initializer_range": 0.3
         }))
         .unwrap()
+    }
+
+    fn gradient(config: &Gpt2Config, tensors: HashMap<String, Tensor>) -> PromptGradient {
+        let (model, parameters) = loss_gradient::of_tensors(config, tensors).unwrap();
+        PromptGradient { model, parameters }
     }
 
     fn passage() -> Passage {
@@ -106,8 +97,7 @@ mod tests {
             let tensors: HashMap<String, Tensor> =
                 Gpt2::initial_tensors(&config, 4).unwrap().into_iter().collect();
             let plain = Gpt2::new(config.clone(), tensors.clone()).unwrap();
-            let (total, by_prompt) =
-                PromptGradient::new(&config, tensors.clone()).unwrap().by_prompt(&passage).unwrap();
+            let (total, by_prompt) = gradient(&config, tensors.clone()).by_prompt(&passage).unwrap();
             assert!((total - loss(&plain, &passage)).abs() < 1e-4);
             assert_eq!(by_prompt.len(), 4 * 17);
             // Token 16 stands nowhere else, and what its embedding does as a row of a tied head is left out of the loss.
@@ -140,7 +130,7 @@ mod tests {
     #[test]
     fn fault_65_what_has_no_gradient_is_refused() {
         let tensors = Gpt2::initial_tensors(&config(true), 4).unwrap().into_iter().collect();
-        let mut gradient = PromptGradient::new(&config(true), tensors).unwrap();
+        let mut gradient = gradient(&config(true), tensors);
         let good = passage();
         for bad in [
             Passage { prompt: vec![], ..good.clone() },

@@ -1,116 +1,90 @@
-//! Membership inference on texts of known membership: what every signal says of each text, and how well it tells the two
-//! sets apart, beside baselines that never see the model and a control that has nothing to tell.
+//! Membership inference: what every signal says of each of some texts, how well it tells members from non-members where both are
+//! known, and which texts it calls members where they are not.
 
-use std::fmt;
+mod gradient;
+mod judge;
+mod kept;
+mod neighbours;
+mod one_pass;
+mod privacy;
+mod samples;
+mod separation;
+mod shots;
+mod signals;
+mod swaps;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Error, Passage, Resources, TextModel, TokenRecord, score_passages};
+use verbatim_lm::{Error, LossGradient, Passage, Resources, TextModel, TokenRecord, score_passages};
 use verbatim_store::{Within, answer_each};
 
-use crate::blind::{self, BlindScores, Folds};
-use crate::interval::Interval;
-use crate::random::order;
-use crate::roc::{self, Auc, OperatingPoint, Refusal, Scores};
-use crate::signal;
+pub use judge::{Call, Judged, judge};
+pub use kept::{KEPT_FILE, KeptText, kept_signals, read_kept, write_kept};
+pub use privacy::{AuditedEpsilon, audited_epsilon};
+pub use separation::{
+    BAG_OF_WORDS, BLIND_NAMES, Confidence, Separation, blind_scores, blind_separations, control_separation,
+    separation,
+};
+pub use shots::{Parted, Parting, Shots, part};
+pub use signals::{Need, Signal};
 
 /// Texts between two moments at which answers are kept.
 const CHUNK: usize = 64;
 
-/// Folds of the bag of words.
-const N_FOLDS: u64 = 5;
+/// Where the streams of draws begin that each pass has for its own.
+const SHOTS: u64 = 1 << 60;
+const SWAPS: u64 = 2 << 60;
+const NEIGHBOURS: u64 = 3 << 60;
 
-/// The name of the baseline that learns which set is which, and so leans below one half where there is nothing to tell.
-pub const BAG_OF_WORDS: &str = "bag of words";
-
-/// A signal of membership; of each, higher is more likely a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Signal {
-    /// [`signal::loss_signal`].
-    Loss,
-    /// [`signal::zlib_signal`].
-    Zlib,
-    /// [`signal::lowercase_signal`].
-    Lowercase,
-    /// [`signal::window_signal`] of 50 tokens.
-    Window,
-    /// [`signal::min_k`] of 20 %.
-    MinK,
-    /// [`signal::min_k_plus_plus`] of 20 %.
-    MinKPlusPlus,
-    /// [`signal::k_max`] of 20 %.
-    KMax,
-    /// [`signal::surp`] of 40 % and 2 nats.
-    Surp,
-    /// [`signal::log_rank_signal`].
-    LogRank,
-    /// [`signal::entropy_signal`].
-    Entropy,
-    /// [`signal::reference_signal`].
-    ReferenceRatio,
-    /// The reference model's loss less this model's.
-    ReferenceDifference,
-}
-
-impl Signal {
-    /// Those that need the target model alone.
-    pub const OF_TARGET: [Signal; 10] = [
-        Signal::Loss,
-        Signal::Zlib,
-        Signal::Lowercase,
-        Signal::Window,
-        Signal::MinK,
-        Signal::MinKPlusPlus,
-        Signal::KMax,
-        Signal::Surp,
-        Signal::LogRank,
-        Signal::Entropy,
-    ];
-    /// Those that need a reference model, too.
-    pub const OF_REFERENCE: [Signal; 2] = [Signal::ReferenceRatio, Signal::ReferenceDifference];
-
-    /// The name in reports and files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Signal::Loss => "loss",
-            Signal::Zlib => "zlib",
-            Signal::Lowercase => "lowercase",
-            Signal::Window => "window",
-            Signal::MinK => "min-k",
-            Signal::MinKPlusPlus => "min-k++",
-            Signal::KMax => "k-max",
-            Signal::Surp => "surp",
-            Signal::LogRank => "log-rank",
-            Signal::Entropy => "entropy",
-            Signal::ReferenceRatio => "reference-ratio",
-            Signal::ReferenceDifference => "reference-difference",
-        }
-    }
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-/// The models that are asked.
-#[derive(Clone, Copy, Debug)]
+/// The models that are asked, and what they are asked with.
+#[derive(Debug)]
 pub struct Inferring<'a> {
     /// The model in question.
     pub target: TextModel<'a>,
     /// One that has not seen the members, of the same kind of text.
     pub reference: Option<TextModel<'a>>,
+    /// The gradients of the target.
+    pub gradient: Option<LossGradient>,
+    /// How often each token of the target's vocabulary stands in a corpus of the same kind of text, by id.
+    pub counts: Option<&'a [u64]>,
+    /// Texts that stand before those that are judged.
+    pub shots: Option<&'a Shots>,
     /// Tokens of the target that are read of a text, from its first.
     pub most_tokens: usize,
+    /// Seed of the swaps, the neighbours and the samples.
+    pub seed: u64,
+    /// Whether what the target says of each token stays with its text: some 24 bytes a token.
+    pub keeps_records: bool,
 }
 
-impl Inferring<'_> {
-    /// The signals that these models give.
-    pub fn signals(&self) -> Vec<Signal> {
-        let of_reference = if self.reference.is_some() { &Signal::OF_REFERENCE[..] } else { &[] };
-        [&Signal::OF_TARGET[..], of_reference].concat()
+impl<'a> Inferring<'a> {
+    /// The model in question with nothing beside it, and texts as far as it sees them at once.
+    pub fn alone(target: TextModel<'a>) -> Self {
+        Self {
+            target,
+            reference: None,
+            gradient: None,
+            counts: None,
+            shots: None,
+            most_tokens: target.model.context_len(),
+            seed: 0,
+            keeps_records: false,
+        }
+    }
+
+    /// Whether what a signal needs is there.
+    pub fn gives(&self, signal: Signal) -> bool {
+        match signal.needs() {
+            Need::Nothing | Need::MorePasses => true,
+            Need::Counts => self.counts.is_some(),
+            Need::Reference => self.reference.is_some(),
+            Need::NonMembers => self.shots.is_some_and(|shots| shots.n_for_recall() > 0),
+            Need::BothSets => self.shots.is_some_and(|shots| shots.n_for_con_recall().iter().all(|n| *n > 0)),
+            Need::Gradient => self.gradient.is_some(),
+        }
     }
 }
 
@@ -119,58 +93,164 @@ impl Inferring<'_> {
 pub struct TextSignals {
     /// Tokens that were scored.
     pub n_tokens: u64,
-    /// One value for each of [`Inferring::signals`]; none where it is undefined, or the model's numbers are not finite.
+    /// Bytes of the text, as far as it is read, after zlib.
+    pub zlib_bytes: u64,
+    /// One value for each signal that was asked for; none where it is undefined, or the model's numbers are not finite.
     pub values: Vec<Option<f64>>,
+    /// What the target said of each token, (T), where records are kept; else empty.
+    #[serde(with = "verbatim_lm::columns")]
+    pub records: Vec<TokenRecord>,
 }
 
-/// What every signal says of each text, from one pass of the target model, one over the lower-cased text, and one of the
-/// reference model. In a run's folder, what was asked before is not asked again.
+/// Passes that give signals of their own.
+#[derive(Clone, Copy)]
+enum Pass {
+    Shots,
+    Swaps,
+    Neighbours,
+    Samples,
+    Gradient,
+}
+
+impl Pass {
+    const ALL: [Pass; 5] = [Pass::Shots, Pass::Swaps, Pass::Neighbours, Pass::Samples, Pass::Gradient];
+
+    fn signals(self) -> &'static [Signal] {
+        match self {
+            Pass::Shots => &[Signal::Recall, Signal::ConRecall],
+            Pass::Swaps => &[Signal::Pac],
+            Pass::Neighbours => &[Signal::Neighbourhood],
+            Pass::Samples => &[Signal::Samia],
+            Pass::Gradient => &[Signal::GradientNorm, Signal::GradientMax],
+        }
+    }
+
+    /// Its name in a run's folder, and in what is told of the progress.
+    fn step(self) -> &'static str {
+        match self {
+            Pass::Shots => "score behind shots",
+            Pass::Swaps => "score swapped words",
+            Pass::Neighbours => "score neighbours",
+            Pass::Samples => "draw samples",
+            Pass::Gradient => "take gradients",
+        }
+    }
+}
+
+/// What every pass has at hand.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    target: TextModel<'a>,
+    most_tokens: usize,
+    seed: u64,
+    resources: Resources<'a>,
+}
+
+/// A text as far as it is read.
+struct Read {
+    /// Its number among all texts of the run, which keys its draws.
+    number: u64,
+    text: String,
+    passage: Passage,
+}
+
+impl Read {
+    fn of(asking: &Asking<'_>, number: usize, text: &str) -> Read {
+        let text = beginning(asking.target, text, asking.most_tokens);
+        let passage = passage(asking.target, &asking.target.tokenizer.encode(&text));
+        Read { number: number as u64, text, passage }
+    }
+
+    /// As many of its tokens, from the first, as are `most` with the prompt.
+    fn within(&self, most: usize) -> Passage {
+        let mut passage = self.passage.clone();
+        passage.continuation.truncate(most.saturating_sub(passage.prompt.len()));
+        passage
+    }
+}
+
+/// What each of the signals `asked` says of each text. Those of one pass take one of the target over the text, one over the
+/// lower-cased text, and one of the reference model if there is one; the others take passes of their own. In a run's
+/// folder, what was asked before is not asked again.
 ///
 /// A text is given to a model after the token that begins one; a model without such a token is given the text's first token
 /// instead, which is then not scored.
 ///
 /// # Errors
-/// The models' own, those of a run's folder.
+/// [`Error::InvalidArgument`] for a signal of which [`Inferring::gives`] nothing, or a text that is one of the shots; the models'
+/// own, those of a run's folder.
 pub fn text_signals(
-    models: Inferring<'_>,
+    inferring: &mut Inferring<'_>,
+    asked: &[Signal],
     texts: &[&str],
     resources: Resources<'_>,
 ) -> Result<Vec<TextSignals>, Error> {
+    if let Some(signal) = asked.iter().find(|signal| !inferring.gives(**signal)) {
+        return Err(Error::InvalidArgument(format!("there is nothing to compute {signal} from")));
+    }
+    let Inferring { target, most_tokens, seed, .. } = *inferring;
+    let asking = Asking { target, most_tokens, seed, resources };
+    let mut all: Vec<Vec<Option<f64>>> = vec![vec![None; asked.len()]; texts.len()];
+    let mut put = |signal: Signal, values: &mut dyn Iterator<Item = Option<f64>>| {
+        let Some(at) = asked.iter().position(|other| *other == signal) else { return };
+        all.iter_mut().zip(values).for_each(|(text, value)| text[at] = value);
+    };
+    let of_pass: Vec<Signal> = asked.iter().copied().filter(|signal| one_pass::has(*signal)).collect();
+    let scored =
+        each_chunk(&asking, "infer", texts, |reads| one_pass::signals(&asking, inferring, &of_pass, reads))?;
+    for (at, signal) in of_pass.iter().enumerate() {
+        put(*signal, &mut scored.iter().map(|text| text.values[at]));
+    }
+    for pass in Pass::ALL {
+        if !pass.signals().iter().any(|signal| asked.contains(signal)) {
+            continue;
+        }
+        let values =
+            each_chunk(&asking, pass.step(), texts, |reads| pass_signals(pass, &asking, inferring, reads))?;
+        for (at, signal) in pass.signals().iter().enumerate() {
+            put(*signal, &mut values.iter().map(|values| values[at]));
+        }
+    }
+    Ok(scored.into_iter().zip(all).map(|(scored, values)| TextSignals { values, ..scored }).collect())
+}
+
+/// The answers about each text, some texts at a time; those that a run's folder has are not asked for again.
+fn each_chunk<T: Serialize + serde::de::DeserializeOwned>(
+    asking: &Asking<'_>,
+    step: &'static str,
+    texts: &[&str],
+    mut ask: impl FnMut(&[Read]) -> Result<Vec<T>, Error>,
+) -> Result<Vec<T>, Error> {
+    let Resources { scratch, progress, .. } = asking.resources;
+    progress.stage(if step == "infer" { "score texts" } else { step }, Some(texts.len() as u64), "texts");
     let chunks: Vec<&[&str]> = texts.chunks(CHUNK).collect();
-    resources.progress.stage("score texts", Some(texts.len() as u64), "texts");
-    let all = answer_each(resources.scratch, "infer", chunks.len(), |number| {
-        let signals = chunk_signals(models, chunks[number], resources);
-        resources.progress.advance(chunks[number].len() as u64);
-        signals
+    let all = answer_each(scratch, step, chunks.len(), |number| {
+        let numbered = (number * CHUNK..).zip(chunks[number]);
+        let reads: Vec<Read> = numbered.map(|(number, text)| Read::of(asking, number, text)).collect();
+        let answers = ask(&reads);
+        progress.advance(chunks[number].len() as u64);
+        answers
     })?;
     Ok(all.into_iter().flatten().collect())
 }
 
-fn chunk_signals(
-    models: Inferring<'_>,
-    texts: &[&str],
-    resources: Resources<'_>,
-) -> Result<Vec<TextSignals>, Error> {
-    let Inferring { target, reference, most_tokens } = models;
-    let ask = |model: TextModel<'_>, texts: &[String]| {
-        let passages: Vec<Passage> =
-            texts.iter().map(|text| passage(model, &model.tokenizer.encode(text))).collect();
-        score_passages(model.model, &passages, resources.batch, &Within(resources.progress))
-    };
-    let read: Vec<String> = texts.iter().map(|text| beginning(target, text, most_tokens)).collect();
-    let lowered: Vec<String> = read.iter().map(|text| text.to_lowercase()).collect();
-    let records = ask(target, &read)?;
-    let lowered = ask(target, &lowered)?;
-    let referred = reference.map(|reference| ask(reference, &read)).transpose()?;
-    let signals = models.signals();
-    let text_signals = |number: usize| {
-        let own = records[number].as_deref().unwrap_or_default();
-        let lowered = lowered[number].as_deref().unwrap_or_default();
-        let referred = referred.as_ref().and_then(|all| all[number].as_deref()).unwrap_or_default();
-        let value = |signal: &Signal| value(*signal, own, (lowered, referred), read[number].as_bytes());
-        TextSignals { n_tokens: own.len() as u64, values: signals.iter().map(value).collect() }
-    };
-    Ok((0..texts.len()).map(text_signals).collect())
+/// What a pass says of each text, signal by signal.
+fn pass_signals(
+    pass: Pass,
+    asking: &Asking<'_>,
+    inferring: &mut Inferring<'_>,
+    texts: &[Read],
+) -> Result<Vec<Vec<Option<f64>>>, Error> {
+    let alone = |values: Vec<Option<f64>>| values.into_iter().map(|value| vec![value]).collect();
+    let pairs = |values: Vec<[Option<f64>; 2]>| values.into_iter().map(Vec::from).collect();
+    Ok(match (pass, inferring.shots, &mut inferring.gradient) {
+        (Pass::Shots, Some(shots), _) => pairs(shots::signals(asking, shots, texts)?),
+        (Pass::Swaps, ..) => alone(swaps::signals(asking, texts)?),
+        (Pass::Neighbours, ..) => alone(neighbours::signals(asking, texts)?),
+        (Pass::Samples, ..) => alone(samples::signals(asking, texts)?),
+        (Pass::Gradient, _, Some(gradient)) => pairs(gradient::signals(asking, gradient, texts)?),
+        (Pass::Shots | Pass::Gradient, ..) => vec![vec![None; 2]; texts.len()],
+    })
 }
 
 /// As many of a text's tokens, from its first, as are read, and whole characters.
@@ -180,209 +260,21 @@ pub(crate) fn beginning(target: TextModel<'_>, text: &str, most_tokens: usize) -
     text[..end].to_owned()
 }
 
+/// The token that begins a text.
+fn start(model: TextModel<'_>) -> Option<u32> {
+    model.model.bos().or(model.tokenizer.end_of_text())
+}
+
 pub(crate) fn passage(model: TextModel<'_>, tokens: &[u32]) -> Passage {
-    let start = model.model.bos().or(model.tokenizer.end_of_text());
-    match (start, tokens) {
+    match (start(model), tokens) {
         (Some(start), _) => Passage { prompt: vec![start], continuation: tokens.to_vec() },
         (None, [first, rest @ ..]) => Passage { prompt: vec![*first], continuation: rest.to_vec() },
         (None, []) => Passage::default(),
     }
 }
 
-fn value(
-    signal: Signal,
-    records: &[TokenRecord],
-    (lowered, referred): (&[TokenRecord], &[TokenRecord]),
-    text: &[u8],
-) -> Option<f64> {
-    match signal {
-        Signal::Loss => signal::loss_signal(records),
-        Signal::Zlib => signal::zlib_signal(records, text),
-        Signal::Lowercase => signal::lowercase_signal(records, lowered),
-        Signal::Window => signal::window_signal(records, 50),
-        Signal::MinK => signal::min_k(records, 0.2),
-        Signal::MinKPlusPlus => signal::min_k_plus_plus(records, 0.2),
-        Signal::KMax => signal::k_max(records, 0.2),
-        Signal::Surp => signal::surp(records, 0.4, 2.0),
-        Signal::LogRank => signal::log_rank_signal(records),
-        Signal::Entropy => signal::entropy_signal(records),
-        Signal::ReferenceRatio => signal::reference_signal(records, referred),
-        Signal::ReferenceDifference => Some(signal::loss(referred)? - signal::loss(records)?),
-    }
-}
-
-/// How well a score tells members from non-members.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Separation {
-    /// Members and non-members for which it is defined.
-    pub n: [u64; 2],
-    /// Texts for which it is not; they are left out.
-    pub n_undefined: u64,
-    /// The area under the ROC curve; none where one of the sets is empty.
-    pub auc: Result<Auc, Refusal>,
-    /// The area's interval that holds for all scores of a table together (Bonferroni).
-    pub joint: Result<Interval, Refusal>,
-    /// The TPR at each FPR that was asked for.
-    pub at_fpr: Vec<Result<OperatingPoint, Refusal>>,
-}
-
-/// How sure intervals are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Confidence {
-    /// The level of each.
-    pub level: f64,
-    /// Scores whose joint intervals hold together at that level.
-    pub n_together: usize,
-}
-
-/// The separation of two sets by a score of each text, none where it is undefined.
-pub fn separation(
-    members: &[Option<f64>],
-    non_members: &[Option<f64>],
-    fprs: &[f64],
-    Confidence { level, n_together }: Confidence,
-) -> Separation {
-    let defined = |scores: &[Option<f64>]| scores.iter().copied().flatten().collect::<Vec<f64>>();
-    let [inside, outside] = [members, non_members].map(defined);
-    let n = [inside.len() as u64, outside.len() as u64];
-    let scores = Scores::new(&inside, &outside);
-    Separation {
-        n,
-        n_undefined: (members.len() + non_members.len()) as u64 - n[0] - n[1],
-        auc: scores.map(|scores| roc::auc(scores, level)),
-        joint: scores.map(|scores| roc::auc(scores, 1.0 - (1.0 - level) / n_together as f64).interval),
-        at_fpr: fprs
-            .iter()
-            .map(|fpr| scores.and_then(|scores| roc::tpr_at_fpr(scores, *fpr, level)))
-            .collect(),
-    }
-}
-
-/// What tells the two sets apart without a model (after Das et al. 2024): where one of these does, so may every signal.
-pub fn blind_separations(
-    members: &[&str],
-    non_members: &[&str],
-    (fprs, level): (&[f64], f64),
-    seed: u64,
-) -> Vec<(&'static str, Separation)> {
-    let folds = Folds { n_folds: N_FOLDS, seed };
-    let rows = [
-        (BAG_OF_WORDS, blind::bag_of_words(members, non_members, folds)),
-        ("length", blind::length(members, non_members)),
-        ("latest year", blind::latest_year_signal(members, non_members)),
-    ];
-    let confidence = Confidence { level, n_together: rows.len() };
-    let some = |scores: Vec<f64>| scores.into_iter().map(Some).collect::<Vec<_>>();
-    rows.map(|(name, BlindScores { members, non_members })| {
-        (name, separation(&some(members), &some(non_members), fprs, confidence))
-    })
-    .into()
-}
-
-/// The control: non-members divided by chance into two halves, which a signal has no way to tell apart.
-pub fn control_separation(non_members: &[Option<f64>], confidence: Confidence, seed: u64) -> Separation {
-    let order = order(non_members.len(), seed);
-    let (first, second) = order.split_at(order.len() / 2);
-    let of = |numbers: &[usize]| numbers.iter().map(|number| non_members[*number]).collect::<Vec<_>>();
-    separation(&of(first), &of(second), &[], confidence)
-}
-
-#[cfg(test)]
-mod tests {
-    use verbatim_lm::{LanguageModel, Scripted, Tokenizer};
-    use verbatim_store::{Scratch, Silent};
-
-    use super::*;
-
-    const ALONE: Confidence = Confidence { level: 0.95, n_together: 1 };
-
-    fn tokenizer() -> Tokenizer {
-        Tokenizer::from_bytes(&Tokenizer::train(["the cat and the dog"].into_iter(), 270).unwrap()).unwrap()
-    }
-
-    fn ask(
-        model: &dyn LanguageModel,
-        tokenizer: &Tokenizer,
-        texts: &[&str],
-        batch: usize,
-    ) -> Vec<TextSignals> {
-        let target = TextModel { model, tokenizer };
-        let folder = tempfile::tempdir().unwrap();
-        let scratch = Scratch::unnamed(folder.path());
-        let models = Inferring { target, reference: Some(target), most_tokens: 12 };
-        text_signals(models, texts, Resources { batch, scratch: &scratch, progress: &Silent }).unwrap()
-    }
-
-    fn of(signals: &TextSignals, wanted: Signal) -> Option<f64> {
-        let all = [&Signal::OF_TARGET[..], &Signal::OF_REFERENCE].concat();
-        signals.values[all.iter().position(|signal| *signal == wanted).unwrap()]
-    }
-
-    /// The model draws one of 270 tokens after any but a text that it knows.
-    #[test]
-    fn what_the_model_knows_scores_higher_by_every_signal_that_looks_at_it() {
-        let tokenizer = tokenizer();
-        let known = [vec![0], tokenizer.encode("The cat ran.")].concat();
-        let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).knows(known, 0.9);
-        let texts = ["The cat ran.", "A bird sang"];
-        let signals = ask(&model, &tokenizer, &texts, 4);
-        for signal in Signal::OF_TARGET.into_iter().filter(|signal| *signal != Signal::Surp) {
-            let [known, unknown] = [0, 1].map(|text| of(&signals[text], signal).unwrap());
-            assert!(known > unknown, "{signal}: {known} {unknown}");
-        }
-        assert!((of(&signals[0], Signal::Loss).unwrap() - 0.9f64.ln()).abs() < 1e-6);
-        assert_eq!(of(&signals[0], Signal::ReferenceDifference), Some(0.0), "itself");
-        assert_eq!(ask(&model, &tokenizer, &texts, 1), signals);
-    }
-
-    #[test]
-    fn a_long_text_is_read_to_the_last_token_that_is_wanted_and_an_empty_one_has_no_signal() {
-        let tokenizer = tokenizer();
-        let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0);
-        let long = "the dog \u{1f600} the cat".repeat(9);
-        let signals = ask(&model, &tokenizer, &[&long, ""], 4);
-        assert!((9..=12).contains(&signals[0].n_tokens), "{}", signals[0].n_tokens);
-        assert_eq!(signals[1].n_tokens, 0);
-        assert!(signals[1].values.iter().all(Option::is_none));
-    }
-
-    #[test]
-    fn fault_64_a_text_on_which_the_model_breaks_is_left_out_and_counted() {
-        let tokenizer = tokenizer();
-        let broken = tokenizer.encode("X")[0];
-        let model = Scripted::new(tokenizer.vocab_size(), 64).begins_with(0).breaks_after(broken);
-        let signals = ask(&model, &tokenizer, &["a cat", "an X!", "a dog", "the"], 4);
-        let loss: Vec<Option<f64>> = signals.iter().map(|signals| of(signals, Signal::Loss)).collect();
-        assert!(loss[1].is_none() && loss.iter().flatten().count() == 3);
-        let found = separation(&loss[..2], &loss[2..], &[0.5, 0.01], ALONE);
-        assert_eq!((found.n, found.n_undefined), ([1, 2], 1));
-        assert!(found.auc.is_ok() && found.at_fpr[0].is_ok());
-        assert!(matches!(found.at_fpr[1], Err(Refusal::TooFewNonMembers { n: 2, needed: 100 })));
-    }
-
-    #[test]
-    fn halves_of_one_set_are_a_division_of_it_by_chance() {
-        let scores: Vec<Option<f64>> = (0..101).map(|i| Some(f64::from(i))).collect();
-        let found = control_separation(&scores, ALONE, 3);
-        assert_eq!(found.n, [50, 51]);
-        let auc = found.auc.unwrap();
-        assert!(auc.interval.low < 0.5 && auc.interval.high > 0.5);
-        assert_ne!(control_separation(&scores, ALONE, 4).auc.unwrap().auc, auc.auc);
-    }
-
-    #[test]
-    fn texts_that_differ_in_words_are_told_apart_without_a_model() {
-        let members: Vec<String> = (0..60).map(|i| format!("the cat number {i} of 1999")).collect();
-        let others: Vec<String> = (0..60).map(|i| format!("a dog called {i} in the year 2020")).collect();
-        let [members, others] =
-            [&members, &others].map(|texts| texts.iter().map(String::as_str).collect::<Vec<_>>());
-        let rows = blind_separations(&members, &others, (&[0.1], 0.95), 1);
-        let auc = |row: usize| rows[row].1.auc.as_ref().unwrap().auc;
-        assert_eq!(
-            rows.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-            ["bag of words", "length", "latest year"]
-        );
-        assert!(auc(0) > 0.99);
-        assert!((1..3).all(|row| (auc(row) - 0.5).abs() > 0.49), "{} {}", auc(1), auc(2));
-    }
+/// What the target says of passages.
+fn scored(asking: &Asking<'_>, passages: &[Passage]) -> Result<Vec<Option<Vec<TokenRecord>>>, Error> {
+    let Resources { batch, progress, .. } = asking.resources;
+    score_passages(asking.target.model, passages, batch, &Within(progress))
 }

@@ -8,11 +8,10 @@
 //! `classifier` learns from shadow models what members look like, `slices` says which members a score finds.
 //! `correlation` asks whether two things rise together.
 //!
-//! `infer` asks a model for all of them, of texts whose membership is known.
+//! `infer` asks a model for all of them, of texts whose membership is known or to be judged.
 //!
 //! Everything else is a pure function of what a model said of the text's tokens; no corpus is known here.
 
-mod audited;
 pub mod blind;
 pub mod calibrate;
 mod cholesky;
@@ -38,7 +37,6 @@ mod trend;
 mod trials;
 mod zlib;
 
-pub use audited::{AuditedEpsilon, audited_epsilon};
 pub use blind::{BlindScores, Folds};
 pub use calibrate::{CalibratedThreshold, Calibration};
 pub use classifier::{Classifier, Feature};
@@ -49,8 +47,10 @@ pub use difference::{independent_auc_difference, newcombe};
 pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
 pub use infer::{
-    BAG_OF_WORDS, Confidence, Inferring, Separation, Signal, TextSignals, blind_separations,
-    control_separation, separation, text_signals,
+    AuditedEpsilon, BAG_OF_WORDS, BLIND_NAMES, Call, Confidence, Inferring, Judged, KEPT_FILE, KeptText,
+    Need, Parted, Parting, Separation, Shots, Signal, TextSignals, audited_epsilon, blind_scores,
+    blind_separations, control_separation, judge, kept_signals, part, read_kept, separation, text_signals,
+    write_kept,
 };
 pub use interval::{Interval, Method, clopper_pearson, wilson};
 pub use paired::{Bootstrap, Metric, PairedDifference, paired_difference};

@@ -10,6 +10,7 @@ mod rmia;
 mod sequence;
 mod shadow;
 mod token;
+mod variants;
 
 use verbatim_lm::TokenRecord;
 
@@ -30,6 +31,7 @@ pub use token::{
     DC_PDD_CAP, SURP_ENTROPY_NATS, accuracy_signal, dc_pdd, entropy_signal, k_max, log_rank_signal, pac,
     polarized_distance, rank_signal, surp,
 };
+pub use variants::{neighbourhood, rouge_1_recall, samia};
 
 /// The loss at which a text counts as certain, in nats a token.
 ///
@@ -69,7 +71,12 @@ pub fn zlib_signal(records: &[TokenRecord], text: &[u8]) -> Option<f64> {
     if text.is_empty() {
         return None;
     }
-    loss_ratio(zlib_len(text) as f64, loss(records)?)
+    zlib_ratio(records, zlib_len(text) as u64)
+}
+
+/// [`zlib_signal`] of a text whose compressed length is known.
+pub fn zlib_ratio(records: &[TokenRecord], zlib_bytes: u64) -> Option<f64> {
+    loss_ratio(zlib_bytes as f64, loss(records)?)
 }
 
 /// Reference model: its loss over this model's loss (Carlini et al. 2021, section 5.2, "Small" and "Medium").

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use crate::audit::{AuditBody, DoublingRow, ScalingTable, TextRow};
+use crate::calls::CallsBody;
 use crate::contamination::ContaminationBody;
 use crate::dedup::{DedupBody, Outcome};
 use crate::defend::DefendBody;
@@ -63,6 +64,7 @@ page!(ElicitBody, ElicitPage, "elicit.html");
 page!(InferBody, InferPage, "infer.html");
 page!(ShadowBody, ShadowPage, "shadow.html");
 page!(DefendBody, DefendPage, "defend.html");
+page!(CallsBody, CallsPage, "calls.html");
 page!(TrainBody, TrainPage, "train.html");
 page!(PlantBody, PlantPage, "plant.html");
 
@@ -260,6 +262,7 @@ mod tests {
             ("infer", samples::infer().to_html().unwrap()),
             ("shadow", samples::shadow().to_html().unwrap()),
             ("defend", samples::defend().to_html().unwrap()),
+            ("calls", samples::calls().to_html().unwrap()),
             ("train", samples::train().to_html().unwrap()),
             ("plant", samples::plant().to_html().unwrap()),
         ]

@@ -1,10 +1,10 @@
 //! What membership inference came to: how well each signal tells members from non-members, beside what tells them apart
 //! without the model and a control that has nothing to tell.
 
-use serde::Serialize;
-use verbatim_membership::{Auc, BAG_OF_WORDS, Interval, Method, Refusal, Separation};
+use serde::{Deserialize, Serialize};
+use verbatim_membership::{Auc, AuditedEpsilon, BAG_OF_WORDS, Interval, Method, Refusal, Separation, Shots};
 
-use crate::figure::{LEVEL, Rate, grouped, percent, rounded};
+use crate::figure::{LEVEL, Rate, counted, grouped, percent, rounded};
 use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::report::Body;
@@ -29,12 +29,79 @@ pub struct InferBody {
     pub blind: Vec<SeparationRow>,
     /// Each signal on two halves of the non-members.
     pub control: Vec<SeparationRow>,
+    /// How much the model is at least not private; none where the sets differ without the model or the control fails.
+    pub epsilon: Option<EpsilonRow>,
+    /// Why there is none.
+    pub epsilon_reason: Option<String>,
+    /// What stood before texts; none where no signal asks for it.
+    pub shots: Option<ShotsRow>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
 
 impl Body for InferBody {
     const KIND: &'static str = "infer";
+}
+
+/// A lower bound of the epsilon of differential privacy, for a delta of 0.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EpsilonRow {
+    /// Epsilon is at least so much; 0 where nothing is shown.
+    pub at_least: f64,
+    /// The signal that shows it; none where none shows anything.
+    pub signal: Option<String>,
+    /// Signals that were looked at; the level holds for all of them together.
+    pub n_signals: u64,
+    /// Members and non-members of the half that the threshold was tried on.
+    pub n: [u64; 2],
+    /// The level of confidence.
+    pub level: f64,
+}
+
+/// Texts that stood before each text that was scored, and were scored themselves by no signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShotsRow {
+    /// Non-members, for ReCaLL.
+    pub recall: u64,
+    /// Members and non-members, for Con-ReCaLL.
+    pub con_recall: [u64; 2],
+}
+
+impl From<&Shots> for ShotsRow {
+    fn from(shots: &Shots) -> ShotsRow {
+        let con_recall = shots.n_for_con_recall().map(|n| n as u64);
+        ShotsRow { recall: shots.n_for_recall() as u64, con_recall }
+    }
+}
+
+impl EpsilonRow {
+    fn new(found: &AuditedEpsilon, signals: &[SeparationRow]) -> EpsilonRow {
+        let row = found.signal.and_then(|number| signals.get(number as usize));
+        EpsilonRow {
+            at_least: rounded(found.epsilon),
+            signal: row.map(|row| row.name.clone()),
+            n_signals: found.n_signals,
+            n: found.n,
+            level: found.level,
+        }
+    }
+
+    /// What the bound means, in a sentence.
+    pub fn sentence(&self) -> String {
+        let n_signals = counted(self.n_signals, "signal", "signals");
+        let level = percent(self.level);
+        match &self.signal {
+            Some(signal) => format!(
+                "Epsilon is at least {:.2} at {level} confidence, by {signal} among {n_signals}: no training that is \
+                 differentially private with a smaller one, for a delta of 0, lets this be told of its texts.",
+                self.at_least
+            ),
+            None => format!(
+                "Epsilon is at least 0 at {level} confidence: none of {n_signals} shows that the training is not \
+                 differentially private, which is no proof that it is."
+            ),
+        }
+    }
 }
 
 /// How well one score tells the sets apart.
@@ -161,6 +228,10 @@ pub struct InferFacts {
     pub blind: Vec<SeparationRow>,
     /// Each signal on two halves of the non-members.
     pub control: Vec<SeparationRow>,
+    /// The lower bound of epsilon by the signals, in their order.
+    pub epsilon: AuditedEpsilon,
+    /// What stood before texts.
+    pub shots: Option<ShotsRow>,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }
@@ -168,7 +239,7 @@ pub struct InferFacts {
 impl InferBody {
     /// The report, with its verdict.
     pub fn new(facts: InferFacts) -> InferBody {
-        let InferFacts { provenance, n, signals, blind, control, mut warnings } = facts;
+        let InferFacts { provenance, n, signals, blind, control, epsilon, shots, mut warnings } = facts;
         let verdict = if blind.iter().any(tells_blindly) {
             "blind"
         } else if control.iter().any(|row| above(row) || below(row)) {
@@ -188,12 +259,20 @@ impl InferBody {
                 row.n_undefined, row.name
             ));
         }
+        let epsilon_reason = match verdict {
+            "blind" => Some("the sets differ without the model"),
+            "control" => Some("the control fails"),
+            _ => None,
+        };
         let mut body = InferBody {
             provenance,
             measures: Vec::new(),
             n_members: n[0],
             n_non_members: n[1],
             verdict: verdict.to_owned(),
+            epsilon: epsilon_reason.is_none().then(|| EpsilonRow::new(&epsilon, &signals)),
+            epsilon_reason: epsilon_reason.map(str::to_owned),
+            shots,
             signals,
             blind,
             control,
@@ -253,6 +332,36 @@ impl InferBody {
     }
 }
 
+impl InferBody {
+    /// The bound of epsilon, or why there is none.
+    pub fn epsilon_text(&self) -> String {
+        match (&self.epsilon, &self.epsilon_reason) {
+            (Some(epsilon), _) => epsilon.sentence(),
+            (None, reason) => {
+                format!("No bound of epsilon: {}.", reason.as_deref().unwrap_or("nothing was scored"))
+            }
+        }
+    }
+}
+
+impl ShotsRow {
+    /// What stood before texts, in a sentence.
+    pub fn sentence(&self) -> String {
+        let ShotsRow { recall, con_recall: [members, non_members] } = self;
+        let mut text =
+            format!("Before each text stood {} for recall", counted(*recall, "non-member", "non-members"));
+        if *members > 0 {
+            text.push_str(&format!(
+                ", {} and {} in turn for con-recall",
+                counted(*members, "member", "members"),
+                counted(*non_members, "non-member", "non-members")
+            ));
+        }
+        text.push_str("; they are scored by no signal.");
+        text
+    }
+}
+
 fn above(row: &SeparationRow) -> bool {
     row.auc.is_some_and(|auc| auc.joint_low > 0.5)
 }
@@ -262,7 +371,7 @@ fn below(row: &SeparationRow) -> bool {
 }
 
 /// A bag of words, which learns the direction, leans below one half where there is nothing to tell.
-fn tells_blindly(row: &SeparationRow) -> bool {
+pub(crate) fn tells_blindly(row: &SeparationRow) -> bool {
     above(row) || (below(row) && row.name != BAG_OF_WORDS)
 }
 
@@ -293,12 +402,17 @@ pub fn infer_text(body: &InferBody) -> String {
         percent(LEVEL)
     );
     wrap(&words, &mut out);
+    wrap(&body.epsilon_text(), &mut out);
+    if let Some(shots) = &body.shots {
+        wrap(&shots.sentence(), &mut out);
+    }
     warnings(&body.warnings, &mut out);
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::html::Page;
     use crate::samples;
 
     #[test]
@@ -312,10 +426,15 @@ mod tests {
         );
         let names: Vec<&str> = body.measures.iter().map(|measure| measure.name.as_str()).collect();
         assert_eq!(names, ["membership-auc", "membership-tpr-at-0.1", "membership-tpr-at-0.01"]);
+        assert!(
+            body.epsilon_text()
+                .starts_with("Epsilon is at least 1.75 at 95.0% confidence, by min-k++ among 2")
+        );
         let mut facts = samples::infer_facts();
         facts.blind.push(facts.signals[1].clone());
         let body = super::InferBody::new(facts);
-        assert!(body.verdict == "blind" && body.measures.is_empty());
+        assert!(body.verdict == "blind" && body.measures.is_empty() && body.epsilon.is_none());
+        assert_eq!(body.epsilon_text(), "No bound of epsilon: the sets differ without the model.");
         assert!(body.headline().starts_with("Members and non-members differ without the model"));
         let mut facts = samples::infer_facts();
         facts.control.push(facts.signals[1].clone());
@@ -323,8 +442,49 @@ mod tests {
         assert!(body.verdict == "control" && body.headline().starts_with("The control fails"));
         let mut facts = samples::infer_facts();
         facts.signals.truncate(1);
+        facts.epsilon.signal = None;
         let body = super::InferBody::new(facts);
         assert!(body.headline().starts_with("No signal tells members"), "{}", body.headline());
+        assert!(body.epsilon_text().contains("which is no proof that it is"), "{}", body.epsilon_text());
+    }
+
+    /// detect-pretrain writes the TPR at an FPR of 5 % under the name of that at 0.1 %.
+    #[test]
+    fn peer_09_the_fpr_that_is_written_is_the_fpr_that_was_asked_for() {
+        let body = super::InferBody::new(samples::infer_facts());
+        let rows = body.signals.iter().chain(&body.blind);
+        for row in rows {
+            assert_eq!(row.at_fpr.iter().map(|point| point.fpr).collect::<Vec<_>>(), samples::FPRS);
+            for point in &row.at_fpr {
+                // So many of 240 non-members are above the threshold at most, and one more would be too many.
+                let Some(reached) = point.fpr_reached else { continue };
+                assert!(reached <= point.fpr && reached > point.fpr - 1.5 / 240.0, "{row:?}");
+            }
+        }
+        let (row, _) = body.best().unwrap();
+        for point in row.at_fpr.iter().filter(|point| point.found.is_some()) {
+            let name = format!("membership-tpr-at-{}", point.fpr);
+            let measure = body.measures.iter().find(|measure| measure.name == name).unwrap();
+            assert_eq!(measure.count, point.found.map(|found| found.count));
+        }
+        let page = samples::infer().to_html().unwrap();
+        let heads = ["10.0%", "1.0%", "0.1%"].map(|fpr| format!("Found at FPR {fpr}"));
+        let places = heads.map(|head| page.find(&head).unwrap());
+        assert!(places.is_sorted(), "{places:?}");
+        assert_eq!(body.signals[0].at_fpr[2].fpr_text(), "0.1%");
+    }
+
+    /// AUCs far below one half after unlearning or with a wrong sign are taken for good news.
+    #[test]
+    fn a_signal_wholly_below_one_half_is_warned_of() {
+        let facts = samples::infer_facts();
+        let mut row = facts.signals[1].clone();
+        let auc = row.auc.as_mut().unwrap();
+        (auc.value, auc.low, auc.high) = (1.0 - auc.value, 1.0 - auc.high, 1.0 - auc.low);
+        (auc.joint_low, auc.joint_high) = (1.0 - auc.joint_high, 1.0 - auc.joint_low);
+        let body = super::InferBody::new(super::InferFacts { signals: vec![row], ..facts });
+        assert!(body.warnings[0].contains("members score lower than non-members by min-k++"), "{body:?}");
+        assert!(body.headline().starts_with("No signal tells members"));
     }
 
     #[test]

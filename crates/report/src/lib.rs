@@ -3,6 +3,7 @@
 
 mod at_scale;
 mod audit;
+mod calls;
 mod columns;
 mod contamination;
 mod dedup;
@@ -42,6 +43,7 @@ pub use audit::{
     AuditBody, AuditFacts, DecodedTable, DecodingTable, DoublingRow, DrawsRow, LengthRow, NearRow, NearTable,
     ScalingTable, Slope, StripPoint, TargetRow, TextRow,
 };
+pub use calls::{CALLS_NAME, CallsBody, CallsFacts, TestRow, calls_text, write_calls};
 pub use contamination::{
     ContaminationBody, ContaminationFacts, EvaluationRow, Holder, MATCHES_NAME, MatchPlace, MatchRow,
     MatchSources, write_matches,
@@ -74,7 +76,7 @@ pub use gate::{
     gate_text,
 };
 pub use html::Page;
-pub use infer::{AucRow, FprRow, InferBody, InferFacts, SeparationRow, infer_text};
+pub use infer::{AucRow, EpsilonRow, FprRow, InferBody, InferFacts, SeparationRow, ShotsRow, infer_text};
 pub use invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow, invert_text};
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use measure::{Measure, Unit};

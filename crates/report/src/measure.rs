@@ -153,7 +153,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 /// Rounds to six significant digits, so that an upper end close to zero stays above it; whole numbers stay as they are.
-fn significant(value: f64) -> f64 {
+pub(crate) fn significant(value: f64) -> f64 {
     if value.fract() == 0.0 {
         return value;
     }

@@ -122,6 +122,7 @@ mod tests {
             samples::shadow_train().to_json(),
             samples::shadow().to_json(),
             samples::defend().to_json(),
+            samples::calls().to_json(),
             samples::train().to_json(),
             samples::plant().to_json(),
             crate::gate::sample().to_json(),

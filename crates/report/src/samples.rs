@@ -17,6 +17,7 @@ use verbatim_extraction::{Canary, Elicited, Placement, Shape};
 use verbatim_lab::PrivacySpent;
 
 use crate::audit::AuditBody;
+use crate::calls::CallsBody;
 use crate::contamination::{ContaminationBody, ContaminationFacts, MatchPlace, MatchRow, MatchSources};
 use crate::dedup::{
     AllPairs, Clusters, CurvePoint, CutAmount, DedupBody, Flow, LargestCluster, Outcome, Search, SizeBin,
@@ -40,7 +41,7 @@ use crate::sources::{SourceRow, SourceTable};
 use crate::train::{Guarantee, LossPoint, PlantBody, PlantedRow, TrainBody};
 
 pub(crate) use defend::defend;
-pub(crate) use infer::infer_facts;
+pub(crate) use infer::{FPRS, infer_facts};
 pub(crate) use shadow::{shadow, shadow_train};
 
 /// Text that would run, break out, steer or mislead.
@@ -534,6 +535,10 @@ pub(crate) fn elicit(reveal: Reveal) -> Report<ElicitBody> {
 
 pub(crate) fn infer() -> Report<InferBody> {
     Report::new(InferBody::new(infer_facts()), run(2))
+}
+
+pub(crate) fn calls() -> Report<CallsBody> {
+    Report::new(infer::calls(), run(2))
 }
 
 pub(crate) fn train() -> Report<TrainBody> {

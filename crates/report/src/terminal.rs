@@ -405,6 +405,7 @@ pub(crate) fn wrap(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::calls_text;
     use crate::elicit::elicit_text;
     use crate::evaluate::evaluate_text;
     use crate::explain::explain_text;
@@ -438,6 +439,7 @@ mod tests {
             invert_text(&samples::invert(Reveal::Redacted).result),
             elicit_text(&samples::elicit(Reveal::Redacted).result),
             infer_text(&samples::infer().result),
+            calls_text(&samples::calls().result),
             train_text(&samples::train().result),
             plant_text(&samples::plant().result),
         ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::args::values::{fraction, local, non_negative, open_fraction, positive};
-use crate::args::{Asking, Output, Reading, RuntimeFlags};
+use crate::args::{Output, Reading, RuntimeFlags};
 
 /// The model that is trained and how.
 #[derive(Debug, Args)]
@@ -153,6 +153,30 @@ pub(crate) struct ShadowTrain {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) reading: Reading,
+}
+
+/// How models are asked about texts of known membership.
+#[derive(Debug, Args)]
+pub(crate) struct Asking {
+    /// Texts of each set, drawn by chance where there are more
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000), help_heading = "Asking")]
+    pub(crate) documents: u32,
+    /// Tokens of a text that are read, from its first
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(2..=1_000_000), help_heading = "Asking")]
+    pub(crate) max_tokens: u32,
+    /// False positive rates: shares of non-members that may be taken for members
+    #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "0.1,0.01,0.001", value_parser = open_fraction, help_heading = "Asking")]
+    pub(crate) fpr: Vec<f64>,
+    /// Sequences computed at once; never changes a result. Default is 64, or as many as fit in a quarter of the free memory
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Asking")]
+    pub(crate) batch: Option<u16>,
+    /// Folder in which the run keeps what the models have answered: after a kill or an interrupt, the same command goes on and
+    /// gives the same bytes. It is removed when the run ends well
+    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Asking")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Seed of the draw of texts, of the folds, of the control's halves and of the resamples
+    #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Asking")]
+    pub(crate) seed: u64,
 }
 
 /// `verbatim shadow score`

@@ -5,7 +5,8 @@ use verbatim_extraction::{
 };
 use verbatim_lm::{Resources, TextModel};
 use verbatim_membership::{
-    Auc, AuditedEpsilon, Confidence, Inferring, Separation, Signal, audited_epsilon, separation, text_signals,
+    Auc, AuditedEpsilon, Confidence, Inferring, Need, Separation, Signal, audited_epsilon, separation,
+    text_signals,
 };
 use verbatim_store::Within;
 
@@ -66,13 +67,13 @@ impl Measured {
         let recitations = audit_canaries(model.model, model.tokenizer, ledger, &within)?;
         let config = ExposureConfig { n_references: questions.n_references, seed: questions.seed, level };
         let exposures = audit_exposure(model, ledger, &config, resources)?;
-        let models = Inferring { target: model, reference: None, most_tokens: model.model.context_len() };
+        let asked: Vec<Signal> =
+            Signal::ALL.into_iter().filter(|signal| signal.needs() == Need::Nothing).collect();
         let texts: Vec<&str> =
             questions.members.iter().chain(questions.non_members).map(String::as_str).collect();
-        let said = text_signals(models, &texts, resources)?;
+        let said = text_signals(&mut Inferring::alone(model), &asked, &texts, resources)?;
         let column = |at: usize| said.iter().map(|text| text.values[at]).collect::<Vec<_>>();
-        let signals: Vec<_> = models
-            .signals()
+        let signals: Vec<_> = asked
             .into_iter()
             .enumerate()
             .map(|(at, signal)| {

@@ -12,7 +12,7 @@ use verbatim_lm::{
     Temperature, TextModel, TokenRecord, Tokenizer, score_passages,
 };
 use verbatim_membership::signal::loss_signal;
-use verbatim_membership::{Inferring, Scores, quantile_slices, roc, slices, text_signals};
+use verbatim_membership::{Inferring, Scores, Signal, quantile_slices, roc, slices, text_signals};
 use verbatim_store::{Access, Existing, StagedDir, Within, write_shared};
 
 use super::claims::{Evidence, claims};
@@ -360,10 +360,10 @@ impl<'a> Bench<'a> {
         let questions = self.questions();
         let recitations = audit_canaries(model, &self.tokenizer, questions.ledger, &within)?;
         let asked = TextModel { model, tokenizer: &self.tokenizer };
-        let models = Inferring { target: asked, reference: None, most_tokens: model.context_len() };
         let losses = |texts: &[String]| -> Result<Vec<f64>> {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let said = text_signals(models, &texts, Resources { progress: &within, ..self.resources })?;
+            let resources = Resources { progress: &within, ..self.resources };
+            let said = text_signals(&mut Inferring::alone(asked), &[Signal::Loss], &texts, resources)?;
             Ok(said.iter().filter_map(|text| text.values[0]).collect())
         };
         let (members, non_members) = (losses(&self.members)?, losses(&self.non_members)?);

@@ -1,12 +1,14 @@
 //! A made-up report of membership inference.
 
-use verbatim_membership::{Confidence, separation};
+use verbatim_membership::{AuditedEpsilon, Confidence, judge, separation};
 
 use super::{model, provenance};
+use crate::calls::{CallsBody, CallsFacts};
 use crate::figure::LEVEL;
-use crate::infer::{InferFacts, SeparationRow};
+use crate::infer::{InferFacts, SeparationRow, ShotsRow};
 
-const FPRS: [f64; 3] = [0.1, 0.01, 0.001];
+/// What is asked for.
+pub(crate) const FPRS: [f64; 3] = [0.1, 0.01, 0.001];
 
 /// Scores from 0 to 1 in an order that looks like chance, and the members' higher by `shift`.
 fn row(name: &str, shift: f64) -> SeparationRow {
@@ -26,6 +28,32 @@ pub(crate) fn infer_facts() -> InferFacts {
         signals: vec![row("loss", 0.0), row("min-k++", 0.6)],
         blind: vec![row("bag of words", -0.01), row("length", 0.01)],
         control: vec![row("loss", 0.0), row("min-k++", 0.0)],
+        epsilon: AuditedEpsilon {
+            epsilon: 1.7514,
+            signal: Some(1),
+            n_signals: 2,
+            n: [120, 120],
+            level: LEVEL,
+        },
+        shots: Some(ShotsRow { recall: 12, con_recall: [10, 10] }),
         warnings: vec![],
     }
+}
+
+/// Texts of which a part scores above all of the calibration.
+pub(crate) fn calls() -> CallsBody {
+    let of = |from: u64, shift: f64| -> Vec<Option<f64>> {
+        (from..from + 240).map(|i| Some((i * 7919 % 1009) as f64 / 1009.0 + shift)).collect()
+    };
+    let mut texts = [of(0, 0.0), of(400, 0.6)].concat();
+    texts[7] = None;
+    let judged = judge(&texts, &of(5000, 0.0), 0.01).expect("240 are enough for 1%");
+    CallsBody::new(CallsFacts {
+        provenance: provenance().model(model("asked")),
+        signal: "loss",
+        judged: &judged,
+        blind: vec![row("bag of words", -0.01), row("length", 0.01)],
+        n_shared: 2,
+        warnings: vec![],
+    })
 }

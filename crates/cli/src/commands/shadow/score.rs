@@ -9,8 +9,8 @@ use verbatim_lab::Ensemble;
 use verbatim_lm::{Checkpoint, Resources};
 use verbatim_membership::shadow::{Attack, Observation, Shadowed, observe, token_heat};
 use verbatim_membership::{
-    Bootstrap, Confidence, Metric, Scores, blind_separations, control_separation, paired_difference,
-    separation,
+    Bootstrap, Confidence, Metric, Scores, audited_epsilon, blind_scores, blind_separations,
+    control_separation, paired_difference, separation,
 };
 use verbatim_report::{
     BesideLossRow, HeatRow, HeatToken, InferFacts, LEVEL, Provenance, Report, SeparationRow, ShadowBody,
@@ -51,7 +51,6 @@ struct Texts {
 pub(crate) fn run(arguments: &ShadowScore, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
-    infer::check_fprs(&arguments.asking.fpr)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     let ensemble = Ensemble::open(&arguments.shadows)?;
     let texts = match &arguments.model {
@@ -81,9 +80,10 @@ impl Texts {
     /// Those of two sets whose membership is told.
     fn of_sets(arguments: &ShadowScore, ensemble: &Ensemble, context: &Context<'_>) -> anyhow::Result<Texts> {
         let mut texts = Texts { texts: Vec::new(), corpora: Vec::new(), n_unknown: 0 };
+        let drawn = (Some(arguments.asking.documents), arguments.asking.seed);
         let sets = [("members", &arguments.members), ("non-members", &arguments.non_members)];
         for (role, inputs) in sets {
-            let set = infer::Set::open(inputs, (&arguments.asking, &arguments.reading), context)?;
+            let set = infer::Set::open(inputs, &arguments.reading, drawn, context)?;
             for (label, text) in set.chosen.iter().map(|id| set.corpus.label(*id)).zip(set.texts()) {
                 let saw = ensemble.models_with(&text);
                 texts.n_unknown += usize::from(saw.is_none());
@@ -228,15 +228,23 @@ fn attack(
     let shadowed = Shadowed { target: &target, shadows: &said, saw: &saw };
     let (members, non_members) = all.split_at(n_members);
     let confidence = Confidence { level: LEVEL, n_together: Attack::ALL.len() };
+    let scores: Vec<Vec<Option<f64>>> = Attack::ALL.map(|attack| shadowed.scores(attack)).into();
+    let columns: Vec<_> = scores
+        .iter()
+        .map(|scores| scores.split_at(n_members))
+        .map(|(inside, outside)| (inside.to_vec(), outside.to_vec()))
+        .collect();
     let mut facts = InferFacts {
         provenance: provenance(arguments, models, texts),
         n: [members.len() as u64, non_members.len() as u64],
         signals: Vec::new(),
-        blind: blind_separations(members, non_members, (&asking.fpr, LEVEL), asking.seed)
+        blind: blind_separations(blind_scores(members, non_members, asking.seed), &asking.fpr, LEVEL)
             .iter()
             .map(|(name, found)| SeparationRow::new(name, &asking.fpr, found))
             .collect(),
         control: Vec::new(),
+        epsilon: audited_epsilon(&columns, (0.0, LEVEL), asking.seed),
+        shots: None,
         warnings: texts.corpora.iter().flat_map(|(_, corpus)| corpus.warnings()).cloned().collect(),
     };
     if texts.n_unknown > 0 {
@@ -245,7 +253,6 @@ fn attack(
             texts.n_unknown
         ));
     }
-    let scores: Vec<Vec<Option<f64>>> = Attack::ALL.map(|attack| shadowed.scores(attack)).into();
     let mut beside_loss = Vec::new();
     for (attack, scores_of_it) in Attack::ALL.iter().zip(&scores) {
         let (inside, outside) = scores_of_it.split_at(n_members);

@@ -105,17 +105,17 @@ mod tests {
         let mut draw = Draw::new(71, 0);
         let clear = (scores(&mut draw, 400, 100.0), scores(&mut draw, 300, 0.0));
         let nothing = (scores(&mut draw, 400, 0.0), scores(&mut draw, 300, 0.0));
-        let alone = audited_epsilon(std::slice::from_ref(&clear), 0.95, 1);
+        let alone = audited_epsilon(std::slice::from_ref(&clear), (0.0, 0.95), 1);
         assert_eq!((alone.signal, alone.n_signals, alone.n), (Some(0), 1, [200, 150]));
         let called =
             Called { n_true_positives: 200, n_members: 200, n_false_positives: 0, n_non_members: 150 };
         // The threshold is one of a few ranks, so that a few may be missed.
         assert!(alone.epsilon > 1.0 && alone.epsilon <= rates_epsilon(called, 1, 0.0, 0.95), "{alone:?}");
-        let among = audited_epsilon(&[nothing.clone(), clear], 0.95, 1);
+        let among = audited_epsilon(&[nothing.clone(), clear], (0.0, 0.95), 1);
         assert!(among.signal == Some(1) && among.epsilon < alone.epsilon, "{among:?}");
-        let none = audited_epsilon(&[nothing, (vec![None; 4], vec![])], 0.95, 1);
+        let none = audited_epsilon(&[nothing, (vec![None; 4], vec![])], (0.0, 0.95), 1);
         assert_eq!((none.epsilon, none.signal), (0.0, None));
-        assert_eq!(audited_epsilon(&[], 0.95, 1).epsilon, 0.0);
+        assert_eq!(audited_epsilon(&[], (0.0, 0.95), 1).epsilon, 0.0);
     }
 
     /// Ten signals of sets without a difference: any bound above 0 is a false alarm.
@@ -126,7 +126,7 @@ mod tests {
             let mut draw = Draw::new(72, *run);
             let signals: Vec<_> =
                 (0..10).map(|_| (scores(&mut draw, 60, 0.0), scores(&mut draw, 60, 0.0))).collect();
-            audited_epsilon(&signals, 0.9, *run).epsilon > 0.0
+            audited_epsilon(&signals, (0.0, 0.9), *run).epsilon > 0.0
         };
         let n_alarms = (0..RUNS).filter(is_alarm).count() as u64;
         assert!(clopper_pearson(n_alarms, RUNS, 0.95).low <= 0.1, "{n_alarms} of {RUNS}");

@@ -1,7 +1,8 @@
 //! Records in files, column by column: `{"token": [...], "log_prob": [...], ...}`, a fraction of one object a token.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use verbatim_lm::TokenRecord;
+
+use crate::record::TokenRecord;
 
 #[derive(Serialize, Deserialize)]
 struct Columns {
@@ -13,7 +14,11 @@ struct Columns {
     rank: Vec<u32>,
 }
 
-pub(crate) fn serialize<S: Serializer>(records: &[TokenRecord], serializer: S) -> Result<S::Ok, S::Error> {
+/// For `#[serde(with = "verbatim_lm::columns")]`.
+///
+/// # Errors
+/// The serializer's own.
+pub fn serialize<S: Serializer>(records: &[TokenRecord], serializer: S) -> Result<S::Ok, S::Error> {
     let floats = |field: fn(&TokenRecord) -> f32| records.iter().map(field).collect();
     Columns {
         token: records.iter().map(|record| record.token).collect(),
@@ -26,7 +31,11 @@ pub(crate) fn serialize<S: Serializer>(records: &[TokenRecord], serializer: S) -
     .serialize(serializer)
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TokenRecord>, D::Error> {
+/// For `#[serde(with = "verbatim_lm::columns")]`.
+///
+/// # Errors
+/// The deserializer's own; columns of different lengths.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TokenRecord>, D::Error> {
     let columns = Columns::deserialize(deserializer)?;
     let n = columns.token.len();
     let Columns { token, log_prob, mean_log_prob, std_log_prob, entropy, rank } = columns;

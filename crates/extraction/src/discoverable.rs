@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{Choices, Decoding, LanguageModel, Passage, Resources};
-use verbatim_store::Answers;
+use verbatim_store::{Answers, Progress};
 
 use crate::error::{Error, Result};
 use crate::target::{Grid, Target};
@@ -71,7 +71,8 @@ pub(crate) fn discover(
             }
         }
     }
-    let outcome = ask(model, &passages, decodings, resources, &mut |asked, choices| {
+    let asking = (resources.batch, resources.progress);
+    let outcome = ask(model, &passages, decodings, asking, &mut |asked, choices| {
         let ((target, prefix), n_prefix) = (places[asked], passages[asked].prompt.len());
         let continuations = choices.map(|choices| cells(&choices, n_prefix, grid));
         let answer = Answer { target, prefix, continuations };
@@ -98,11 +99,11 @@ impl Target {
 }
 
 /// Gives the model's choices about each passage to `take`; `None` where its numbers are not finite.
-fn ask(
+pub(crate) fn ask(
     model: &dyn LanguageModel,
     passages: &[Passage],
     decodings: &[Decoding],
-    resources: Resources<'_>,
+    (batch, progress): (usize, &dyn Progress),
     take: &mut (dyn FnMut(usize, Option<Choices>) -> verbatim_lm::Result<()> + Send),
 ) -> Result<()> {
     let mut is_left = vec![true; passages.len()];
@@ -110,7 +111,6 @@ fn ask(
         is_left[number] = false;
         take(number, Some(choices))
     };
-    let (batch, progress) = (resources.batch, resources.progress);
     match model.choose_each((passages, decodings), batch, &mut take_finite, progress) {
         Err(verbatim_lm::Error::NotFinite { .. }) => {}
         outcome => return Ok(outcome?),
@@ -135,7 +135,7 @@ fn cells(choices: &Choices, n_prefix: usize, grid: &Grid) -> Vec<Continuation> {
     let cell = |n_suffix: usize| {
         let n = n_suffix.min(choices.records.len());
         let sum = |log_probs: &[f32]| log_probs.iter().map(|log_prob| f64::from(*log_prob)).sum::<f64>();
-        let n_first_choices = choices.records[..n].iter().filter(|record| record.rank == 0).count();
+        let n_first_choices = choices.is_first[..n].iter().filter(|is_first| **is_first).count();
         Continuation {
             n_prefix: n_prefix as u64,
             n_suffix: n as u64,

@@ -5,11 +5,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{LanguageModel, Passage, TokenRecord, Tokenizer, score_passages};
+use verbatim_lm::{Choices, LanguageModel, Passage, Tokenizer};
 use verbatim_membership::{Interval, clopper_pearson};
 use verbatim_store::Progress;
 
 use crate::canary::{Canary, Placement, Shape};
+use crate::discoverable::ask;
 use crate::error::{Error, Result};
 
 /// Canaries in one pass; it changes speed and memory, never a result.
@@ -103,11 +104,16 @@ pub fn audit_canaries(
         }
         texts.push(text);
     }
-    let scored = score_passages(model, &texts, BATCH, progress)?;
+    let mut chosen: Vec<Option<Choices>> = vec![None; texts.len()];
+    let mut take = |number: usize, choices| {
+        chosen[number] = choices;
+        Ok(())
+    };
+    ask(model, &texts, &[], (BATCH, progress), &mut take)?;
     Ok(canaries
         .into_iter()
-        .zip(texts.iter().zip(scored))
-        .map(|((canary, merged), (text, records))| recitation(canary, merged, text, records.as_deref()))
+        .zip(texts.iter().zip(chosen))
+        .map(|((canary, merged), (text, choices))| recitation(canary, merged, text, choices.as_ref()))
         .collect())
 }
 
@@ -138,13 +144,10 @@ fn count(recitations: &[&Recitation], level: f64) -> RecitedCount {
     RecitedCount { n_canaries, n_recited, n_failed, interval: clopper_pearson(n_recited, n_canaries, level) }
 }
 
-fn recitation(
-    canary: Canary,
-    merged: Vec<String>,
-    text: &Passage,
-    records: Option<&[TokenRecord]>,
-) -> Recitation {
-    let first_choices = records.unwrap_or_default().iter().take_while(|record| record.rank == 0).count();
+fn recitation(canary: Canary, merged: Vec<String>, text: &Passage, choices: Option<&Choices>) -> Recitation {
+    let is_first = choices.map_or(&[][..], |choices| &choices.is_first);
+    let first_choices = is_first.iter().take_while(|is_first| **is_first).count();
+    let log_prob = |choices: &Choices| choices.records.iter().map(|record| f64::from(record.log_prob)).sum();
     Recitation {
         id: canary.id,
         shape: canary.shape,
@@ -155,7 +158,7 @@ fn recitation(
         n_secret_tokens: text.continuation.len() as u64,
         n_matched_tokens: first_choices as u64,
         recited: first_choices == text.continuation.len(),
-        log_prob: records.map(|records| records.iter().map(|record| f64::from(record.log_prob)).sum()),
+        log_prob: choices.map(log_prob),
     }
 }
 
@@ -241,6 +244,23 @@ mod tests {
         assert_eq!(recitations[0].n_matched_tokens, recitations[0].n_secret_tokens);
         assert_eq!(recitations[1].n_matched_tokens, 1, "the space");
         assert!(recitations[0].log_prob > recitations[1].log_prob);
+    }
+
+    #[test]
+    fn what_a_server_tells_of_scores_changes_nothing_that_it_recites() {
+        /// Tells of all tokens that they are alike.
+        struct Nothing;
+        impl verbatim_lm::Release for Nothing {
+            fn tell(&self, _: &[u32], log_probs: &mut [f32]) {
+                log_probs.fill(0.0);
+            }
+        }
+        let known = tokenizer().encode("The vault code is 4927.");
+        let ledger = [canary("planted", 4, "The vault code is", " 4927.")];
+        let model = scripted().knows(known, 0.9);
+        let recitation = &audit(&*model.served(&Nothing), &ledger)[0];
+        let alike = -(tokenizer().vocab_size() as f64).ln() * recitation.n_secret_tokens as f64;
+        assert!(recitation.recited && (recitation.log_prob.unwrap() - alike).abs() < 1e-4);
     }
 
     /// lm-extraction's baseline scores the last token of the prefix and not the last of the secret.

@@ -9,14 +9,18 @@ use crate::model::{Forward, Take};
 use crate::passage::Passage;
 use crate::record::{self, Question, TokenRecord};
 use crate::sampling::Decoding;
+use crate::served::{self, Release};
 
 /// What a model says of the tokens of a continuation, (S) each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices {
     /// Their records.
     pub records: Vec<TokenRecord>,
+    /// Whether each is what greedy decoding takes. That is the first choice of the record, but where a server tells something
+    /// else than it decodes.
+    pub is_first: Vec<bool>,
     /// How far the logit of each is above the largest of all others: negative where greedy decoding takes another token,
-    /// zero where two tokens are equally likely.
+    /// zero where two tokens are equally likely; infinite where a server permits only one of the two, or neither.
     pub margins: Vec<f32>,
     /// For each decoding, the log-probability with which it draws each token after those before; minus infinity where it
     /// cuts the token off. (D, S)
@@ -40,15 +44,19 @@ pub(crate) fn choose<M: Forward + ?Sized>(
     let question = Question {
         texts: &texts,
         first: &|number| passages[number].prompt.len(),
-        answer: |row: Row<'_>, token| choice(row, token, decodings),
+        answer: |row: Row<'_>, context: &[u32], token| match model.release() {
+            None => choice(row, token, decodings),
+            Some(release) => served_choice(release, context, row, (token, decodings)),
+        },
     };
-    let mut take_columns = |number, tokens: Vec<(TokenRecord, f32, Vec<f32>)>| {
+    let mut take_columns = |number, tokens: Vec<Choice>| {
         let mut choices = Choices {
             log_probs: vec![Vec::with_capacity(tokens.len()); decodings.len()],
             ..Choices::default()
         };
-        for (record, margin, log_probs) in tokens {
+        for Choice { record, is_first, margin, log_probs } in tokens {
             choices.records.push(record);
+            choices.is_first.push(is_first);
             choices.margins.push(margin);
             choices.log_probs.iter_mut().zip(log_probs).for_each(|(column, log_prob)| column.push(log_prob));
         }
@@ -57,11 +65,44 @@ pub(crate) fn choose<M: Forward + ?Sized>(
     record::score(model, &question, batch, &mut take_columns, progress)
 }
 
-fn choice(row: Row<'_>, token: u32, decodings: &[Decoding]) -> Option<(TokenRecord, f32, Vec<f32>)> {
+/// What a model says of one token.
+#[derive(Clone)]
+struct Choice {
+    record: TokenRecord,
+    is_first: bool,
+    margin: f32,
+    /// (D)
+    log_probs: Vec<f32>,
+}
+
+fn choice(row: Row<'_>, token: u32, decodings: &[Decoding]) -> Option<Choice> {
     let distribution = row.distribution()?;
     let log_prob = |decoding: &Decoding| decoding.log_prob(row, distribution.max(), token) as f32;
     let log_probs = decodings.iter().map(log_prob).collect();
-    Some((distribution.record(token, row.at(token), row.rank(token)), row.margin(token), log_probs))
+    let record = distribution.record(token, row.at(token), row.rank(token));
+    Some(Choice { record, is_first: record.rank == 0, margin: row.margin(token), log_probs })
+}
+
+/// The record of what is told; margin and decodings of what is permitted. Where there is no answer no decoding draws anything.
+fn served_choice(
+    release: &dyn Release,
+    context: &[u32],
+    row: Row<'_>,
+    (token, decodings): (u32, &[Decoding]),
+) -> Option<Choice> {
+    let record = served::told(Some(release), context, row, |row| row.record(token))?;
+    let Some((logits, max)) = served::permitted(release, context, row) else {
+        let never = f32::NEG_INFINITY;
+        return Some(Choice {
+            record,
+            is_first: false,
+            margin: never,
+            log_probs: vec![never; decodings.len()],
+        });
+    };
+    let row = logits.row(0);
+    let log_probs = decodings.iter().map(|decoding| decoding.log_prob(row, max, token) as f32).collect();
+    Some(Choice { record, is_first: row.rank(token) == 0, margin: row.margin(token), log_probs })
 }
 
 #[cfg(test)]
@@ -104,6 +145,7 @@ mod tests {
                         (choices.log_probs[0][i] - record.log_prob).abs() < 1e-6,
                         "a decoding that cuts nothing"
                     );
+                    assert_eq!(choices.is_first[i], record.rank == 0);
                     assert_eq!(choices.margins[i] >= 0.0, record.rank == 0 || choices.margins[i] == 0.0);
                 }
             }

@@ -12,6 +12,7 @@ use crate::logits::{Logits, Row};
 use crate::passage::Passage;
 use crate::record::{self, Question, TokenRecord};
 use crate::sampling::{self, Decoding, Sample, SampleRequest, SamplingConfig};
+use crate::served::{self, Release, Served};
 use crate::session::{Sequences, Session};
 
 /// A causal language model: what it says of given tokens, and what it says next.
@@ -113,6 +114,24 @@ pub trait LanguageModel: Send + Sync {
         take: Take<'_, Sample>,
         progress: &dyn Progress,
     ) -> Result<()>;
+
+    /// The same model as a server shows it by `release`; of a model that is served already, on top of that.
+    ///
+    /// ```
+    /// use verbatim_lm::{LanguageModel, Ngram, Release};
+    /// /// Tells nothing at all.
+    /// struct Nothing;
+    /// impl Release for Nothing {
+    ///     fn tell(&self, _: &[u32], log_probs: &mut [f32]) {
+    ///         log_probs.fill(0.0);
+    ///     }
+    /// }
+    /// let model = Ngram::new((4, 64), 2, 0.5, &[vec![0, 1, 0, 1, 0, 2]]);
+    /// let records = model.served(&Nothing).score(&[vec![0, 1]], 1, &verbatim_store::Silent)?;
+    /// assert!((records[0][0].log_prob.exp() - 0.25).abs() < 1e-6);
+    /// # Ok::<(), verbatim_lm::Error>(())
+    /// ```
+    fn served<'a>(&'a self, release: &'a dyn Release) -> Box<dyn LanguageModel + 'a>;
 }
 
 /// Takes an answer, with the number of the text or request that it is to.
@@ -205,6 +224,19 @@ pub trait Forward: Send + Sync {
     /// # Errors
     /// When the engine fails.
     fn logits(&self, states: &Self::States, rows: &[usize], logits: &mut Logits) -> Result<()>;
+
+    /// How answers show the logits, if not as they are.
+    fn release(&self) -> Option<&dyn Release> {
+        None
+    }
+
+    /// [`LanguageModel::served`] of this engine.
+    fn behind<'a>(&'a self, release: &'a dyn Release) -> Box<dyn LanguageModel + 'a>
+    where
+        Self: Sized,
+    {
+        Box::new(Served::new(self, release))
+    }
 }
 
 impl<M: Forward> LanguageModel for M {
@@ -232,7 +264,10 @@ impl<M: Forward> LanguageModel for M {
         take: Take<'_, Vec<TokenRecord>>,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let question = Question { texts, first: &|_| 1, answer: |row: Row<'_>, token| row.record(token) };
+        let answer = |row: Row<'_>, context: &[u32], token| {
+            served::told(self.release(), context, row, |row| row.record(token))
+        };
+        let question = Question { texts, first: &|_| 1, answer };
         in_pool(|| record::score(self, &question, batch, take, progress))
     }
 
@@ -258,6 +293,10 @@ impl<M: Forward> LanguageModel for M {
         progress: &dyn Progress,
     ) -> Result<()> {
         in_pool(|| sampling::sample(self, requests, config, take, progress))
+    }
+
+    fn served<'a>(&'a self, release: &'a dyn Release) -> Box<dyn LanguageModel + 'a> {
+        self.behind(release)
     }
 }
 

@@ -60,14 +60,15 @@ pub(crate) struct Question<'a, A> {
     pub(crate) texts: &'a [Vec<u32>],
     /// The place of the first token of each text that is asked about; at least 1.
     pub(crate) first: &'a (dyn Fn(usize) -> usize + Sync),
-    /// The answer for a token, given the logits before it; nothing where they are no finite numbers.
+    /// The answer for a token, given the logits before it and the text before it; nothing where the logits are no finite
+    /// numbers.
     pub(crate) answer: A,
 }
 
 /// [`crate::LanguageModel::score_each`] for any engine and question.
 pub(crate) fn score<M: Forward + ?Sized, T: Send + Clone>(
     model: &M,
-    question: &Question<'_, impl Fn(Row<'_>, u32) -> Option<T> + Sync>,
+    question: &Question<'_, impl Fn(Row<'_>, &[u32], u32) -> Option<T> + Sync>,
     batch: usize,
     take: Take<'_, Vec<T>>,
     progress: &dyn Progress,
@@ -133,7 +134,7 @@ fn cut(text: usize, n_tokens: usize, context_len: usize) -> Vec<Window> {
 /// The answers about some windows, each given to `push` with the number of its text.
 fn score_pass<M: Forward + ?Sized, T: Send>(
     model: &M,
-    question: &Question<'_, impl Fn(Row<'_>, u32) -> Option<T> + Sync>,
+    question: &Question<'_, impl Fn(Row<'_>, &[u32], u32) -> Option<T> + Sync>,
     pass: &[Window],
     logits: &mut Logits,
     mut push: impl FnMut(usize, T) -> Result<()>,
@@ -161,7 +162,9 @@ fn score_pass<M: Forward + ?Sized, T: Send>(
         let scored: Vec<Option<T>> = chunk
             .par_iter()
             .enumerate()
-            .map(|(row, &(_, text, at))| (question.answer)(logits.row(row), texts[text][at]))
+            .map(|(row, &(_, text, at))| {
+                (question.answer)(logits.row(row), &texts[text][..at], texts[text][at])
+            })
             .collect();
         for (answer, &(_, text, position)) in scored.into_iter().zip(chunk) {
             push(text, answer.ok_or(Error::NotFinite { text, position })?)?;

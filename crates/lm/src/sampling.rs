@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::logits::{Logits, Row};
 use crate::model::{Forward, Run, Take, check_ids};
 use crate::record::TokenRecord;
+use crate::served::{self, Release};
 
 /// One continuation to draw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,24 @@ impl Decoding {
     fn candidates(&self, logits: Row<'_>, max: f32) -> Vec<Candidate> {
         let k = if self.temperature == 0.0 { Some(1) } else { self.top_k };
         candidates(logits, max, (k, self.top_p), f64::from(self.temperature))
+    }
+
+    /// Draws a token after logits whose largest is `max`, with one random number, in the order of Hugging Face `generate`.
+    pub(crate) fn draw(&self, logits: Row<'_>, max: f32, rng: &mut ChaCha8Rng) -> Option<Drawn> {
+        let candidates = self.candidates(logits, max);
+        let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+        // 53 random bits: uniform in [0, 1), as fine as f64 can be.
+        let mut target = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * total;
+        let below = candidates.iter().position(|candidate| {
+            target -= candidate.weight;
+            target < 0.0
+        });
+        // Rounding may leave a crumb of the total; it belongs to the last token that had any weight.
+        let at = below.or_else(|| candidates.iter().rposition(|candidate| candidate.weight > 0.0))?;
+        let Candidate { id, logit, .. } = candidates[at];
+        // What was cut is sorted, and begins with the model's first choice.
+        let is_sorted = self.temperature == 0.0 || self.top_k.is_some() || self.top_p.is_some();
+        Some(Drawn { id, logit, rank: is_sorted.then_some(at as u32) })
     }
 
     /// The `n` tokens that are the likeliest to be drawn after these logits (V), or fewer where the decoding cuts more off,
@@ -314,18 +333,32 @@ fn step<M: Forward + ?Sized>(
     let rows: Vec<usize> = (0..runs.len()).collect();
     model.logits(&states, &rows, logits)?;
     let logits = &*logits;
+    let release = model.release();
     let drawings: Vec<&mut Drawing> = slots.iter_mut().flatten().collect();
-    drawings.into_par_iter().enumerate().for_each(|(row, drawing)| draw(drawing, logits.row(row), config));
+    drawings
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(row, drawing)| draw(drawing, logits.row(row), config, release));
     Ok(())
 }
 
 /// Draws the next token of one sample.
-fn draw(drawing: &mut Drawing, logits: Row<'_>, config: &SamplingConfig) {
-    let sample = &mut drawing.sample;
+fn draw(drawing: &mut Drawing, logits: Row<'_>, config: &SamplingConfig, release: Option<&dyn Release>) {
+    let Drawing { sample, rng, .. } = drawing;
     let position = sample.tokens.len();
-    match choose(logits, config, position, &mut drawing.rng) {
-        Some(record) if Some(record.token) == config.stop_token => drawing.done = true,
-        Some(record) => {
+    let decoding = config.decoding(position);
+    let chosen = match release {
+        None => choose(logits, &decoding, rng).map(Some),
+        Some(release) => {
+            let context = [&sample.prompt[..], &sample.tokens].concat();
+            served::draw(release, &context, logits, (&decoding, rng))
+        }
+    };
+    match chosen {
+        // A server that has no answer says no more.
+        Some(None) => drawing.done = true,
+        Some(Some(record)) if Some(record.token) == config.stop_token => drawing.done = true,
+        Some(Some(record)) => {
             sample.tokens.push(record.token);
             sample.records.push(record);
             drawing.done = sample.tokens.len() == drawing.n_new;
@@ -338,31 +371,18 @@ fn draw(drawing: &mut Drawing, logits: Row<'_>, config: &SamplingConfig) {
 }
 
 /// The next token's record, or nothing when a logit is not a finite number.
-///
-/// The order of Hugging Face `generate`; one random number.
-fn choose(
-    logits: Row<'_>,
-    config: &SamplingConfig,
-    position: usize,
-    rng: &mut ChaCha8Rng,
-) -> Option<TokenRecord> {
+fn choose(logits: Row<'_>, decoding: &Decoding, rng: &mut ChaCha8Rng) -> Option<TokenRecord> {
     let distribution = logits.distribution()?;
-    let decoding = config.decoding(position);
-    let candidates = decoding.candidates(logits, distribution.max());
-    let total: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
-    // 53 random bits: uniform in [0, 1), as fine as f64 can be.
-    let mut target = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * total;
-    let below = candidates.iter().position(|candidate| {
-        target -= candidate.weight;
-        target < 0.0
-    });
-    // Rounding may leave a crumb of the total; it belongs to the last token that had any weight.
-    let at = below.or_else(|| candidates.iter().rposition(|candidate| candidate.weight > 0.0))?;
-    let Candidate { id, logit, .. } = candidates[at];
-    // What was cut is sorted, and begins with the model's first choice.
-    let is_sorted = decoding.temperature == 0.0 || decoding.top_k.is_some() || decoding.top_p.is_some();
-    let rank = if is_sorted { at as u32 } else { logits.rank(id) };
-    Some(distribution.record(id, logit, rank))
+    let Drawn { id, logit, rank } = decoding.draw(logits, distribution.max(), rng)?;
+    Some(distribution.record(id, logit, rank.unwrap_or_else(|| logits.rank(id))))
+}
+
+/// A token that was drawn.
+pub(crate) struct Drawn {
+    pub(crate) id: u32,
+    logit: f32,
+    /// How many tokens come before it, where that is known already.
+    rank: Option<u32>,
 }
 
 /// A token that may be drawn.
@@ -440,7 +460,7 @@ mod tests {
 
     fn choose_id(logits: &[f32], config: &SamplingConfig, rng: &mut ChaCha8Rng) -> Option<u32> {
         let logits = Logits::from_rows(logits.to_vec(), logits.len());
-        Some(choose(logits.row(0), config, 0, rng)?.token)
+        Some(choose(logits.row(0), &config.decoding(0), rng)?.token)
     }
 
     /// The distribution by its definition: temper, sort, cut to k, renormalise, cut to p, renormalise.

@@ -6,11 +6,12 @@ use crate::error::{Error, Result};
 use crate::logits::Logits;
 use crate::model::{Forward, Run, check_ids, check_length, in_pool};
 use crate::sampling::passes;
+use crate::served;
 
 /// Some sequences in numbered slots.
 pub trait Session: Send {
     /// Appends runs to their sequences, slots ascending, and tells of each run, in its order, the log-probabilities
-    /// of the next token, (V).
+    /// of the next token, (V); of a served model, as far as they are told.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for an id outside the vocabulary or a sequence that outgrows the context,
@@ -29,15 +30,15 @@ pub(crate) struct Sequences<'m, M: Forward + ?Sized> {
     model: &'m M,
     cache: M::Cache,
     logits: Logits,
-    /// Tokens of each slot.
-    lengths: Vec<usize>,
+    /// The tokens of each slot.
+    texts: Vec<Vec<u32>>,
 }
 
 impl<'m, M: Forward + ?Sized> Sequences<'m, M> {
     pub(crate) fn new(model: &'m M, n_slots: usize, capacity: usize) -> Result<Self> {
         let capacity = capacity.min(model.context_len());
         let cache = model.new_cache(n_slots, capacity)?;
-        Ok(Self { model, cache, logits: model.new_logits(), lengths: vec![0; n_slots] })
+        Ok(Self { model, cache, logits: model.new_logits(), texts: vec![Vec::new(); n_slots] })
     }
 
     /// The log-probabilities after each run of a pass, (V) each.
@@ -54,12 +55,14 @@ impl<'m, M: Forward + ?Sized> Sequences<'m, M> {
             self.model.logits(&states, rows, &mut self.logits)?;
             let logits = &self.logits;
             let log_probs = (0..rows.len()).into_par_iter().map(|row| {
-                let row = logits.row(row);
-                let distribution = row.distribution()?;
-                Some(row.parts().flatten().map(|logit| distribution.log_prob(*logit)).collect())
+                let context = &self.texts[runs[row].slot];
+                served::told(self.model.release(), context, logits.row(row), |row| {
+                    let distribution = row.distribution()?;
+                    Some(row.parts().flatten().map(|logit| distribution.log_prob(*logit)).collect())
+                })
             });
             for (log_probs, run) in log_probs.collect::<Vec<Option<Vec<f32>>>>().into_iter().zip(runs) {
-                let (text, position) = (run.slot, self.lengths[run.slot]);
+                let (text, position) = (run.slot, self.texts[run.slot].len());
                 all.push(log_probs.ok_or(Error::NotFinite { text, position })?);
             }
         }
@@ -71,8 +74,8 @@ impl<M: Forward + ?Sized> Session for Sequences<'_, M> {
     fn extend(&mut self, runs: &[Run<'_>], take: &mut (dyn FnMut(usize, &[f32]) + Send)) -> Result<()> {
         for run in runs {
             check_ids(run.tokens, self.model.vocab_size(), || format!("slot {}", run.slot))?;
-            check_length(self.lengths[run.slot], run.tokens.len(), self.model.context_len())?;
-            self.lengths[run.slot] += run.tokens.len();
+            check_length(self.texts[run.slot].len(), run.tokens.len(), self.model.context_len())?;
+            self.texts[run.slot].extend(run.tokens);
         }
         let mut number = 0;
         for pass in passes(runs, self.model.max_positions()) {
@@ -85,7 +88,7 @@ impl<M: Forward + ?Sized> Session for Sequences<'_, M> {
     }
 
     fn fork(&mut self, from: usize, to: usize, n: usize) -> Result<()> {
-        self.lengths[to] = n;
+        self.texts[to] = self.texts[from][..n].to_vec();
         self.model.copy_prefix(&mut self.cache, from, to, n)
     }
 }
@@ -142,6 +145,19 @@ mod tests {
     fn sequences_that_grow_and_fork_are_as_if_each_were_scored_alone() {
         agrees_with_scoring(&gpt2());
         agrees_with_scoring(&Ngram::new((5, 32), 2, 0.1, &[vec![0, 1, 2, 1, 3, 1, 2, 4, 1, 2, 0, 1, 3]]));
+    }
+
+    #[test]
+    fn a_served_model_tells_a_session_what_it_tells_of_a_whole_text() {
+        /// Tells the log-probabilities of id + (sum of the context).
+        struct Turned;
+        impl crate::Release for Turned {
+            fn tell(&self, context: &[u32], log_probs: &mut [f32]) {
+                let n = context.iter().sum::<u32>() as usize % log_probs.len();
+                log_probs.rotate_left(n);
+            }
+        }
+        agrees_with_scoring(&*gpt2().served(&Turned));
     }
 
     #[test]

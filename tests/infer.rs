@@ -84,7 +84,7 @@ fn all_signals_are_computed_and_shots_are_not_among_the_scored_texts() {
     sets(&scene);
     let reference = tree_file("models/demo-dedup");
     let run = |output: &str, more: &[&str]| {
-        let sets = ["--members", "members.jsonl", "--non-members", "others.jsonl", "--documents", "40"];
+        let sets = ["--members", "members.jsonl", "--non-members", "others.jsonl", "--documents", "24"];
         let asked = ["--signals", "all", "--reference", &reference, "--frequencies", "others.jsonl"];
         let run = ["infer", "--model", &model, "-o", output, "--max-tokens", "24"];
         scene.run([&run[..], &sets, &asked, more].concat()).ok();
@@ -101,8 +101,8 @@ fn all_signals_are_computed_and_shots_are_not_among_the_scored_texts() {
     let shots = &result["shots"];
     let n = |shots: &Value| shots.as_u64().unwrap();
     assert!(n(&shots["recall"]) > 0 && n(&shots["con_recall"][0]) > 0, "{shots}");
-    assert!(n(&result["n_members"]) <= 40 - n(&shots["con_recall"][0]));
-    assert!(n(&result["n_non_members"]) <= 40 - n(&shots["recall"]));
+    assert!(n(&result["n_members"]) <= 24 - n(&shots["con_recall"][0]));
+    assert!(n(&result["n_non_members"]) <= 24 - n(&shots["recall"]));
     let again = ["--batch", "3", "--threads", "1", "--scratch", "work", "--keep-records"];
     assert_eq!(run("again", &again), result);
     // What was kept gives the same numbers without the models and the texts.

@@ -75,9 +75,7 @@ impl LossGradient {
         let (mut squares, mut largest) = (0.0, 0.0);
         for gradient in gradients.values() {
             squares += gradient.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>();
-            // NaN has to stay NaN, so no `max`.
-            let of_tensor = gradient.iter().map(|x| x.abs());
-            largest += of_tensor.fold(0.0f32, |a, b| if a > b { a } else { b }) as f64;
+            largest += f64::from(gradient.iter().fold(0.0f32, |most, x| most.max(x.abs())));
         }
         let norms = GradientNorms {
             euclidean: squares.sqrt(),

@@ -32,9 +32,6 @@ pub(crate) struct Defend {
     /// Texts that each secret is compared with for its exposure
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(15..=1_000_000))]
     pub(crate) references: u32,
-    /// Sequences computed at once; never changes a result
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) batch: u16,
     #[command(flatten)]
     pub(crate) recipe: RecipeFlags,
     /// Seed of the made corpus, of all trainings and of draws

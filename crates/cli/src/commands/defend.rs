@@ -16,6 +16,9 @@ use crate::args::Defend;
 use crate::commands::{Context, check_apart, reading, train};
 use crate::failure;
 
+/// Sequences computed at once: models that are trained in minutes are small.
+const BATCH: usize = 64;
+
 /// What is defended, and what is known of it.
 struct Given {
     corpus: Corpus,
@@ -60,8 +63,7 @@ pub(crate) fn run(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<(
         tokenizer_json: &tokenizer,
     };
     let scratch = Scratch::unnamed(&state);
-    let resources =
-        Resources { batch: usize::from(arguments.batch), scratch: &scratch, progress: context.teller };
+    let resources = Resources { batch: BATCH, scratch: &scratch, progress: context.teller };
     let defended = defend(&subject, &config, &state, resources)?;
     context.check()?;
     let provenance = provenance(arguments, &config, &given)?;

@@ -75,7 +75,7 @@ pub(super) fn run(folder: &Path, arguments: &Infer, context: &Context<'_>) -> an
         |texts: &[&KeptText], at: usize| texts.iter().map(|text| text.blind[at]).collect::<Vec<f64>>();
     let scored = Scored {
         signals: asked.signals().to_vec(),
-        columns: (0..asked.signals().len()).map(|at| (column(&inside, at), column(&outside, at))).collect(),
+        columns: (0..asked.signals().len()).map(|at| [column(&inside, at), column(&outside, at)]).collect(),
         blind: [0, 1, 2]
             .map(|at| BlindScores { members: blind(&members, at), non_members: blind(&non_members, at) }),
     };

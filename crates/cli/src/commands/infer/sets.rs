@@ -37,7 +37,8 @@ pub(super) struct About {
 /// What each signal, and what never sees the model, says of members and of non-members.
 pub(super) struct Scored {
     pub(super) signals: Vec<Signal>,
-    pub(super) columns: Vec<(Vec<Option<f64>>, Vec<Option<f64>>)>,
+    /// Members and non-members, for each signal.
+    pub(super) columns: Vec<[Vec<Option<f64>>; 2]>,
     pub(super) blind: [BlindScores; 3],
 }
 
@@ -116,7 +117,7 @@ impl Texts {
     fn scored(&self, said: &[TextSignals], asked: &Asked, seed: u64) -> Scored {
         let said = said.split_at(self.sets[0].len());
         let signals = asked.signals().to_vec();
-        let columns = (0..signals.len()).map(|at| (column(said.0, at), column(said.1, at))).collect();
+        let columns = (0..signals.len()).map(|at| [column(said.0, at), column(said.1, at)]).collect();
         let [members, non_members] = self.as_str();
         Scored { signals, columns, blind: blind_scores(&members, &non_members, seed) }
     }
@@ -163,7 +164,7 @@ impl Scored {
             shots: about.shots,
             warnings: about.warnings,
         };
-        for (signal, (inside, outside)) in self.signals.iter().zip(&self.columns) {
+        for (signal, [inside, outside]) in self.signals.iter().zip(&self.columns) {
             let found = separation(inside, outside, fprs, confidence);
             facts.signals.push(SeparationRow::new(signal.name(), fprs, &found));
             let control = control_separation(outside, confidence, seed);

@@ -29,17 +29,12 @@ pub struct AuditedEpsilon {
 /// al. 2020). Texts are taken as drawn independently, for there is one training only.
 ///
 /// # Panics
-<<<<<<< HEAD
 /// If delta is not in 0 to 1 or the level is not between 0 and 1.
 pub fn audited_epsilon(
-    signals: &[(Vec<Option<f64>>, Vec<Option<f64>>)],
+    signals: &[[Vec<Option<f64>>; 2]],
     (delta, level): (f64, f64),
     seed: u64,
 ) -> AuditedEpsilon {
-=======
-/// If the level is not between 0 and 1.
-pub fn audited_epsilon(signals: &[[Vec<Option<f64>>; 2]], level: f64, seed: u64) -> AuditedEpsilon {
->>>>>>> w-infer
     let level_of_each = 1.0 - (1.0 - level) / signals.len().max(1) as f64;
     let mut found =
         AuditedEpsilon { epsilon: 0.0, signal: None, n_signals: signals.len() as u64, n: [0, 0], level };
@@ -108,15 +103,9 @@ mod tests {
     #[test]
     fn a_signal_that_tells_all_shows_what_the_numbers_can_show() {
         let mut draw = Draw::new(71, 0);
-<<<<<<< HEAD
-        let clear = (scores(&mut draw, 400, 100.0), scores(&mut draw, 300, 0.0));
-        let nothing = (scores(&mut draw, 400, 0.0), scores(&mut draw, 300, 0.0));
-        let alone = audited_epsilon(std::slice::from_ref(&clear), (0.0, 0.95), 1);
-=======
         let clear = [scores(&mut draw, 400, 100.0), scores(&mut draw, 300, 0.0)];
         let nothing = [scores(&mut draw, 400, 0.0), scores(&mut draw, 300, 0.0)];
-        let alone = audited_epsilon(std::slice::from_ref(&clear), 0.95, 1);
->>>>>>> w-infer
+        let alone = audited_epsilon(std::slice::from_ref(&clear), (0.0, 0.95), 1);
         assert_eq!((alone.signal, alone.n_signals, alone.n), (Some(0), 1, [200, 150]));
         let called =
             Called { n_true_positives: 200, n_members: 200, n_false_positives: 0, n_non_members: 150 };
@@ -124,11 +113,7 @@ mod tests {
         assert!(alone.epsilon > 1.0 && alone.epsilon <= rates_epsilon(called, 1, 0.0, 0.95), "{alone:?}");
         let among = audited_epsilon(&[nothing.clone(), clear], (0.0, 0.95), 1);
         assert!(among.signal == Some(1) && among.epsilon < alone.epsilon, "{among:?}");
-<<<<<<< HEAD
-        let none = audited_epsilon(&[nothing, (vec![None; 4], vec![])], (0.0, 0.95), 1);
-=======
-        let none = audited_epsilon(&[nothing, [vec![None; 4], vec![]]], 0.95, 1);
->>>>>>> w-infer
+        let none = audited_epsilon(&[nothing, [vec![None; 4], vec![]]], (0.0, 0.95), 1);
         assert_eq!((none.epsilon, none.signal), (0.0, None));
         assert_eq!(audited_epsilon(&[], (0.0, 0.95), 1).epsilon, 0.0);
     }
@@ -139,14 +124,8 @@ mod tests {
         const RUNS: u64 = 600;
         let is_alarm = |run: &u64| {
             let mut draw = Draw::new(72, *run);
-<<<<<<< HEAD
-            let signals: Vec<_> =
-                (0..10).map(|_| (scores(&mut draw, 60, 0.0), scores(&mut draw, 60, 0.0))).collect();
-            audited_epsilon(&signals, (0.0, 0.9), *run).epsilon > 0.0
-=======
             let signals: Vec<_> = (0..10).map(|_| [(); 2].map(|()| scores(&mut draw, 60, 0.0))).collect();
-            audited_epsilon(&signals, 0.9, *run).epsilon > 0.0
->>>>>>> w-infer
+            audited_epsilon(&signals, (0.0, 0.9), *run).epsilon > 0.0
         };
         let n_alarms = (0..RUNS).filter(is_alarm).count() as u64;
         assert!(clopper_pearson(n_alarms, RUNS, 0.95).low <= 0.1, "{n_alarms} of {RUNS}");

@@ -83,7 +83,7 @@ impl Measured {
             })
             .collect();
         let scores: Vec<_> =
-            signals.iter().map(|(_, members, non_members)| (members.clone(), non_members.clone())).collect();
+            signals.iter().map(|(_, members, non_members)| [members.clone(), non_members.clone()]).collect();
         let nats = |scores: &[Option<f64>]| {
             let losses: Vec<f64> = scores.iter().copied().flatten().map(|signal| 0.0 - signal).collect();
             (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)

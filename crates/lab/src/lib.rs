@@ -11,6 +11,7 @@ mod grammar;
 mod optimizer;
 mod plant;
 mod recipe;
+pub mod release;
 mod secret;
 mod state;
 mod synth;

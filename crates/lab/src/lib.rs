@@ -8,6 +8,7 @@ mod draw;
 mod error;
 mod gradient;
 mod grammar;
+pub mod guard;
 mod optimizer;
 mod plant;
 mod recipe;

@@ -15,6 +15,8 @@ mod scores;
 
 use crate::error::{Error, Result};
 
+pub(crate) use mem_free::gram_hash;
+
 pub use attack::{Averaged, TemperatureUndone};
 pub use bloom::Bloom;
 pub use mem_free::MemFree;

@@ -49,7 +49,7 @@ impl MemFree {
 }
 
 /// The hash of an n-gram of token ids.
-fn gram_hash(gram: &[u32]) -> u128 {
+pub(crate) fn gram_hash(gram: &[u32]) -> u128 {
     xxh3_128(&bytes(gram))
 }
 

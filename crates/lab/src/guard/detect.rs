@@ -67,6 +67,14 @@ pub struct PrefixProbing<'a> {
     similarity: f64,
 }
 
+/// What a client has asked so far.
+#[derive(Default)]
+struct Probes<'l> {
+    n_probes: u64,
+    /// The shingles of its prompts.
+    earlier: Vec<Vec<&'l [u32]>>,
+}
+
 impl<'a> PrefixProbing<'a> {
     /// Looks out for the beginnings of these documents.
     pub fn new(
@@ -91,11 +99,10 @@ impl Detector for PrefixProbing<'_> {
     }
 
     fn scores(&self, log: &[Request]) -> Vec<f64> {
-        // Of each client: probes so far, and the shingles of its prompts.
-        let mut clients: BTreeMap<&str, (u64, Vec<Vec<&[u32]>>)> = BTreeMap::new();
+        let mut clients: BTreeMap<&str, Probes<'_>> = BTreeMap::new();
         let mut scores = Vec::with_capacity(log.len());
         for request in log {
-            let (n_probes, earlier) = clients.entry(&request.client).or_default();
+            let Probes { n_probes, earlier } = clients.entry(&request.client).or_default();
             if request.prompt.len() >= self.fewest_tokens {
                 let own = shingles(&request.prompt);
                 let is_near = |other: &Vec<&[u32]>| jaccard(&own, other) >= self.similarity;

@@ -154,8 +154,8 @@ mod tests {
     /// After a 3 the counts of 0 and 2 are 10 and 11 of 21, and both probabilities round to 0.5.
     #[test]
     fn a_tie_made_by_rounding_is_told_and_not_decoded() {
-        let texts = [vec![[3, 0]; 10].concat(), vec![[3, 2]; 11].concat()];
-        let pairs: Vec<Vec<u32>> = texts.concat().chunks(2).map(<[u32]>::to_vec).collect();
+        let followed = |token: u32, n: usize| (0..n).map(move |_| vec![3, token]);
+        let pairs: Vec<Vec<u32>> = followed(0, 10).chain(followed(2, 11)).collect();
         let model = Ngram::new((5, 64), 2, 0.01, &pairs);
         let rounded = Rounded::new(1).unwrap();
         let served = model.served(&rounded);

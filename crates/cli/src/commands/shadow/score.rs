@@ -232,7 +232,7 @@ fn attack(
     let columns: Vec<_> = scores
         .iter()
         .map(|scores| scores.split_at(n_members))
-        .map(|(inside, outside)| (inside.to_vec(), outside.to_vec()))
+        .map(|(inside, outside)| [inside.to_vec(), outside.to_vec()])
         .collect();
     let mut facts = InferFacts {
         provenance: provenance(arguments, models, texts),

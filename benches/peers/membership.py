@@ -153,14 +153,30 @@ def main():
 
 
 def compare(folder, peers):
-    """The largest difference of each score, text by text."""
-    path = os.path.join(folder, "infer", "signals.jsonl")
-    own = [json.loads(line) for line in open(path)]
+    """The largest difference of each score, text by text, and of each area: the scores are those of the records that verbatim
+    kept, the areas are in its report."""
+    import sklearn.metrics
+
+    lines = [json.loads(line) for line in open(os.path.join(folder, "infer", "records.jsonl"))][1:]
+    report = json.load(open(os.path.join(folder, "infer", "report.json")))["result"]
+    areas = {row["name"]: row["auc"]["value"] for row in report["signals"]}
+    own = {"loss": [], "min-k": [], "min-k++": []}
+    for line in lines:
+        records = line["records"]
+        logs = records["log_prob"]
+        spread = zip(logs, records["mean_log_prob"], records["std_log_prob"])
+        standard = sorted((log - mean) / deviation for log, mean, deviation in spread)
+        n = max(1, int(len(logs) * 0.2))
+        own["loss"].append(statistics.fmean(logs))
+        own["min-k"].append(statistics.fmean(sorted(logs)[:n]))
+        own["min-k++"].append(statistics.fmean(standard[:n]))
+    labels = [line["is_member"] for line in lines]
     for peer in peers:
         theirs = json.load(open(os.path.join(folder, peer)))
-        for name in ("loss", "min-k", "min-k++"):
-            differences = [abs(row[name] - other) for row, other in zip(own, theirs[name])]
-            print(f"{peer} {name}: largest difference {max(differences):.1e} over {len(differences)} texts")
+        for name, scores in own.items():
+            difference = max(abs(one - other) for one, other in zip(scores, theirs[name]))
+            area = abs(sklearn.metrics.roc_auc_score(labels, theirs[name]) - areas[name])
+            print(f"{peer} {name}: scores of {len(scores)} texts within {difference:.1e}, AUC within {area:.1e}")
 
 
 if __name__ == "__main__":

@@ -369,7 +369,7 @@ mod tests {
 
     fn made(n_models: usize, gain: f64) -> Made {
         let hardness: Vec<f64> =
-            (0..N_TEXTS).map(|text| 1.0 + 4.0 * Draw::new(1, text as u64).uniform()).collect();
+            (0..N_TEXTS).map(|text| 1.0 + 6.0 * Draw::new(1, text as u64).uniform()).collect();
         let mut all: Vec<(Vec<Observation>, Vec<bool>)> = (0..=n_models)
             .map(|model| {
                 let mut coins = Draw::new(2, model as u64);

@@ -21,7 +21,7 @@ use crate::recipe::Recipe;
 pub use claims::{Claim, Verdict};
 pub use defence::{Defence, Kind};
 pub use made::{MadeCorpus, Person, make_corpus};
-pub use measure::{FPR, Measured};
+pub use measure::{FPR, Measured, SignalScores};
 pub use run::defend;
 
 /// How defences are measured.

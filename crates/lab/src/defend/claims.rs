@@ -6,7 +6,7 @@ use verbatim_membership::{
     Auc, Interval, Scores, clopper_pearson, independent_auc_difference, newcombe, roc, spearman,
 };
 
-use super::{Defence, Measured, Moment, Row, SliceRow};
+use super::{Defence, Measured, Moment, Row, SignalScores, SliceRow};
 
 /// A difference of rates or areas below which there is none worth the name.
 const NEGLIGIBLE: f64 = 0.02;
@@ -94,36 +94,39 @@ fn above(least: f64, words: [&'static str; 3], effect: Option<Effect>) -> Claim 
 
 /// All claims.
 pub(super) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
-    let dedup = |words, level, placement| above(0.0, words, evidence.less_recited(level, placement));
-    let drop = "points of AUC less, by the loss";
-    vec![
-        dedup(
-            [
-                "dedup-exact",
-                "Exact deduplication lowers extraction of what stood in whole copies",
-                "share of secrets less",
-            ],
+    [of_data(evidence), of_serving(evidence), of_privacy(evidence), of_leakage(evidence)].concat()
+}
+
+fn of_data(evidence: &Evidence<'_>) -> Vec<Claim> {
+    let less = "share of secrets less";
+    [
+        (
+            ["dedup-exact", "Exact deduplication lowers extraction of what stood in whole copies", less],
             Defence::DedupExact,
             Placement::Document,
         ),
-        dedup(
-            [
-                "dedup-near",
-                "Near deduplication lowers extraction of what stood in near copies",
-                "share of secrets less",
-            ],
+        (
+            ["dedup-near", "Near deduplication lowers extraction of what stood in near copies", less],
             Defence::DedupNear,
             Placement::NearCopy,
         ),
-        dedup(
+        (
             [
                 "dedup-substring",
                 "Substring deduplication lowers extraction of what stood in repeated passages",
-                "share of secrets less",
+                less,
             ],
             Defence::DedupSubstring,
             Placement::Passage,
         ),
+    ]
+    .map(|(words, level, placement)| above(0.0, words, evidence.less_recited(level, placement)))
+    .into()
+}
+
+fn of_serving(evidence: &Evidence<'_>) -> Vec<Claim> {
+    let drop = "points of AUC less, by the loss";
+    vec![
         above(
             NEGLIGIBLE,
             [
@@ -151,13 +154,20 @@ pub(super) fn claims(evidence: &Evidence<'_>) -> Vec<Claim> {
             ],
             evidence.paired(Defence::TemperatureUndone, Defence::None),
         ),
-        above(
-            0.0,
-            ["privacy-hides-members", "Private training lowers the AUC", "points of AUC less, by the loss"],
-            evidence.independent(Defence::None, Defence::DpSgd),
-        ),
-        evidence.keeps_its_claim(),
-        evidence.broken_claim_is_caught(),
+    ]
+}
+
+fn of_privacy(evidence: &Evidence<'_>) -> Vec<Claim> {
+    let hides = above(
+        0.0,
+        ["privacy-hides-members", "Private training lowers the AUC", "points of AUC less, by the loss"],
+        evidence.independent(Defence::None, Defence::DpSgd),
+    );
+    vec![hides, evidence.keeps_its_claim(), evidence.broken_claim_is_caught()]
+}
+
+fn of_leakage(evidence: &Evidence<'_>) -> Vec<Claim> {
+    vec![
         above(
             0.0,
             [
@@ -232,8 +242,9 @@ impl Evidence<'_> {
     /// The loss of a served model beside that of another, on the same texts: how much larger its AUC is.
     fn paired(&self, one: Defence, other: Defence) -> Option<Effect> {
         let [one, other] = [one, other].map(|defence| self.row(defence));
-        let (_, inside, outside) = &one?.measured.signals[0];
-        let (_, other_inside, other_outside) = &other?.measured.signals[0];
+        let SignalScores { members: inside, non_members: outside, .. } = &one?.measured.signals[0];
+        let SignalScores { members: other_inside, non_members: other_outside, .. } =
+            &other?.measured.signals[0];
         let both = |one: &[Option<f64>], other: &[Option<f64>]| -> (Vec<f64>, Vec<f64>) {
             one.iter().zip(other).filter_map(|(one, other)| Some(((*one)?, (*other)?))).unzip()
         };

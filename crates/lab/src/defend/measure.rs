@@ -32,6 +32,17 @@ pub(super) struct Questions<'a> {
     pub(super) seed: u64,
 }
 
+/// What one signal says of each text.
+#[derive(Clone, Debug)]
+pub struct SignalScores {
+    /// The signal.
+    pub signal: Signal,
+    /// Of the members, in their order.
+    pub members: Vec<Option<f64>>,
+    /// Of the non-members.
+    pub non_members: Vec<Option<f64>>,
+}
+
 /// What was measured of one model.
 #[derive(Clone, Debug)]
 pub struct Measured {
@@ -39,8 +50,8 @@ pub struct Measured {
     pub recitations: Vec<Recitation>,
     /// How exposed each is.
     pub exposures: Vec<Exposure>,
-    /// What each signal says of the members, in their order, and of the non-members.
-    pub signals: Vec<(Signal, Vec<Option<f64>>, Vec<Option<f64>>)>,
+    /// What each signal says, the loss first.
+    pub signals: Vec<SignalScores>,
     /// The mean loss of the non-members in nats a token, each text counting the same.
     pub validation_nats: Option<f64>,
     /// That of the members.
@@ -79,16 +90,16 @@ impl Measured {
             .map(|(at, signal)| {
                 let mut members = column(at);
                 let non_members = members.split_off(questions.members.len());
-                (signal, members, non_members)
+                SignalScores { signal, members, non_members }
             })
             .collect();
         let scores: Vec<_> =
-            signals.iter().map(|(_, members, non_members)| [members.clone(), non_members.clone()]).collect();
+            signals.iter().map(|said| [said.members.clone(), said.non_members.clone()]).collect();
         let nats = |scores: &[Option<f64>]| {
             let losses: Vec<f64> = scores.iter().copied().flatten().map(|signal| 0.0 - signal).collect();
             (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
         };
-        let (_, members, non_members) = &signals[0];
+        let SignalScores { members, non_members, .. } = &signals[0];
         Ok(Measured {
             recitations,
             exposures,
@@ -102,16 +113,17 @@ impl Measured {
 
     /// How well the loss tells members from non-members.
     pub fn by_loss(&self) -> Separation {
-        let (_, members, non_members) = &self.signals[0];
+        let SignalScores { members, non_members, .. } = &self.signals[0];
         separation(members, non_members, &[FPR], Confidence { level: self.level, n_together: 1 })
     }
 
     /// The signal that tells them best, with the interval that holds for all signals together.
     pub fn best(&self) -> Option<(Signal, Separation)> {
         let confidence = Confidence { level: self.level, n_together: self.signals.len() };
-        let all = self.signals.iter().map(|(signal, members, non_members)| {
-            (*signal, separation(members, non_members, &[FPR], confidence))
-        });
+        let all = self
+            .signals
+            .iter()
+            .map(|said| (said.signal, separation(&said.members, &said.non_members, &[FPR], confidence)));
         let area = |found: &Separation| found.auc.as_ref().map_or(0.0, |auc: &Auc| auc.auc);
         all.reduce(|one, other| if area(&other.1) > area(&one.1) { other } else { one })
     }

@@ -19,7 +19,8 @@ use super::claims::{Evidence, claims};
 use super::guarded::guarded;
 use super::measure::Questions;
 use super::{
-    Defence, DefendConfig, Defended, FPR, Kind, Measured, Moment, Row, SliceRow, Subject, TrainingFacts,
+    Defence, DefendConfig, Defended, FPR, Kind, Measured, Moment, Row, SignalScores, SliceRow, Subject,
+    TrainingFacts,
 };
 use crate::data::TrainingData;
 use crate::error::{Error, Result};
@@ -398,7 +399,7 @@ impl<'a> Bench<'a> {
             ("rarity", all.iter().map(|tokens| rarity(tokens)).collect()),
             ("length", all.iter().map(|tokens| tokens.len() as f64).collect()),
         ];
-        let (_, inside, outside) = &undefended.signals[0];
+        let SignalScores { members: inside, non_members: outside, .. } = &undefended.signals[0];
         let mut rows = Vec::new();
         for (by, values) in by {
             let keys = quantile_slices(&values, N_SLICES);

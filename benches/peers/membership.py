@@ -1,6 +1,6 @@
 """The scoring pass of `verbatim infer` beside mink-plus-plus's script and mimir's attacks, on one CPU model and the same texts.
 
-    pip install torch transformers pandas scikit-learn tqdm    # verbatim on PATH
+    pip install torch transformers accelerate pandas scikit-learn tqdm simple-parsing nltk requests    # verbatim on PATH
     python benches/peers/membership.py MODEL CORPUS.jsonl --mink MINK --mimir MIMIR [--texts 300] [--runs 3]
 
 MODEL is a GPT-2 in Hugging Face layout. MINK and MIMIR are checkouts of github.com/zjysteven/mink-plus-plus and of
@@ -57,7 +57,7 @@ def use_fast_tokenizer():
 
 def mimir(arguments):
     """mimir's model and attacks."""
-    for name in ("hf_olmo", "openai"):
+    for name in ("hf_olmo", "openai", "datasets"):
         sys.modules[name] = types.ModuleType(name)
     sys.path.insert(0, arguments.mimir)
     import torch
@@ -112,6 +112,7 @@ def main():
     parser.add_argument("--mink")
     parser.add_argument("--mimir")
     parser.add_argument("--texts", type=int, default=300)
+    parser.add_argument("--characters", type=int, default=200, help="of each text, so that it fits the context")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--verbatim", default="verbatim")
     parser.add_argument("--as-peer", help=argparse.SUPPRESS)
@@ -121,9 +122,10 @@ def main():
     if arguments.as_peer:
         return {"mink": mink, "mimir": mimir}[arguments.as_peer](arguments)
     folder = tempfile.mkdtemp()
+    arguments.model = os.path.abspath(arguments.model)
     seen, lines = set(), []
     for line in open(arguments.corpus):
-        text = json.loads(line)["text"]
+        text = json.loads(line)["text"][: arguments.characters]
         if text.strip() and text not in seen and len(lines) < arguments.texts:
             seen.add(text)
             lines.append(json.dumps({"text": text}))

@@ -264,6 +264,7 @@ pub fn shadow_text(body: &ShadowBody) -> String {
     out
 }
 
+/// The base of all pages asks a result for its provenance.
 impl std::ops::Deref for ShadowBody {
     type Target = InferBody;
 

@@ -42,10 +42,12 @@ pub(crate) fn run(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<(
         )));
     }
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
+    // What cannot be read leaves no state behind.
+    let read = (!arguments.inputs.is_empty()).then(|| Given::read(arguments, context)).transpose()?;
     fs::create_dir_all(&state).with_context(|| format!("{}: cannot create", state.display()))?;
-    let given = match arguments.inputs.is_empty() {
-        true => Given::made(arguments.seed, &state, context)?,
-        false => Given::read(arguments, context)?,
+    let given = match read {
+        Some(given) => given,
+        None => Given::made(arguments.seed, &state, context)?,
     };
     let tokenizer = train::tokenizer(&arguments.recipe, &given.corpus)?;
     let config = DefendConfig {

@@ -9,6 +9,8 @@ use crate::args::{Output, Reading, RecipeFlags};
 
 /// `verbatim defend`
 #[derive(Debug, Args)]
+// On so little text it takes more passes until a model has learnt by heart what defences are to keep from it.
+#[command(mut_arg("epochs", |epochs| epochs.default_value("36")))]
 pub(crate) struct Defend {
     /// The training corpus: files, folders, globs or s3://, gs:// and az:// URLs. Without one, about 100 KB of fictional text
     /// with planted secrets are made from the seed

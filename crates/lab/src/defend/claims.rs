@@ -11,6 +11,9 @@ use super::{Defence, Measured, Moment, Row, SignalScores, SliceRow};
 /// A difference of rates or areas below which there is none worth the name.
 const NEGLIGIBLE: f64 = 0.02;
 
+/// How near a loss must come, in nats a token, for an attacker to have it back.
+const HAD_BACK_NATS: f64 = 0.01;
+
 /// What a measurement says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,13 +149,13 @@ fn of_serving(evidence: &Evidence<'_>) -> Vec<Claim> {
             evidence.hides_members(Defence::TopK),
         ),
         above(
-            -NEGLIGIBLE,
+            0.95,
             [
                 "temperature-is-undone",
                 "An attacker who knows the temperature loses nothing by it",
-                "points of AUC more than without it",
+                "share of texts whose loss is had back within 0.01 nats a token",
             ],
-            evidence.paired(Defence::TemperatureUndone, Defence::None),
+            evidence.had_back(Defence::TemperatureUndone),
         ),
     ]
 }
@@ -254,6 +257,21 @@ impl Evidence<'_> {
         let other = Scores::new(&other_inside, &other_outside).ok()?;
         let found = roc::auc_difference(one, other, self.level).ok()?;
         Some(Effect::of(found.difference, &found.interval, inside.len().min(outside.len()) as u64))
+    }
+
+    /// The share of the texts whose loss an attacker has back from a defence.
+    fn had_back(&self, defence: Defence) -> Option<Effect> {
+        let losses = |defence| {
+            let said = &self.row(defence)?.measured.signals[0];
+            Some(said.members.iter().chain(&said.non_members).copied().collect::<Vec<Option<f64>>>())
+        };
+        let (own, had) = (losses(Defence::None)?, losses(defence)?);
+        let pairs = own.iter().zip(&had).filter_map(|(own, had)| Some((*own)?).zip(*had));
+        let (n_back, n) = pairs.fold((0, 0), |(n_back, n), (own, had)| {
+            (n_back + u64::from((own - had).abs() <= HAD_BACK_NATS), n + 1)
+        });
+        let interval = clopper_pearson(n_back, n, self.level);
+        (n > 0).then(|| Effect::of(n_back as f64 / n as f64, &interval, n))
     }
 
     /// How much smaller the AUC is with a defence of the scores; nothing where it changes what is recited, which is another claim.

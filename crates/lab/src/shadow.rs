@@ -77,6 +77,10 @@ impl Ensemble {
     /// [`Error::Ensemble`] for anything else, or what reading reports.
     pub fn open(folder: &Path) -> Result<Ensemble> {
         let path = folder.join(MANIFEST_FILE);
+        if !folder.exists() {
+            // The error of what is not there.
+            Bytes::open(&path)?;
+        }
         let bad = |cause: String| Error::Ensemble { path: path.clone(), cause };
         let record: ShadowRecord = read_manifest(&path, (MAGIC, VERSION), bad)?
             .ok_or_else(|| bad("this is no folder of shadow models".to_owned()))?;

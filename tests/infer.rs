@@ -32,7 +32,7 @@ fn members_are_told_from_texts_that_the_same_generator_made() {
     let told = scene.run([&arguments(&model, "out")[..], &["--reference", &reference]].concat()).ok();
     let result = scene.json("out/report.json")["result"].clone();
     let signals = result["signals"].as_array().unwrap();
-    assert_eq!(signals.len(), 13);
+    assert_eq!(signals.len(), 14);
     let auc = |row: &Value| row["auc"]["value"].as_f64().unwrap();
     let loss = signals.iter().find(|row| row["name"] == "loss").unwrap();
     assert!(loss["auc"]["low"].as_f64().unwrap() > 0.5, "{loss}");
@@ -93,7 +93,7 @@ fn all_signals_are_computed_and_shots_are_not_among_the_scored_texts() {
     let result = run("out", &[]);
     let signals = result["signals"].as_array().unwrap();
     let names: Vec<&str> = signals.iter().map(|row| row["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 21, "{names:?}");
+    assert_eq!(names.len(), 22, "{names:?}");
     for name in ["dc-pdd", "recall", "con-recall", "pac", "neighbourhood", "samia", "gradient-norm", "rank"] {
         let row = &signals[names.iter().position(|other| *other == name).unwrap()];
         assert!(row["auc"]["value"].as_f64().is_some() && row["n_undefined"].as_u64().unwrap() < 8, "{row}");

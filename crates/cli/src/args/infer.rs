@@ -46,8 +46,8 @@ pub(crate) struct Infer {
     )]
     pub(crate) non_members: Vec<PathBuf>,
     /// Signals to compute, separated by commas. `one-pass`, the default, is all that one pass over each text gives (and one
-    /// over it in lower case): loss, zlib, lowercase, window, min-k, min-k++, k-max, surp, rank, log-rank, entropy; with
-    /// --frequencies dc-pdd; with --reference reference-ratio, reference-difference. Passes of their own take recall and
+    /// over it in lower case): loss, zlib, lowercase, window, min-k, min-k++, k-max, surp, accuracy, rank, log-rank, entropy;
+    /// with --frequencies dc-pdd; with --reference reference-ratio, reference-difference. Passes of their own take recall and
     /// con-recall (three passes; texts that stand before the others are drawn from the sets and not scored), pac (five),
     /// neighbourhood (25), samia (ten samples of half a text), and gradient-norm and gradient-max (GPT-2 only). `all` is
     /// everything that can be computed

@@ -88,6 +88,7 @@ pub(super) fn value(signal: Signal, said: &Said<'_>) -> Option<f64> {
         Signal::MinKPlusPlus => signal::min_k_plus_plus(records, 0.2),
         Signal::KMax => signal::k_max(records, 0.2),
         Signal::Surp => signal::surp(records, 0.4, signal::SURP_ENTROPY_NATS),
+        Signal::Accuracy => signal::accuracy_signal(records),
         Signal::Rank => signal::rank_signal(records),
         Signal::LogRank => signal::log_rank_signal(records),
         Signal::Entropy => signal::entropy_signal(records),

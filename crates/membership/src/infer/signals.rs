@@ -25,6 +25,8 @@ pub enum Signal {
     KMax,
     /// [`crate::signal::surp`] of 40 % and 2 nats.
     Surp,
+    /// [`crate::signal::accuracy_signal`], which takes no more than the model's first choices.
+    Accuracy,
     /// [`crate::signal::rank_signal`].
     Rank,
     /// [`crate::signal::log_rank_signal`].
@@ -55,7 +57,7 @@ pub enum Signal {
 
 impl Signal {
     /// Each of them, in the order of reports.
-    pub const ALL: [Signal; 21] = [
+    pub const ALL: [Signal; 22] = [
         Signal::Loss,
         Signal::Zlib,
         Signal::Lowercase,
@@ -64,6 +66,7 @@ impl Signal {
         Signal::MinKPlusPlus,
         Signal::KMax,
         Signal::Surp,
+        Signal::Accuracy,
         Signal::Rank,
         Signal::LogRank,
         Signal::Entropy,
@@ -96,6 +99,7 @@ impl Signal {
             | Signal::MinKPlusPlus
             | Signal::KMax
             | Signal::Surp
+            | Signal::Accuracy
             | Signal::Rank
             | Signal::LogRank
             | Signal::Entropy => Need::Nothing,
@@ -118,6 +122,7 @@ impl Signal {
             Signal::MinKPlusPlus => "min-k++",
             Signal::KMax => "k-max",
             Signal::Surp => "surp",
+            Signal::Accuracy => "accuracy",
             Signal::Rank => "rank",
             Signal::LogRank => "log-rank",
             Signal::Entropy => "entropy",

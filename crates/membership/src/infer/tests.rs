@@ -57,6 +57,7 @@ fn every_signal_is_what_is_worked_out_by_hand_on_a_model_of_known_probabilities(
         // 40 % of three tokens is one, where the entropy is 1.75 ln 2 and so below two nats.
         (Signal::Surp, "aaB", -3.0 * LN_2),
         // Of equal tokens B stands before a: ranks are 1, 4 and 2.
+        (Signal::Accuracy, "aaB", 1.0 / 3.0),
         (Signal::Rank, "aaB", -7.0 / 3.0),
         (Signal::LogRank, "aaB", -(4f64.ln() + LN_2) / 3.0),
         (Signal::Entropy, "aaB", -entropy / 3.0),

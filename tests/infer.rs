@@ -46,6 +46,7 @@ fn members_are_told_from_texts_that_the_same_generator_made() {
     assert_eq!(result["measures"].as_array().unwrap().is_empty(), verdict != "valid");
     assert_eq!(result["epsilon"].is_null(), verdict != "valid");
     assert_eq!(result["epsilon_reason"].is_null(), verdict == "valid");
+    assert_eq!(result["dataset"].is_null(), verdict != "valid");
     // The same bytes for any batch and number of threads.
     let again = ["--reference", &reference, "--batch", "3", "--threads", "1", "--scratch", "work"];
     scene.run([&arguments(&model, "again")[..], &again].concat()).ok();

@@ -128,10 +128,13 @@ fn a_model_tells_nothing_of_its_texts_before_training_and_much_after_overfitting
         // The sets are one distribution, so that neither words nor lengths nor years tell them apart, and no control does.
         assert_eq!(result["verdict"], "valid", "{}", result["blind"]);
         let auc = row(&result["signals"], "loss")["auc"].clone();
-        ["low", "high"].map(|end| auc[end].as_f64().unwrap())
+        // Taken together, members are told as well, and every second non-member from the others is not.
+        let p_value = |name: &str| result["dataset"][name].as_f64().unwrap();
+        assert!(p_value("control_p_value") > 0.001, "{}", result["dataset"]);
+        ([&auc["low"], &auc["high"]].map(|end| end.as_f64().unwrap()), p_value("p_value"))
     };
-    let [low, high] = auc(&["--steps", "1", "--learning-rate", "1e-9"], "untrained");
-    assert!(low < 0.5 && high > 0.5, "{low} to {high}");
-    let [low, _] = auc(&["--epochs", "50", "--learning-rate", "0.006"], "overfitted");
-    assert!(low > 0.6, "{low}");
+    let ([low, high], p_value) = auc(&["--steps", "1", "--learning-rate", "1e-9"], "untrained");
+    assert!(low < 0.5 && high > 0.5 && p_value > 0.001, "{low} to {high}, p = {p_value}");
+    let ([low, _], p_value) = auc(&["--epochs", "50", "--learning-rate", "0.006"], "overfitted");
+    assert!(low > 0.6 && p_value < 0.001, "{low}, p = {p_value}");
 }

@@ -2,10 +2,12 @@
 //! without the model and a control that has nothing to tell.
 
 use serde::{Deserialize, Serialize};
-use verbatim_membership::{Auc, AuditedEpsilon, BAG_OF_WORDS, Interval, Method, Refusal, Separation, Shots};
+use verbatim_membership::{
+    Auc, AuditedEpsilon, BAG_OF_WORDS, DatasetInference, Interval, Method, Refusal, Separation, Shots,
+};
 
 use crate::figure::{LEVEL, Rate, counted, grouped, percent, rounded};
-use crate::measure::Measure;
+use crate::measure::{Measure, significant};
 use crate::provenance::Provenance;
 use crate::report::Body;
 use crate::terminal::{Align, Table, warnings, wrap};
@@ -33,6 +35,8 @@ pub struct InferBody {
     pub epsilon: Option<EpsilonRow>,
     /// Why there is none.
     pub epsilon_reason: Option<String>,
+    /// Whether the members were used, taken together; none where there are too few, or where the table is void.
+    pub dataset: Option<DatasetRow>,
     /// What stood before texts; none where no signal asks for it.
     pub shots: Option<ShotsRow>,
     /// What the reader should know.
@@ -56,6 +60,43 @@ pub struct EpsilonRow {
     pub n: [u64; 2],
     /// The level of confidence.
     pub level: f64,
+}
+
+/// Dataset inference: whether a classifier of all signals, learnt on one half of the texts, scores the members of the other half
+/// above its non-members.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct DatasetRow {
+    /// The probability of such a difference or a larger one if the members' scores do not lie above (Welch, one-sided).
+    pub p_value: f64,
+    /// The same of halves of the non-members, where there is nothing to find; none where they are too few.
+    pub control_p_value: Option<f64>,
+    /// Members and non-members of the half that was tested.
+    pub n_tested: [u64; 2],
+}
+
+impl DatasetRow {
+    /// The row of a test and of its control.
+    pub fn new(found: &DatasetInference, control: Option<&DatasetInference>) -> DatasetRow {
+        DatasetRow {
+            p_value: significant(found.test.p_value),
+            control_p_value: control.map(|control| significant(control.test.p_value)),
+            n_tested: found.n_tested,
+        }
+    }
+
+    /// What it came to, in a sentence.
+    pub fn sentence(&self) -> String {
+        let control = self.control_p_value.map_or_else(String::new, |p| {
+            format!("; of halves of the non-members, where there is nothing to find, p = {p:.2}")
+        });
+        format!(
+            "Taken together, were the members used? A classifier of all signals says so with p = {:.1e} on {} members and {} \
+             non-members that it had not seen{control}.",
+            self.p_value,
+            grouped(self.n_tested[0]),
+            grouped(self.n_tested[1])
+        )
+    }
 }
 
 /// Texts that stood before each text that was scored, and were scored themselves by no signal.
@@ -230,6 +271,8 @@ pub struct InferFacts {
     pub control: Vec<SeparationRow>,
     /// The lower bound of epsilon by the signals, in their order.
     pub epsilon: AuditedEpsilon,
+    /// Whether the members were used, taken together.
+    pub dataset: Option<DatasetRow>,
     /// What stood before texts.
     pub shots: Option<ShotsRow>,
     /// What the reader should know.
@@ -239,7 +282,8 @@ pub struct InferFacts {
 impl InferBody {
     /// The report, with its verdict.
     pub fn new(facts: InferFacts) -> InferBody {
-        let InferFacts { provenance, n, signals, blind, control, epsilon, shots, mut warnings } = facts;
+        let InferFacts { provenance, n, signals, blind, control, epsilon, dataset, shots, mut warnings } =
+            facts;
         let verdict = if blind.iter().any(tells_blindly) {
             "blind"
         } else if control.iter().any(|row| above(row) || below(row)) {
@@ -271,6 +315,7 @@ impl InferBody {
             n_non_members: n[1],
             verdict: verdict.to_owned(),
             epsilon: epsilon_reason.is_none().then(|| EpsilonRow::new(&epsilon, &signals)),
+            dataset: dataset.filter(|_| epsilon_reason.is_none()),
             epsilon_reason: epsilon_reason.map(str::to_owned),
             shots,
             signals,
@@ -403,6 +448,9 @@ pub fn infer_text(body: &InferBody) -> String {
     );
     wrap(&words, &mut out);
     wrap(&body.epsilon_text(), &mut out);
+    if let Some(dataset) = body.dataset {
+        wrap(&dataset.sentence(), &mut out);
+    }
     if let Some(shots) = &body.shots {
         wrap(&shots.sentence(), &mut out);
     }

@@ -76,7 +76,9 @@ pub use gate::{
     gate_text,
 };
 pub use html::Page;
-pub use infer::{AucRow, EpsilonRow, FprRow, InferBody, InferFacts, SeparationRow, ShotsRow, infer_text};
+pub use infer::{
+    AucRow, DatasetRow, EpsilonRow, FprRow, InferBody, InferFacts, SeparationRow, ShotsRow, infer_text,
+};
 pub use invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow, invert_text};
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use measure::{Measure, Unit};

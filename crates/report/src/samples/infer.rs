@@ -5,7 +5,7 @@ use verbatim_membership::{AuditedEpsilon, Confidence, judge, separation};
 use super::{model, provenance};
 use crate::calls::{CallsBody, CallsFacts};
 use crate::figure::LEVEL;
-use crate::infer::{InferFacts, SeparationRow, ShotsRow};
+use crate::infer::{DatasetRow, InferFacts, SeparationRow, ShotsRow};
 
 /// What is asked for.
 pub(crate) const FPRS: [f64; 3] = [0.1, 0.01, 0.001];
@@ -35,6 +35,7 @@ pub(crate) fn infer_facts() -> InferFacts {
             n: [120, 120],
             level: LEVEL,
         },
+        dataset: Some(DatasetRow { p_value: 1.2e-9, control_p_value: Some(0.41), n_tested: [120, 120] }),
         shots: Some(ShotsRow { recall: 12, con_recall: [10, 10] }),
         warnings: vec![],
     }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use verbatim_membership::{
     BlindScores, Confidence, Need, Parted, Parting, Shots, Signal, TextSignals, audited_epsilon,
-    blind_scores, blind_separations, control_separation, part, separation,
+    blind_scores, blind_separations, control_separation, dataset_inference, part, separation,
 };
 use verbatim_report::{
-    InferBody, InferFacts, LEVEL, Provenance, Report, SeparationRow, ShotsRow, infer_text,
+    DatasetRow, InferBody, InferFacts, LEVEL, Provenance, Report, SeparationRow, ShotsRow, infer_text,
 };
 use verbatim_store::{Access, StagedDir};
 
@@ -17,6 +17,9 @@ use super::{Models, Set, column, documents, records};
 use crate::args::{FPRS, Infer};
 use crate::commands::{Context, reading};
 use crate::failure;
+
+/// The penalty of the classifier that takes all signals together, as that of shadow models has it.
+const PENALTY: f64 = 1.0;
 
 /// What is scored.
 struct Texts {
@@ -148,6 +151,18 @@ pub(super) fn fprs(arguments: &Infer) -> &[f64] {
 }
 
 impl Scored {
+    /// Whether the members were used, taken together, beside every second of the non-members against the others.
+    fn dataset(&self, seed: u64) -> Option<DatasetRow> {
+        let rows = |side: usize| -> Vec<Vec<Option<f64>>> {
+            let n = self.columns.first().map_or(0, |column| column[side].len());
+            (0..n).map(|text| self.columns.iter().map(|column| column[side][text]).collect()).collect()
+        };
+        let (members, non_members) = (rows(0), rows(1));
+        let found = dataset_inference(&members, &non_members, PENALTY, seed)?;
+        let half = |from: usize| non_members.iter().skip(from).step_by(2).cloned().collect::<Vec<_>>();
+        Some(DatasetRow::new(&found, dataset_inference(&half(0), &half(1), PENALTY, seed).as_ref()))
+    }
+
     /// What the scores come to.
     pub(super) fn body(self, about: About, arguments: &Infer) -> InferBody {
         let (fprs, seed) = (fprs(arguments), arguments.seed);
@@ -161,6 +176,7 @@ impl Scored {
             blind: Vec::new(),
             control: Vec::new(),
             epsilon: audited_epsilon(&self.columns, (0.0, LEVEL), seed),
+            dataset: self.dataset(seed),
             shots: about.shots,
             warnings: about.warnings,
         };

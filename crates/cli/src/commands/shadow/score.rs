@@ -244,6 +244,7 @@ fn attack(
             .collect(),
         control: Vec::new(),
         epsilon: audited_epsilon(&columns, (0.0, LEVEL), asking.seed),
+        dataset: None,
         shots: None,
         warnings: texts.corpora.iter().flat_map(|(_, corpus)| corpus.warnings()).cloned().collect(),
     };

@@ -335,17 +335,6 @@ impl DefenceRow {
     pub fn validation_text(&self) -> String {
         self.validation_nats.map_or_else(|| "–".to_owned(), |nats| format!("{nats:.3}"))
     }
-
-    /// What was trained: "1,370 documents, 840 steps", or what is served.
-    pub fn training_text(&self) -> String {
-        self.training.map_or_else(
-            || "the undefended model".to_owned(),
-            |training| {
-                let documents = counted(training.n_documents, "document", "documents");
-                format!("{documents}, {}", counted(training.n_steps, "step", "steps"))
-            },
-        )
-    }
 }
 
 impl PlacementRow {

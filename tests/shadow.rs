@@ -4,31 +4,14 @@ use serde_json::{Value, json};
 
 use crate::harness::Scene;
 
-const TRAIN: &[&str] = &[
-    "shadow",
-    "train",
-    "corpus.jsonl",
-    "--layers",
-    "1",
-    "--heads",
-    "1",
-    "--width",
-    "32",
-    "--context",
-    "64",
-    "--epochs",
-    "20",
-    "--warmup",
-    "5",
-    "--models",
-    "7",
-    "--seed",
-    "3",
-];
+/// The model and its training, of targets and of shadows.
+const RECIPE: [&str; 12] =
+    ["--layers", "1", "--heads", "1", "--width", "32", "--context", "64", "--epochs", "20", "--warmup", "5"];
 
 fn trained(scene: &Scene, output: &str) -> String {
     scene.run(["synth", "-o", "corpus.jsonl", "--documents", "240", "--seed", "5", "--force"]).ok();
-    scene.run([TRAIN, &["-o", output]].concat()).ok().stdout
+    let train = ["shadow", "train", "corpus.jsonl", "--models", "7", "--seed", "3", "-o", output];
+    scene.run([&train[..], &RECIPE].concat()).ok().stdout
 }
 
 fn row<'a>(rows: &'a Value, name: &str) -> &'a Value {
@@ -76,22 +59,8 @@ fn a_model_of_ones_own_is_attacked_with_the_tokenizer_of_its_shadows_and_no_othe
     let lines: Vec<&str> = lines.lines().collect();
     scene.write("members.jsonl", lines[..100].join("\n"));
     scene.write("others.jsonl", [&lines[100..199], &[r#"{"text":"a text of nowhere"}"#]].concat().join("\n"));
-    let recipe = [
-        "--layers",
-        "1",
-        "--heads",
-        "1",
-        "--width",
-        "32",
-        "--context",
-        "64",
-        "--epochs",
-        "20",
-        "--warmup",
-        "5",
-    ];
     let tokenizer = ["--tokenizer", "shadows/model-000/tokenizer.json"];
-    scene.run([&["train", "members.jsonl", "-o", "target"], &recipe[..], &tokenizer].concat()).ok();
+    scene.run([&["train", "members.jsonl", "-o", "target"], &RECIPE[..], &tokenizer].concat()).ok();
     let score = ["shadow", "score", "shadows", "--members", "members.jsonl", "--non-members", "others.jsonl"];
     scene.run([&score[..], &["--model", "target", "-o", "out"]].concat()).ok();
     let result = scene.json("out/report.json")["result"].clone();
@@ -100,7 +69,7 @@ fn a_model_of_ones_own_is_attacked_with_the_tokenizer_of_its_shadows_and_no_othe
     assert!(warnings.contains("1 texts are not in the corpus of the shadow models"), "{warnings}");
     assert!(row(&result["signals"], "lira-offline")["auc"]["low"].as_f64().unwrap() > 0.5);
     scene
-        .run([&["train", "members.jsonl", "-o", "other"], &recipe[..], &["--vocabulary", "300"]].concat())
+        .run([&["train", "members.jsonl", "-o", "other"], &RECIPE[..], &["--vocabulary", "300"]].concat())
         .ok();
     scene.run([&score[..], &["--model", "other", "-o", "none"]].concat()).failed(2, "another tokenizer");
     scene.run(["shadow", "score", "target", "--corpus", "corpus.jsonl", "-o", "none"]).failed(65, "shadow");

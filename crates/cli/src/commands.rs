@@ -117,6 +117,21 @@ impl Output {
     }
 }
 
+/// Where an interrupted run keeps what it has, beside the output; refused where something is there that nobody asked to go on
+/// with.
+fn state_beside(output: &Output, suffix: &str, resume: bool) -> anyhow::Result<PathBuf> {
+    let mut state = output.output.clone().into_os_string();
+    state.push(suffix);
+    let state = PathBuf::from(state);
+    if !resume && state.exists() {
+        return Err(failure::usage(format!(
+            "{} is the state of an interrupted run: continue it with --resume, or remove it",
+            state.display()
+        )));
+    }
+    Ok(state)
+}
+
 /// Refuses an output that is, holds or lies in something that the command reads.
 fn check_apart<'a>(read: impl IntoIterator<Item = &'a Path>, output: &Path) -> anyhow::Result<()> {
     match are_apart(read, output) {

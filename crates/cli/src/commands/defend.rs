@@ -13,8 +13,7 @@ use verbatim_report::{DefendBody, LEVEL, Provenance, Report, defend_text};
 use verbatim_store::{Access, Scratch, StagedDir, write_private};
 
 use crate::args::Defend;
-use crate::commands::{Context, check_apart, reading, train};
-use crate::failure;
+use crate::commands::{Context, check_apart, reading, state_beside, train};
 
 /// Sequences computed at once: models that are trained in minutes are small.
 const BATCH: usize = 64;
@@ -32,15 +31,7 @@ struct Given {
 pub(crate) fn run(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
     check_apart(files_read(arguments), &output.output)?;
-    let mut state = output.output.clone().into_os_string();
-    state.push(".defend-state");
-    let state = PathBuf::from(state);
-    if !arguments.resume && state.exists() {
-        return Err(failure::usage(format!(
-            "{} has the models of an interrupted run: continue it with --resume, or remove it",
-            state.display()
-        )));
-    }
+    let state = state_beside(output, ".defend-state", arguments.resume)?;
     let staged = StagedDir::create(&output.output, Access::Private, output.existing())?;
     // What cannot be read leaves no state behind.
     let read = (!arguments.inputs.is_empty()).then(|| Given::read(arguments, context)).transpose()?;

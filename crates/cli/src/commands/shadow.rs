@@ -9,8 +9,7 @@ use verbatim_report::{FileUsed, Provenance, Report, ShadowTrainBody, shadow_trai
 use verbatim_store::{Bytes, sha256_file};
 
 use crate::args::{Shadow, ShadowCommand, ShadowTrain};
-use crate::commands::{Context, check_apart, reading, train};
-use crate::failure;
+use crate::commands::{Context, check_apart, reading, state_beside, train};
 
 pub(crate) fn run(arguments: &Shadow, context: &Context<'_>) -> anyhow::Result<()> {
     match &arguments.command {
@@ -23,15 +22,7 @@ fn train(arguments: &ShadowTrain, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
     let read = arguments.inputs.iter().chain(&arguments.recipe.tokenizer);
     check_apart(read.map(PathBuf::as_path), &output.output)?;
-    let mut state = output.output.clone().into_os_string();
-    state.push(".shadow-state");
-    let state = PathBuf::from(state);
-    if !arguments.resume && state.exists() {
-        return Err(failure::usage(format!(
-            "{} has the models of an interrupted run: continue it with --resume, or remove it",
-            state.display()
-        )));
-    }
+    let state = state_beside(output, ".shadow-state", arguments.resume)?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     reading::warn(&corpus, context);
     let tokenizer = train::tokenizer(&arguments.recipe, &corpus)?;

@@ -8,8 +8,7 @@ use verbatim_report::{FileUsed, Provenance, Report, TrainBody, train_text};
 use verbatim_store::{Bytes, sha256_file};
 
 use crate::args::{Private, RecipeFlags, Train};
-use crate::commands::{Context, check_apart, reading};
-use crate::failure;
+use crate::commands::{Context, check_apart, reading, state_beside};
 
 const TOKENIZER_WARNING: &str = "The tokenizer was trained on the corpus without noise: epsilon does not cover it. Give one \
                                  that was trained on other text with --tokenizer.";
@@ -18,15 +17,7 @@ pub(crate) fn run(arguments: &Train, context: &Context<'_>) -> anyhow::Result<()
     let output = &arguments.output;
     let read = arguments.inputs.iter().chain(&arguments.recipe.tokenizer);
     check_apart(read.map(PathBuf::as_path), &output.output)?;
-    let mut state = output.output.clone().into_os_string();
-    state.push(".train-state");
-    let state = PathBuf::from(state);
-    if !arguments.resume && state.exists() {
-        return Err(failure::usage(format!(
-            "{} is the state of an interrupted run: continue it with --resume, or remove it",
-            state.display()
-        )));
-    }
+    let state = state_beside(output, ".train-state", arguments.resume)?;
     let corpus = arguments.reading.open(&arguments.inputs, context)?;
     reading::warn(&corpus, context);
     let tokenizer = tokenizer(&arguments.recipe, &corpus)?;

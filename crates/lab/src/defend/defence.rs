@@ -3,11 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use verbatim_dedup::{
-    Clustering, DedupConfig, Empty, ExactConfig, Keep, MinhashConfig, RunUnit, Snap, SubstringConfig,
-};
-use verbatim_index::{Normalizer, Shingler, Step, Unit};
+use verbatim_dedup::DedupConfig;
 
+use crate::demo::demo_dedup_config;
 use crate::error::Result;
 
 /// A defence.
@@ -141,7 +139,7 @@ impl Defence {
         }
     }
 
-    /// How its corpus is deduplicated, if it is.
+    /// How its corpus is deduplicated, if it is: at the levels of the demo.
     ///
     /// # Errors
     /// None that these configurations have.
@@ -150,34 +148,12 @@ impl Defence {
         if self.kind() != Kind::Data {
             return Ok(None);
         }
-        let normalizer = Normalizer::new(vec![Step::Nfc, Step::Casefold, Step::Whitespace]);
-        let shingler = Shingler::new(Unit::Word, 5, normalizer.clone(), None)?;
+        let all = demo_dedup_config()?;
         Ok(Some(DedupConfig {
-            empty: Empty::Keep,
-            exact: wants(Defence::DedupExact).then_some(ExactConfig { normalizer, key: None }),
-            minhash: wants(Defence::DedupNear).then_some(MinhashConfig {
-                shingler,
-                threshold: 0.8,
-                recall: 0.99,
-                bands_rows: None,
-                preset: None,
-                seed: 1,
-            }),
-            all_pairs: None,
-            clustering: Clustering::Star,
-            edit_similarity: None,
-            lines: None,
-            substring: wants(Defence::DedupSubstring).then_some(SubstringConfig {
-                unit: RunUnit::Bytes,
-                min_len: 100,
-                min_count: 2,
-                strike_all: false,
-                snap: Snap::Char,
-                min_left_bytes: 1,
-                until_clean: false,
-            }),
-            only_references: false,
-            keep: Keep::First,
+            exact: all.exact.filter(|_| wants(Defence::DedupExact)),
+            minhash: all.minhash.filter(|_| wants(Defence::DedupNear)),
+            substring: all.substring.filter(|_| wants(Defence::DedupSubstring)),
+            ..all
         }))
     }
 }

@@ -263,7 +263,7 @@ fn what_only_one_process_can_do_is_refused_when_it_is_planned() {
 fn skewed(n: usize) -> Vec<String> {
     let mut draw = Draw(3);
     let (boilerplate, page) = (draw.words(70), draw.words(250));
-    let mut text = |i| match i % 10 {
+    let text = |i| match i % 10 {
         0..=2 => [&boilerplate[..], &draw.words(22)].concat().join(" "),
         3..=5 => {
             let n_edits = 1 + draw.below(2) as usize;
@@ -271,7 +271,7 @@ fn skewed(n: usize) -> Vec<String> {
         }
         _ => draw.words(90).join(" "),
     };
-    (0..n).map(|i| text(i)).collect()
+    (0..n).map(text).collect()
 }
 
 #[test]

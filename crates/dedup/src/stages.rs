@@ -311,13 +311,11 @@ impl Stages {
         }
     }
 
-    /// Does one unit of a stage, unless it is done.
+    /// Does one unit of a stage, unless it is done. Who wants to see the plan before it counts calls [`Stages::cluster`].
     ///
     /// # Errors
-    /// [`Error::StageMissing`] if the stage before is not done, and what can go wrong in the stage.
-    ///
-    /// # Panics
-    /// For `cluster`, which is [`Stages::cluster`].
+    /// [`Error::StageMissing`] if the stage before is not done, [`Error::OpenPairs`] if `cluster` asks `verify` for more, and
+    /// what can go wrong in the stage.
     pub fn run(
         &self,
         stage: StageName,
@@ -330,7 +328,11 @@ impl Stages {
             StageName::Link => link::run(self, unit, job, progress),
             StageName::Verify => verify::run(self, unit, job, progress),
             StageName::Rewrite => rewrite::run(self, unit, job, progress),
-            StageName::Cluster => panic!("cluster has a function of its own"),
+            StageName::Cluster if self.is_decided()? => Ok(UnitDone::Before),
+            StageName::Cluster => match self.cluster(job, progress)? {
+                ClusterOutcome::Open(n) => Err(Error::OpenPairs(n)),
+                ClusterOutcome::Decided(decided) => self.keep(&decided.1).map(|()| UnitDone::Now),
+            },
         }
     }
 

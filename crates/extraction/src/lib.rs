@@ -61,7 +61,9 @@ pub use near::{Distance, Near, NearConfig, NearMass};
 pub use places::{PromptPlaces, Prompts};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
-pub use recitation::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
+pub use recitation::{
+    CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, likenesses, summarize,
+};
 pub use scale::{Recital, Scale, recitals, scale};
 pub use scaling::{Doubling, Scaling, scaling};
 pub use score::{ScoredSample, Scorers, score};

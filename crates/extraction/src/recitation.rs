@@ -5,13 +5,17 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Choices, LanguageModel, Passage, Tokenizer};
+use verbatim_lm::{
+    Choices, LanguageModel, Passage, Resources, SampleRequest, SamplingConfig, Temperature, TextModel,
+    Tokenizer,
+};
 use verbatim_membership::{Interval, clopper_pearson};
 use verbatim_store::Progress;
 
 use crate::canary::{Canary, Placement, Shape};
 use crate::discoverable::ask;
 use crate::error::{Error, Result};
+use crate::overlap::bleu;
 
 /// Canaries in one pass; it changes speed and memory, never a result.
 const BATCH: usize = 16;
@@ -115,6 +119,39 @@ pub fn audit_canaries(
         .zip(texts.iter().zip(chosen))
         .map(|((canary, merged), (text, choices))| recitation(canary, merged, text, choices.as_ref()))
         .collect())
+}
+
+/// How much what a model decodes greedily after the prefix of each canary is like its secret, from 0 to 1, in the order of
+/// [`audit_canaries`]: BLEU-4 over as many tokens as the secret has, and 1 where it is the secret. Above 0.75 it is what Ippolito et
+/// al. 2023 (section 4) call approximate memorization, which a model that may not write the secret itself can still show.
+///
+/// # Errors
+/// Those of [`audit_canaries`].
+pub fn likenesses(model: TextModel<'_>, ledger: &[Canary], resources: Resources<'_>) -> Result<Vec<f64>> {
+    let start = model.model.bos().or(model.tokenizer.end_of_text());
+    let texts = merged(ledger)?
+        .iter()
+        .map(|(canary, _)| split(canary, model.tokenizer, start))
+        .collect::<Result<Vec<Passage>>>()?;
+    let requests: Vec<SampleRequest> =
+        (0..).zip(&texts).map(|(index, text)| SampleRequest { index, prompt: text.prompt.clone() }).collect();
+    let greedy = SamplingConfig {
+        max_new_tokens: texts.iter().map(|text| text.continuation.len()).max().unwrap_or(0),
+        top_k: None,
+        top_p: None,
+        temperature: Temperature::Fixed(0.0),
+        seed: 0,
+        batch: resources.batch,
+        stop_token: None,
+    };
+    let decoded = model.model.sample(&requests, &greedy, resources.progress)?;
+    let likeness = |(text, sample): (&Passage, verbatim_lm::Sample)| {
+        let secret = &text.continuation[..];
+        let decoded = &sample.tokens[..sample.tokens.len().min(secret.len())];
+        // BLEU is 0 for what is shorter than its longest n-grams.
+        if decoded == secret { 1.0 } else { bleu(decoded, secret) }
+    };
+    Ok(texts.iter().zip(decoded).map(likeness).collect())
 }
 
 /// Counts recited canaries by placement and number of copies, and the controls apart.
@@ -314,6 +351,38 @@ mod tests {
         ledger.push(canary("other", 1, "the vault of the number", " the cat"));
         let recited: Vec<bool> = audit(&model, &ledger).iter().map(|recitation| recitation.recited).collect();
         assert!(recited[..n_drawn].iter().all(|recited| *recited) && !recited[n_drawn], "{recited:?}");
+    }
+
+    #[test]
+    fn what_may_not_be_written_is_told_nearly() {
+        /// Forbids one token.
+        struct Without(u32);
+        impl verbatim_lm::Release for Without {
+            fn tell(&self, _: &[u32], _: &mut [f32]) {}
+            fn permit(&self, _: &[u32], logits: &mut [f32]) {
+                logits[self.0 as usize] = f32::NEG_INFINITY;
+            }
+        }
+        let secret = " and the dog and the other one went to the sea.";
+        let known = tokenizer().encode(&format!("The cat{secret}"));
+        let last = *known.last().unwrap();
+        let model = scripted().knows(known, 0.9);
+        let ledger = [
+            canary("planted", 4, "The cat", secret),
+            canary("short", 4, "The cat", " and"),
+            canary("control", 0, "The dog", " went to the cat and the sea"),
+        ];
+        let told = |model: &dyn LanguageModel| {
+            likenesses(TextModel { model, tokenizer: tokenizer() }, &ledger, crate::testing::asking(2))
+                .unwrap()
+        };
+        let free = told(&model);
+        assert_eq!(free[..2], [1.0, 1.0]);
+        assert!(free[2] < 0.75, "{free:?}");
+        let forbidden = Without(last);
+        let kept = told(&*model.served(&forbidden));
+        assert!(kept[0] < 1.0 && kept[0] > 0.75, "{kept:?}");
+        assert_eq!(kept[1], 1.0);
     }
 
     #[test]

@@ -53,8 +53,8 @@ pub use dedup::{
     SizeBin, StageRow,
 };
 pub use defend::{
-    ClaimRow, DefenceRow, DefendBody, DetectorRow, ExposureFigure, GuardRow, MemberSlice, MomentRow,
-    PlacementRow, TrainingRow, defend_text,
+    ClaimRow, CopiesRow, DefenceRow, DefendBody, DetectorRow, ExposureFigure, GuardRow, MemberSlice,
+    MomentRow, PlacementRow, TrainingRow, defend_text,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use divergence::DivergenceRow;

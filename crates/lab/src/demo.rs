@@ -129,8 +129,8 @@ mod tests {
     use std::path::PathBuf;
 
     use verbatim_extraction::{Canary, Placement, Recitation, audit_canaries};
-    use verbatim_lm::{Checkpoint, Runtime, Tokenizer};
-    use verbatim_store::Silent;
+    use verbatim_lm::{Checkpoint, Resources, Runtime, Tokenizer};
+    use verbatim_store::{Scratch, Silent};
 
     use super::*;
 
@@ -213,7 +213,9 @@ mod tests {
         let checkpoint = Checkpoint::open(&home("models").join(name), Runtime::default()).unwrap();
         let ledger: Vec<Canary> =
             build_demo_corpus().unwrap().ledger.into_iter().map(|line| line.canary).collect();
-        audit_canaries(checkpoint.model.as_ref(), &checkpoint.tokenizer, &ledger, &Silent).unwrap()
+        let scratch = Scratch::unnamed(&std::env::temp_dir());
+        let resources = Resources { batch: 16, scratch: &scratch, progress: &Silent };
+        audit_canaries(checkpoint.text_model(), &ledger, resources).unwrap()
     }
 
     #[test]

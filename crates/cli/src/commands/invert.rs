@@ -31,7 +31,14 @@ impl Asked {
     }
 }
 
+/// What was found for a template, if it is in this process's share, and what going through all its fillings says, if that was
+/// asked for.
+type Found = (Option<Inversion>, Option<ExhaustiveRow>);
+
 pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<()> {
+    if arguments.answering.shard.is_some() && arguments.output.is_none() {
+        return Err(failure::usage("--shard writes answers to a folder; give -o DIR"));
+    }
     let staged = match &arguments.output {
         None => None,
         Some(output) => {
@@ -41,22 +48,21 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
     };
     let asked = asked(arguments)?;
     let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
-    let redactor = match &staged {
-        Some(staged) => redaction::redactor(&arguments.redaction, staged.path())?,
-        None => redaction::passing(&arguments.redaction)?,
-    };
     let folder = staged.as_ref().map_or_else(std::env::temp_dir, |staged| staged.path().to_path_buf());
     let provenance = provenance(arguments, &checkpoint);
     let result = merge::result_of(&provenance, arguments.redaction.reveal)?;
     merge::check(&result, context)?;
     let scratch = scratch(arguments, &checkpoint, &asked, (&folder, context))?;
-    let rows = invert(&asked, &checkpoint, arguments, (&scratch, &redactor), context)?;
+    let found = invert(&asked, &checkpoint, arguments, &scratch, context)?;
     let staged = match (staged, arguments.answering.shard) {
         (Some(staged), Some(_)) => return merge::end_shard((staged, scratch), result, context),
-        (None, Some(_)) => return Err(failure::usage("--shard writes answers to a folder; give -o DIR")),
-        (staged, None) => staged,
+        (staged, _) => staged,
     };
-    let report = Report::new(body(provenance, rows), context.run());
+    let redactor = match &staged {
+        Some(staged) => redaction::redactor(&arguments.redaction, staged.path())?,
+        None => redaction::passing(&arguments.redaction)?,
+    };
+    let report = Report::new(body(provenance, (asked, found), &redactor), context.run());
     if let Some(staged) = staged {
         report.write(staged.path(), Access::Private)?;
         context.check()?;
@@ -141,14 +147,13 @@ fn line(path: &Path) -> anyhow::Result<String> {
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
-/// A row for each template that is in this process's share.
 fn invert(
     asked: &[Asked],
     checkpoint: &Checkpoint,
     arguments: &Invert,
-    (scratch, redactor): (&Scratch, &Redactor),
+    scratch: &Scratch,
     context: &Context<'_>,
-) -> anyhow::Result<Vec<InvertRow>> {
+) -> anyhow::Result<Vec<Found>> {
     let target = checkpoint.text_model();
     let config = InvertConfig {
         top: arguments.top as usize,
@@ -167,11 +172,7 @@ fn invert(
             _ => Ok(None),
         }
     })?;
-    let row = |(asked, (found, exhaustive)): (&Asked, (Option<Inversion>, Option<Option<ExhaustiveRow>>))| {
-        let row = InvertRow::new(asked.name.clone(), &asked.template, &found?, redactor);
-        Some(InvertRow { copies: asked.copies, exhaustive: exhaustive.flatten(), ..row })
-    };
-    Ok(asked.iter().zip(inversions.into_iter().zip(exhaustive)).filter_map(row).collect())
+    Ok(inversions.into_iter().zip(exhaustive.into_iter().map(Option::flatten)).collect())
 }
 
 /// Whether the search and going through all fillings agree; nothing where these are too many.
@@ -193,7 +194,12 @@ fn exhaustive(
     Ok(Some(ExhaustiveRow { n_fillings: all.len() as u64, agrees }))
 }
 
-fn body(provenance: Provenance, templates: Vec<InvertRow>) -> InvertBody {
+fn body(provenance: Provenance, (asked, found): (Vec<Asked>, Vec<Found>), redactor: &Redactor) -> InvertBody {
+    let row = |(asked, (found, exhaustive)): (Asked, Found)| {
+        let row = InvertRow::new(asked.name, &asked.template, &found?, redactor);
+        Some(InvertRow { copies: asked.copies, exhaustive, ..row })
+    };
+    let templates: Vec<InvertRow> = asked.into_iter().zip(found).filter_map(row).collect();
     let mut warnings = Vec::new();
     if templates.iter().any(|row| row.exhaustive.is_some_and(|all| !all.agrees)) {
         warnings

@@ -129,7 +129,7 @@ mod tests {
     use std::path::PathBuf;
 
     use verbatim_extraction::{Canary, Placement, Recitation, audit_canaries};
-    use verbatim_lm::{Checkpoint, Resources, Runtime, Tokenizer};
+    use verbatim_lm::{Checkpoint, Runtime, Tokenizer};
     use verbatim_store::{Scratch, Silent};
 
     use super::*;
@@ -214,7 +214,7 @@ mod tests {
         let ledger: Vec<Canary> =
             build_demo_corpus().unwrap().ledger.into_iter().map(|line| line.canary).collect();
         let scratch = Scratch::unnamed(&std::env::temp_dir());
-        let resources = Resources { batch: 16, scratch: &scratch, progress: &Silent };
+        let resources = verbatim_lm::Resources { batch: 16, scratch: &scratch, progress: &Silent };
         audit_canaries(checkpoint.text_model(), &ledger, resources).unwrap()
     }
 

@@ -134,7 +134,7 @@ fn manifest(folder: &Path) -> Result<Manifest> {
     if !folder.is_dir() {
         return Err(Error::input(folder, std::io::ErrorKind::NotFound.into()));
     }
-    let bad = |cause| Error::damaged(&path, cause);
+    let bad = |cause: String| Error::damaged(&path, cause);
     let Some(manifest) = read_manifest::<Manifest, Error>(&path, (MAGIC, VERSION), bad)? else {
         let cause =
             format!("{} is no shard: give the folders that runs with --shard wrote", folder.display());

@@ -35,6 +35,8 @@ mod lab;
 #[cfg(test)]
 mod lines;
 #[cfg(test)]
+mod merge;
+#[cfg(test)]
 mod objects;
 #[cfg(test)]
 mod outputs;

@@ -2,7 +2,7 @@
 //! for, by giving it the beginning of a text or of a planted canary.
 //!
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
-//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit`] asks for texts of a corpus,
+//! are stored in between, so that ranking again needs no model ([`load_run`]). [`audit`] asks for texts of a corpus,
 //! [`audit_canaries`] for secrets that were planted; [`audit_exposure`] says how much likelier they are than others of their
 //! format, [`invert`] which are the likeliest of all, and [`elicit`] how short a prompt is enough for them.
 
@@ -69,7 +69,7 @@ pub use scaling::{Doubling, Scaling, scaling};
 pub use score::{ScoredSample, Scorers, score};
 pub use secrets::{SpokenSecret, spoken_secrets};
 pub use store::{
-    RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_runs, read_ledger, save_records, save_samples,
+    RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_run, read_ledger, save_records, save_samples,
     save_targets, write_ledger,
 };
 pub use target::{Copies, Grid, Role, Target};

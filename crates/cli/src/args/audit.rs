@@ -7,8 +7,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use verbatim_lm::Decoding;
 
-use crate::args::values::local;
-use crate::args::{ModelFlags, Output, Reading, RevealFlags, RuntimeFlags};
+use crate::args::{Answering, ModelFlags, Output, Reading, RevealFlags, RuntimeFlags};
 
 /// `verbatim audit`
 #[derive(Debug, Args)]
@@ -80,10 +79,8 @@ pub(crate) struct Audit {
     /// Sequences computed at once; never changes a result. Default is 64, or as many as fit in a quarter of the free memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Asking")]
     pub(crate) batch: Option<u16>,
-    /// Folder in which the run keeps what the model has answered: after a kill or an interrupt, the same command goes on and
-    /// gives the same bytes. It is removed when the run ends well
-    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Asking")]
-    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
     /// Seed of the draw of documents and places
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Asking")]
     pub(crate) seed: u64,

@@ -81,7 +81,7 @@ impl Measured {
         let within = Within(resources.progress);
         let resources = Resources { progress: &within, ..resources };
         let Questions { ledger, level, .. } = *questions;
-        let recitations = audit_canaries(model.model, model.tokenizer, ledger, &within)?;
+        let recitations = audit_canaries(model, ledger, resources)?;
         let likenesses = likenesses(model, ledger, resources)?;
         let config = ExposureConfig { n_references: questions.n_references, seed: questions.seed, level };
         let exposures = audit_exposure(model, ledger, &config, resources)?;

@@ -378,11 +378,11 @@ impl<'a> Bench<'a> {
     fn moment(&self, model: &dyn LanguageModel, epoch: u64) -> Result<Moment> {
         let within = Within(self.resources.progress);
         let questions = self.questions();
-        let recitations = audit_canaries(model, &self.tokenizer, questions.ledger, &within)?;
         let asked = TextModel { model, tokenizer: &self.tokenizer };
+        let resources = Resources { progress: &within, ..self.resources };
+        let recitations = audit_canaries(asked, questions.ledger, resources)?;
         let losses = |texts: &[String]| -> Result<Vec<f64>> {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let resources = Resources { progress: &within, ..self.resources };
             let said = text_signals(&mut Inferring::alone(asked), &[Signal::Loss], &texts, resources)?;
             Ok(said.iter().filter_map(|text| text.values[0]).collect())
         };

@@ -37,6 +37,8 @@ mod lines;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod outputs;
 #[cfg(test)]
 mod peers;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use verbatim_corpus::Corpus;
-use verbatim_extraction::{AuditConfig, ChosenText, Distance, Grid, NearConfig, Proof};
+use verbatim_extraction::{
+    AuditConfig, Budget, ChosenText, Distance, Grid, NearConfig, Proof, TextOrder, read_order,
+};
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Decoding, Resources};
 use verbatim_report::{AuditBody, AuditFacts, ModelUsed, Provenance, Report, audit_text};
@@ -22,6 +24,7 @@ struct Texts {
     index: Option<SubstringIndex>,
     corpus: Option<Corpus>,
     chosen: Vec<ChosenText>,
+    order: Option<TextOrder>,
 }
 
 pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()> {
@@ -36,9 +39,10 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
     for path in &arguments.texts {
         chosen.extend(verbatim_extraction::read_texts(path)?);
     }
-    let texts = Texts { index, corpus, chosen };
+    let order = arguments.order.as_ref().map(|path| read_order(path, &chosen)).transpose()?;
+    let texts = Texts { index, corpus, chosen, order };
     let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
-    let config = config(arguments);
+    let config = config(arguments, texts.order.as_ref());
     let scratch = scratch(arguments, &checkpoint, &texts, staged.path())?;
     let body = audit(arguments, (&checkpoint, &texts), &config, (&scratch, staged.path()), context)?;
     let report = Report::new(body, context.run());
@@ -62,6 +66,7 @@ fn files_read(arguments: &Audit) -> impl Iterator<Item = &Path> {
         .corpus
         .iter()
         .chain(&arguments.texts)
+        .chain(&arguments.order)
         .chain(&arguments.redaction.key)
         .map(PathBuf::as_path)
         .chain(model)
@@ -93,7 +98,7 @@ fn audit(
     )?;
     context.check()?;
     verbatim_extraction::save_targets(folder, &audited)?;
-    let mut provenance = provenance(arguments, config).model(ModelUsed {
+    let mut provenance = provenance(arguments, (config, texts.order.as_ref())).model(ModelUsed {
         trained_on: model::trained_on(Path::new(&arguments.checkpoint.model), checkpoint),
         ..model::used("target", checkpoint)
     });
@@ -118,21 +123,24 @@ fn audit(
         decodings: arguments.decoding.iter().map(ToString::to_string).collect(),
         probabilities: arguments.probability.clone(),
         near: near_words(arguments),
+        order: texts.order.as_ref(),
         warnings,
     };
     Ok(AuditBody::new(facts, &redactor))
 }
 
-fn config(arguments: &Audit) -> AuditConfig {
+fn config(arguments: &Audit, order: Option<&TextOrder>) -> AuditConfig {
     let lengths = |lengths: &[u32]| lengths.iter().map(|length| *length as usize).collect();
     let documents = arguments.documents as usize;
     let decodings: Vec<Decoding> = arguments.decoding.iter().map(|drawing| drawing.0).collect();
+    let budget = |(order, n): (&TextOrder, u32)| Budget { order: order.texts.clone(), n_texts: n as usize };
     AuditConfig {
         grid: Grid { prefixes: lengths(&arguments.prefix), suffixes: lengths(&arguments.suffix) },
         documents,
         per_stratum: arguments.per_doubling as usize,
         pool: arguments.pool.map_or(documents.saturating_mul(10), |pool| pool as usize),
         stride: arguments.stride as usize,
+        budget: order.zip(arguments.budget).map(budget),
         decode: arguments.decode as usize,
         near: arguments.near as usize,
         near_config: NearConfig {
@@ -177,6 +185,8 @@ fn scratch(
         "per_doubling": arguments.per_doubling,
         "pool": arguments.pool,
         "stride": arguments.stride,
+        "order": texts.order.as_ref().filter(|_| arguments.budget.is_some()).map(|order| &order.fingerprint),
+        "budget": arguments.budget,
         "decoding": arguments.decoding.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "near_within": near_words(arguments),
         "beam": arguments.beam,
@@ -191,7 +201,7 @@ fn scratch(
     )
 }
 
-fn provenance(arguments: &Audit, config: &AuditConfig) -> Provenance {
+fn provenance(arguments: &Audit, (config, order): (&AuditConfig, Option<&TextOrder>)) -> Provenance {
     let decodings: Vec<String> = arguments.decoding.iter().map(ToString::to_string).collect();
     Provenance::new(env!("CARGO_PKG_VERSION"))
         .seed("draw", arguments.seed)
@@ -201,6 +211,8 @@ fn provenance(arguments: &Audit, config: &AuditConfig) -> Provenance {
         .parameter("per_doubling", arguments.per_doubling)
         .parameter("pool", config.pool)
         .parameter("stride", arguments.stride)
+        .parameter("order", order.map(|order| order.fingerprint.clone()))
+        .parameter("budget", arguments.budget)
         .parameter("decoding", decodings)
         .parameter("probability", arguments.probability.clone())
         .parameter("decode", arguments.decode)

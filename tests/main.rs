@@ -39,6 +39,8 @@ mod merge;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod outputs;
 #[cfg(test)]
 mod peers;

@@ -17,8 +17,10 @@ mod elicit;
 mod error;
 mod exposure;
 mod format;
+mod gain;
 mod invert;
 mod near;
+mod order;
 mod overlap;
 mod places;
 mod prompts;
@@ -54,10 +56,12 @@ pub use exposure::{
     summarize_exposure,
 };
 pub use format::canary_templates;
+pub use gain::{Area, Conclusion, FirstTries, Gain, Try, gain};
 pub use invert::{
     Answer, Inversion, InvertConfig, Known, MAX_EXHAUSTIVE, Outcome, invert, invert_each, invert_exhaustively,
 };
 pub use near::{Distance, Near, NearConfig, NearMass};
+pub use order::{Budget, TextOrder, read_order};
 pub use places::{PromptPlaces, Prompts};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};

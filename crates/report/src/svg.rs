@@ -6,6 +6,7 @@ use std::fmt::{Display, Write};
 use crate::audit::TextRow;
 use crate::dedup::{Search, SizeBin};
 use crate::figure::{Rate, grouped, percent, range};
+use crate::order::{OrderPoint, OrderTable};
 use crate::repeats::RepeatBin;
 use crate::train::LossPoint;
 
@@ -355,6 +356,37 @@ pub(crate) fn s_curve(search: &Search) -> String {
         (frame.left + (frame.right - frame.left) / 2.0, 284.0),
         "true Jaccard similarity of a pair",
     );
+    canvas.finish()
+}
+
+/// Extractions by texts tried: in the order, and within what 95 % of the orders by chance find.
+pub(crate) fn found_by_tries(order: &OrderTable) -> String {
+    let Rate { count, n, .. } = order.extracted;
+    let (count, n) = (count.max(1), n.max(1));
+    let mut canvas = Canvas::new(292.0, "Extractions by texts tried, in the order and by chance");
+    let frame = Frame {
+        left: 46.0,
+        right: WIDTH - 14.0,
+        top: 16.0,
+        base: 240.0,
+        x: (0.0, n as f64),
+        y: (0.0, count as f64),
+    };
+    let along = |found: fn(&OrderPoint) -> u64| {
+        let points = order.curve.iter().map(|point| frame.at(point.n_tried as f64, found(point) as f64));
+        std::iter::once(frame.at(0.0, 0.0)).chain(points).collect::<Vec<(f64, f64)>>()
+    };
+    let mut by_chance = along(|point| point.chance_high);
+    by_chance.extend(along(|point| point.chance_low).into_iter().rev());
+    canvas.path("needless", &by_chance);
+    let mut ticks = vec![0.0, count.div_ceil(2) as f64, count as f64];
+    ticks.dedup();
+    frame.rules(&mut canvas, &ticks, |tick| grouped(tick as u64));
+    canvas.path("curve deduplicated", &[frame.at(0.0, 0.0), frame.at(n as f64, count as f64)]);
+    canvas.path("curve raw", &along(|point| point.n_found));
+    canvas.text("tick middle", (frame.left, frame.base + 20.0), "0");
+    canvas.text("tick end", (frame.right, frame.base + 20.0), &grouped(n));
+    canvas.text("tick middle", (frame.left + (frame.right - frame.left) / 2.0, 284.0), "texts tried");
     canvas.finish()
 }
 

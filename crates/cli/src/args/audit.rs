@@ -23,6 +23,15 @@ pub(crate) struct Audit {
     /// for from its beginning to its end, and a chart tells where in it the model recites
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) texts: Vec<PathBuf>,
+    /// The order in which the chosen texts are tried: the `calls.jsonl` of `infer --texts` about them, the highest score
+    /// first, each text known by its `id`. The report tells how many extractions the first tries find, beside tries in an
+    /// order by chance. This is what an attacker has who holds candidates and asks which of them were learnt; for one who has
+    /// the prefixes alone, judge these (`infer --texts FILE --text-field prefix`)
+    #[arg(long, value_name = "CALLS", requires = "texts")]
+    pub(crate) order: Option<PathBuf>,
+    /// Chosen texts to try, the first of --order. What the order gains is known only where all are tried
+    #[arg(long, value_name = "N", requires = "order", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) budget: Option<u32>,
     /// Tokens that the model is given; several lengths show how recitation grows with context, and the first is the one
     /// that the headline is about (Carlini et al. 2023: 50)
     #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Asking")]

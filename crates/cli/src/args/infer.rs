@@ -79,7 +79,8 @@ pub(crate) struct Infer {
     )]
     pub(crate) records: Option<PathBuf>,
     /// Texts of unknown membership, to be judged one by one: those that score above almost all of --calibrate are called
-    /// members. `calls.jsonl` has a line for each, with its p-value and without its text
+    /// members. `calls.jsonl` has a line for each, with its p-value and without its text; `audit --order` tries texts in the
+    /// order of these
     #[arg(
         long,
         value_name = "INPUT",

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use verbatim_corpus::Corpus;
-use verbatim_extraction::{AuditConfig, Audited, ChosenText, Distance, Grid, NearConfig, Proof};
+use verbatim_extraction::{
+    AuditConfig, Audited, Budget, ChosenText, Distance, Grid, NearConfig, Proof, TextOrder, read_order,
+};
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Decoding, Resources};
 use verbatim_report::{AuditBody, AuditFacts, ModelUsed, Provenance, Redactor, Report, audit_text};
@@ -22,6 +24,7 @@ struct Texts {
     index: Option<SubstringIndex>,
     corpus: Option<Corpus>,
     chosen: Vec<ChosenText>,
+    order: Option<TextOrder>,
 }
 
 impl Texts {
@@ -43,9 +46,10 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
     for path in &arguments.texts {
         chosen.extend(verbatim_extraction::read_texts(path)?);
     }
-    let texts = Texts { index, corpus, chosen };
+    let order = arguments.order.as_ref().map(|path| read_order(path, &chosen)).transpose()?;
+    let texts = Texts { index, corpus, chosen, order };
     let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
-    let config = config(arguments);
+    let config = config(arguments, texts.order.as_ref());
     let provenance = provenance(arguments, &config, &checkpoint, &texts);
     let result = merge::result_of(&provenance, arguments.redaction.reveal)?;
     merge::check(&result, context)?;
@@ -57,7 +61,7 @@ pub(crate) fn run(arguments: &Audit, context: &Context<'_>) -> anyhow::Result<()
     }
     verbatim_extraction::save_targets(staged.path(), &audited)?;
     let redactor = redaction::redactor(&arguments.redaction, staged.path())?;
-    let told = (&audited, warnings(&texts, &audited, &config));
+    let told = (&audited, texts.order.as_ref(), warnings(&texts, &audited, &config));
     let report = Report::new(body(arguments, &config, provenance, told, &redactor), context.run());
     report.write(staged.path(), Access::Private)?;
     context.check()?;
@@ -76,6 +80,7 @@ fn files_read(arguments: &Audit) -> impl Iterator<Item = &Path> {
         .corpus
         .iter()
         .chain(&arguments.texts)
+        .chain(&arguments.order)
         .chain(&arguments.redaction.key)
         .map(PathBuf::as_path)
         .chain(model)
@@ -128,7 +133,7 @@ fn body(
     arguments: &Audit,
     config: &AuditConfig,
     provenance: Provenance,
-    (audited, warnings): (&Audited, Vec<String>),
+    (audited, order, warnings): (&Audited, Option<&TextOrder>, Vec<String>),
     redactor: &Redactor,
 ) -> AuditBody {
     let facts = AuditFacts {
@@ -139,21 +144,24 @@ fn body(
         decodings: arguments.decoding.iter().map(ToString::to_string).collect(),
         probabilities: arguments.probability.clone(),
         near: near_words(arguments),
+        order,
         warnings,
     };
     AuditBody::new(facts, redactor)
 }
 
-fn config(arguments: &Audit) -> AuditConfig {
+fn config(arguments: &Audit, order: Option<&TextOrder>) -> AuditConfig {
     let lengths = |lengths: &[u32]| lengths.iter().map(|length| *length as usize).collect();
     let documents = arguments.documents as usize;
     let decodings: Vec<Decoding> = arguments.decoding.iter().map(|drawing| drawing.0).collect();
+    let budget = |(order, n): (&TextOrder, u32)| Budget { order: order.texts.clone(), n_texts: n as usize };
     AuditConfig {
         grid: Grid { prefixes: lengths(&arguments.prefix), suffixes: lengths(&arguments.suffix) },
         documents,
         per_stratum: arguments.per_doubling as usize,
         pool: arguments.pool.map_or(documents.saturating_mul(10), |pool| pool as usize),
         stride: arguments.stride as usize,
+        budget: order.zip(arguments.budget).map(budget),
         decode: arguments.decode as usize,
         near: arguments.near as usize,
         near_config: NearConfig {
@@ -198,6 +206,8 @@ fn scratch(
         "per_doubling": arguments.per_doubling,
         "pool": arguments.pool,
         "stride": arguments.stride,
+        "order": texts.order.as_ref().filter(|_| arguments.budget.is_some()).map(|order| &order.fingerprint),
+        "budget": arguments.budget,
         "decoding": arguments.decoding.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "near_within": near_words(arguments),
         "beam": arguments.beam,
@@ -213,14 +223,14 @@ fn provenance(arguments: &Audit, config: &AuditConfig, checkpoint: &Checkpoint, 
         trained_on: model::trained_on(Path::new(&arguments.checkpoint.model), checkpoint),
         ..model::used("target", checkpoint)
     };
-    let provenance = parameters(arguments, config).model(used);
+    let provenance = parameters(arguments, (config, texts.order.as_ref())).model(used);
     match &texts.corpus {
         Some(corpus) => provenance.corpus(reading::used("proof", corpus)),
         None => provenance,
     }
 }
 
-fn parameters(arguments: &Audit, config: &AuditConfig) -> Provenance {
+fn parameters(arguments: &Audit, (config, order): (&AuditConfig, Option<&TextOrder>)) -> Provenance {
     let decodings: Vec<String> = arguments.decoding.iter().map(ToString::to_string).collect();
     Provenance::new(env!("CARGO_PKG_VERSION"))
         .seed("draw", arguments.seed)
@@ -230,6 +240,8 @@ fn parameters(arguments: &Audit, config: &AuditConfig) -> Provenance {
         .parameter("per_doubling", arguments.per_doubling)
         .parameter("pool", config.pool)
         .parameter("stride", arguments.stride)
+        .parameter("order", order.map(|order| order.fingerprint.clone()))
+        .parameter("budget", arguments.budget)
         .parameter("decoding", decodings)
         .parameter("probability", arguments.probability.clone())
         .parameter("decode", arguments.decode)

@@ -128,38 +128,6 @@ fn what_was_drawn_can_be_ranked_and_proven_again_without_a_model() {
 }
 
 #[test]
-fn shards_that_are_ranked_together_are_the_whole() {
-    let (model, corpus) = (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"));
-    let scene = scene_with_key();
-    scene.run(arguments(&model, &corpus, "whole")).ok();
-    for shard in ["1/5", "2/5", "3/5", "4/5", "5/5"] {
-        let output = format!("shard-{}", &shard[..1]);
-        scene.run(arguments(&model, &corpus, &output).into_iter().chain(["--shard", shard])).ok();
-    }
-    let join = |shards: &[&str], output| {
-        scene.run([&["extract", "--rerank"], shards, &["--corpus", &corpus, "-o", output], &RANKING].concat())
-    };
-    // In any order, and in two steps.
-    join(&["shard-4", "shard-2", "shard-5"], "some").ok();
-    join(&["shard-1", "some", "shard-3"], "joined").ok();
-    for name in STORED {
-        assert!(scene.read(&format!("joined/{name}")) == scene.read(&format!("whole/{name}")), "{name}");
-    }
-    let [whole, joined] = ["whole", "joined"].map(|name| scene.json(&format!("{name}/report.json")));
-    assert_eq!(whole["result"]["cells"], joined["result"]["cells"]);
-    assert_eq!(whole["result"]["findings"], joined["result"]["findings"]);
-    join(&["shard-2", "some"], "twice").failed(65, "stood before");
-    scene.run(arguments(&model, &corpus, "other").into_iter().chain(["--seed", "2"])).ok();
-    join(&["shard-1", "other"], "mixed").failed(2, "not drawn alike: seed: there 1, here 2");
-    for shard in ["0/5", "6/5", "5", "1/0", "1/2/3"] {
-        scene.run(["extract", "--model", &model, "-o", "out", "--shard", shard]).failed(2, "--shard");
-    }
-    scene
-        .run(["extract", "--model", &model, "-o", "out", "--samples", "2", "--shard", "1/3"])
-        .failed(2, "holds none");
-}
-
-#[test]
 fn what_is_read_is_never_replaced() {
     let scene = Scene::new();
     for entry in std::fs::read_dir(root().join("models/demo-raw")).unwrap() {

@@ -35,7 +35,11 @@ mod lab;
 #[cfg(test)]
 mod lines;
 #[cfg(test)]
+mod merge;
+#[cfg(test)]
 mod objects;
+#[cfg(test)]
+mod order;
 #[cfg(test)]
 mod outputs;
 #[cfg(test)]

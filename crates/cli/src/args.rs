@@ -1,5 +1,6 @@
 //! Every flag of the program, declared. Nothing is resolved or done here; defaults stand once, beside their flag.
 
+mod answering;
 mod audit;
 mod contamination;
 mod dedup;
@@ -11,6 +12,7 @@ mod index;
 mod infer;
 mod invert;
 mod lab;
+mod merge;
 mod output;
 mod review;
 mod stage;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use answering::Answering;
 pub(crate) use audit::{Audit, Edits};
 pub(crate) use contamination::Contamination;
 pub(crate) use dedup::{
@@ -27,9 +30,7 @@ pub(crate) use dedup::{
 };
 pub(crate) use defend::Defend;
 pub(crate) use elicit::Elicit;
-pub(crate) use extract::{
-    Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, PromptSet, RuntimeFlags, Shard, TOP_K, Verify,
-};
+pub(crate) use extract::{Demo, Extract, MAX_NEW_TOKENS, MIN_MATCH, PromptSet, RuntimeFlags, TOP_K, Verify};
 pub(crate) use gate::{Gate, GateFormat};
 pub(crate) use index::{
     Engine, Index, IndexBuild, IndexCommand, IndexCount, IndexLocate, IndexMerge, IndexQueries,
@@ -40,6 +41,7 @@ pub(crate) use invert::Invert;
 pub(crate) use lab::{
     Asking, Plant, Private, RecipeFlags, Shadow, ShadowCommand, ShadowScore, ShadowTrain, Synth, Train,
 };
+pub(crate) use merge::Merge;
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
 pub(crate) use stage::{Folder, Runner, Stage, StageCommand, Staging, Units};
@@ -214,6 +216,17 @@ pub(crate) enum Command {
     ///
     /// For GPT-2 models, and small ones: each text takes some ten thousand passes over prompt and text.
     Elicit(Box<Elicit>),
+    /// Make of the shards of a run what one run gives
+    ///
+    /// Takes the outputs of `extract`, `audit`, `invert`, `elicit` or `infer` with `--shard 1/N` to `--shard N/N`, and ends
+    /// the run with their answers: every file of the output, and the `result` in the report, is as without `--shard`. The
+    /// command is read from the first shard, so that nothing else need be given; it is carried out in this folder, with the
+    /// inputs where they were. No model is asked: its weights are hashed and not loaded (but for gradients of `infer` and
+    /// `elicit`), and no GPU is needed.
+    ///
+    /// Shards that are not all of one run, by the model, the texts, the flags, the seed and the version of this program, are
+    /// refused (65).
+    Merge(Merge),
     /// Measure how well a model's own words tell what it was trained on from what it was not
     ///
     /// With --members and --non-members, scores texts of known membership by a dozen signals and more, and tells of each how
@@ -288,7 +301,7 @@ pub(crate) struct RevealFlags {
 }
 
 /// Where a command writes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Output {
     /// Folder to write; it appears whole or not at all
     #[arg(short, long, value_name = "DIR", value_parser = local())]

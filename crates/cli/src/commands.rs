@@ -15,6 +15,7 @@ mod gate;
 mod index;
 mod infer;
 mod invert;
+mod merge;
 mod model;
 mod plant;
 mod prompts;
@@ -35,9 +36,9 @@ use std::time::{Instant, SystemTime};
 use anyhow::Context as _;
 use verbatim_corpus::is_object_url;
 use verbatim_report::{Body, Report, Run};
-use verbatim_store::{Existing, Scratch};
+use verbatim_store::{Existing, Scratch, Shards};
 
-use crate::args::{Command, Global, Output};
+use crate::args::{Answering, Command, Global, Output};
 use crate::failure;
 use crate::progress::Teller;
 
@@ -47,6 +48,8 @@ pub(crate) struct Context<'a> {
     json: bool,
     started: SystemTime,
     clock: Instant,
+    /// The answers that a run is ended with, where it is not to ask.
+    shards: Option<&'a Shards>,
 }
 
 pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()> {
@@ -62,6 +65,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Extract(arguments) => extract::run(&arguments, context),
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Invert(arguments) => invert::run(&arguments, context),
+        Command::Merge(arguments) => merge::run(&arguments, context),
         Command::Infer(arguments) => infer::run(&arguments, context),
         Command::Elicit(arguments) => elicit::run(&arguments, context),
         Command::Gate(arguments) => gate::run(&arguments, context),
@@ -75,7 +79,12 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
 
 impl<'a> Context<'a> {
     pub(crate) fn new(teller: &'a Teller, global: &Global) -> Self {
-        Self { teller, json: global.json, started: SystemTime::now(), clock: Instant::now() }
+        Self { teller, json: global.json, started: SystemTime::now(), clock: Instant::now(), shards: None }
+    }
+
+    /// The same for a run that takes up these answers.
+    fn merging(&self, shards: &'a Shards) -> Self {
+        Self { shards: Some(shards), ..*self }
     }
 
     /// The part of a report that differs from run to run. Ends the stage under way, so that its time is in it.
@@ -161,6 +170,30 @@ fn kept<'a>(
     let Some(scratch) = scratch else { return Ok(Scratch::unnamed(folder)) };
     check_scratch(others, scratch)?;
     Ok(Scratch::of_run(scratch, task)?)
+}
+
+/// Where the answers of a run's models are, which it may share with others: they are [`kept`]; those of a shard, even without
+/// `--scratch`, in `staged`, what is being written; and where shards are merged, all are there.
+fn answers<'a>(
+    answering: &Answering,
+    others: impl IntoIterator<Item = &'a Path>,
+    task: &serde_json::Value,
+    (staged, context): (&Path, &Context<'_>),
+) -> anyhow::Result<Scratch> {
+    if let Some(shards) = context.shards {
+        return Ok(Scratch::of_shards(shards, task, staged)?);
+    }
+    let Some(share) = answering.shard else {
+        return kept(answering.scratch.as_deref(), others, task, staged);
+    };
+    let folder = match &answering.scratch {
+        None => staged.join(merge::ANSWERING),
+        Some(scratch) => {
+            check_scratch(others, scratch)?;
+            scratch.clone()
+        }
+    };
+    Ok(Scratch::of_share(&folder, task, share)?)
 }
 
 /// Whether a folder neither is nor holds nor lies in any of some paths. What is in an object store is apart from it.

@@ -8,6 +8,7 @@ use crate::decoded::{Decoded, decode};
 use crate::discoverable::{Continuation, discover};
 use crate::error::{Error, Result};
 use crate::near::{Near, NearConfig, near};
+use crate::order::Budget;
 use crate::target::{Grid, Role, Target, count_copies, draw_targets, strata};
 use crate::verify::Proof;
 
@@ -24,6 +25,8 @@ pub struct AuditConfig {
     pub pool: usize,
     /// Tokens from one window of a chosen text to the next.
     pub stride: usize,
+    /// Which chosen texts are tried; all without it.
+    pub budget: Option<Budget>,
     /// How tokens are drawn, where the question is how often the suffix is.
     pub decodings: Vec<Decoding>,
     /// Targets that are decoded greedily as well.
@@ -45,6 +48,8 @@ pub struct Audited {
     pub n_looked_at: u64,
     /// Those among them that are too short for the longest prefix and suffix.
     pub n_too_short: u64,
+    /// Chosen texts that are beyond the budget.
+    pub n_untried: u64,
     /// For each target and prefix, its continuations by suffix; none where the model's numbers are not finite.
     pub continuations: Vec<Vec<Option<Vec<Continuation>>>>,
     /// Greedy continuations of the first uniform targets, or of chosen ones where there is no corpus.
@@ -90,7 +95,9 @@ pub fn audit(
         let drawn = draw_targets(corpus, model.tokenizer, &config.grid, n, resources.progress)?;
         (targets, n_looked_at, n_too_short) = (drawn.targets, drawn.n_looked_at, drawn.n_too_short);
     }
-    targets.extend(chosen_targets(chosen, (model.model, model.tokenizer), &config.grid, config.stride)?);
+    let mut of_chosen = chosen_targets(chosen, (model.model, model.tokenizer), &config.grid, config.stride)?;
+    let n_untried = config.budget.as_ref().map_or(0, |budget| budget.keep(&mut of_chosen));
+    targets.append(&mut of_chosen);
     if targets.is_empty() {
         let cause = "no text is long enough for the longest prefix and suffix; take shorter ones";
         return Err(Error::InvalidArgument(cause.to_owned()));
@@ -108,7 +115,7 @@ pub fn audit(
         decode(model.model, &first[..config.decode.min(first.len())], (n_prefix, n_suffix), resources)?;
     let wanted = &first[..config.near.min(first.len())];
     let near = near(model.model, wanted, (n_prefix, n_suffix), &config.near_config, resources)?;
-    Ok(Audited { targets, n_looked_at, n_too_short, continuations, decoded, near })
+    Ok(Audited { targets, n_looked_at, n_too_short, n_untried, continuations, decoded, near })
 }
 
 /// Of the pool, the uniform ones and those of the strata; and all chosen ones.
@@ -134,6 +141,7 @@ mod tests {
     use verbatim_lm::{Gpt2, Gpt2Config, LanguageModel, Scripted};
 
     use super::*;
+    use crate::gain::Try;
     use crate::near::Distance;
     use crate::testing::{asking, corpus, tokenizer};
 
@@ -146,6 +154,7 @@ mod tests {
             per_stratum: 2,
             pool: 200,
             stride: 1,
+            budget: None,
             decodings: vec![PLAIN, Decoding { temperature: 0.0, ..PLAIN }],
             decode: 1000,
             near: 0,
@@ -236,6 +245,42 @@ mod tests {
             n_greedy += usize::from(base.is_greedy);
         }
         assert!(n_greedy >= 5 && n_greedy < audited.decoded.len(), "{n_greedy}");
+    }
+
+    #[test]
+    fn texts_are_tried_in_their_order_as_far_as_the_budget_goes() {
+        let model = Scripted::new(tokenizer().vocab_size(), 64)
+            .knows(tokenizer().encode(TEXT), 0.9)
+            .breaks_after(tokenizer().encode("X")[0]);
+        let model = TextModel { model: &model, tokenizer: tokenizer() };
+        // Known, unknown, too short, broken, and known again.
+        let texts = [TEXT, "9876543210987654321", "the", "XXXXXXXXXXXX", TEXT];
+        let chosen: Vec<ChosenText> =
+            texts.map(|text| ChosenText { id: None, prefix: None, suffix: text.to_owned() }).into();
+        let asked = |budget: Option<usize>| {
+            let budget = budget.map(|n_texts| Budget { order: vec![2, 1, 4, 3, 0], n_texts });
+            let config = AuditConfig { budget, stride: 2, ..config(&[5], &[4]) };
+            audit(model, (None, &chosen), None, &config, asking(4)).unwrap()
+        };
+        let all = asked(None);
+        let n_places = |text: u64| all.targets.iter().filter(|target| target.text == text).count() as u64;
+        let known = Try { n_queries: n_places(0), is_extracted: true };
+        let unknown = Try { n_queries: n_places(1), is_extracted: false };
+        assert_eq!((n_places(2), all.n_untried), (0, 0));
+        assert_eq!(all.tries(&[2, 1, 4, 3, 0]), [unknown, known, known]);
+        assert_eq!(all.tries(&[4, 1]), [known, unknown]);
+        for (n_texts, n_untried, expected) in
+            [(1, 3, &[unknown][..]), (3, 1, &[unknown, known]), (9, 0, &[unknown, known, known])]
+        {
+            let some = asked(Some(n_texts));
+            assert_eq!((some.n_untried, &some.tries(&[2, 1, 4, 3, 0])[..]), (n_untried, expected));
+        }
+        // What is asked at a place does not depend on which others are tried.
+        let some = asked(Some(2));
+        for (target, found) in some.targets.iter().zip(&some.continuations) {
+            let place = all.targets.iter().position(|other| other == target).unwrap();
+            assert_eq!(found, &all.continuations[place]);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What greedy decoding makes of a prefix, token by token: how much of the suffix it is where it is not all of it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{LanguageModel, Resources, Sample, SampleRequest, SamplingConfig, Temperature};
 use verbatim_store::Answers;
@@ -34,7 +36,7 @@ impl Decoded {
 
 /// Decodes greedily after the base cell's prefix of some targets, as many tokens as its suffix has, and compares. The
 /// end-of-text token is a token like others. A continuation that breaks off because the model's numbers are not finite is
-/// compared as far as it came.
+/// compared as far as it came. Targets in another process's share are left out.
 ///
 /// # Errors
 /// The model's own, those of a run's folder.
@@ -45,9 +47,12 @@ pub(crate) fn decode(
     resources: Resources<'_>,
 ) -> Result<Vec<Decoded>> {
     let (mut all, mut answers) = Answers::open::<Decoded>(resources.scratch, "decode")?;
-    all.retain(|decoded| targets.iter().any(|(number, _)| *number == decoded.target));
-    let missing: Vec<&(u64, &Target)> =
-        targets.iter().filter(|(number, _)| all.iter().all(|decoded| decoded.target != *number)).collect();
+    let wanted: BTreeSet<u64> = targets.iter().map(|(number, _)| *number).collect();
+    all.retain(|decoded| wanted.contains(&decoded.target));
+    let known: BTreeSet<u64> = all.iter().map(|decoded| decoded.target).collect();
+    let share = resources.scratch.share();
+    let is_missing = |(number, _): &&(u64, &Target)| share.has(*number) && !known.contains(number);
+    let missing: Vec<&(u64, &Target)> = targets.iter().filter(is_missing).collect();
     let requests: Vec<SampleRequest> = missing
         .iter()
         .map(|(number, target)| SampleRequest { index: *number, prompt: target.passage(n_prefix).prompt })

@@ -48,7 +48,8 @@ struct Answer {
 /// probability with which each of `decodings` draws the suffix: the product over its tokens (Hayes et al. 2025, section 3).
 ///
 /// Shorter prefixes are the last tokens of the prompt. A target whose prompt or continuation is given, and shorter than a
-/// cell asks for, is asked for as it is. In a run's folder, what earlier processes asked is not asked again.
+/// cell asks for, is asked for as it is. In a run's folder, what earlier processes asked is not asked again. Of a target in
+/// another process's share there is nothing.
 ///
 /// # Errors
 /// The model's own, those of a run's folder.
@@ -65,7 +66,7 @@ pub(crate) fn discover(
     let mut passages = Vec::new();
     for (number, target) in (0u64..).zip(targets) {
         for prefix in 0..grid.prefixes.len() {
-            if !all.contains_key(&(number, prefix as u64)) {
+            if resources.scratch.share().has(number) && !all.contains_key(&(number, prefix as u64)) {
                 places.push((number, prefix as u64));
                 passages.push(target.passage(grid.prefixes[prefix]));
             }

@@ -100,7 +100,7 @@ struct Drawn {
 
 /// Draws samples for each strategy. A sample ends before the end-of-text token.
 ///
-/// In a run's folder, what earlier processes have drawn is not drawn again.
+/// In a run's folder, what earlier processes have drawn is not drawn again. Samples in another process's share are left out.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a configuration that makes no sense, the model's own, those of a run's folder.
@@ -118,8 +118,9 @@ pub fn draw(
         earlier.into_iter().map(|drawn| (place(&drawn), drawn)).collect();
     all.retain(|(strategy, index), _| config.strategies.contains(strategy) && config.samples.contains(index));
     for strategy in Strategy::ALL.into_iter().filter(|strategy| config.strategies.contains(strategy)) {
-        let missing: Vec<u64> =
-            config.samples.clone().filter(|index| !all.contains_key(&(strategy, *index))).collect();
+        let is_missing =
+            |index: &u64| resources.scratch.share().has(*index) && !all.contains_key(&(strategy, *index));
+        let missing: Vec<u64> = config.samples.clone().filter(is_missing).collect();
         let requests = requests(strategy, &missing, config, (tokenizer, start), resources.progress)?;
         let sampling = SamplingConfig {
             max_new_tokens: config.max_new_tokens,

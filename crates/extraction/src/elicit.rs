@@ -123,7 +123,7 @@ pub fn text_targets(tokenizer: &Tokenizer, texts: &[ChosenText]) -> Vec<ElicitTa
 /// Searches the shortest prompt for each target. A prompt is the tokens that the tokenizer makes of its text, so that it can
 /// be typed, and has fewer tokens than the target.
 ///
-/// In a run's folder, a search that has ended is not made again.
+/// In a run's folder, a search that has ended is not made again. Targets in another process's share are left out.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a target of fewer than two tokens or of more than fit in the context,
@@ -144,14 +144,17 @@ pub fn elicit(
         }
     }
     resources.progress.stage("search for prompts", Some(targets.len() as u64), "texts");
-    answer_each(resources.scratch, "elicit", targets.len(), |number| {
-        let (target, draw) = (&targets[number], Draw::new("elicit", (config.seed, number as u64)));
-        let (n_steps, n_evaluations) = (0, 0);
-        let mut search = Search { model, gradient, target, config, resources, draw, n_steps, n_evaluations };
-        let prompt = search.shortest()?;
-        resources.progress.advance(1);
-        Ok(search.elicited(prompt.as_deref()))
-    })
+    let found: Result<Vec<Option<Elicited>>> =
+        answer_each(resources.scratch, "elicit", targets.len(), |number| {
+            let (target, draw) = (&targets[number], Draw::new("elicit", (config.seed, number as u64)));
+            let (n_steps, n_evaluations) = (0, 0);
+            let mut search =
+                Search { model, gradient, target, config, resources, draw, n_steps, n_evaluations };
+            let prompt = search.shortest()?;
+            resources.progress.advance(1);
+            Ok(search.elicited(prompt.as_deref()))
+        });
+    Ok(found?.into_iter().flatten().collect())
 }
 
 /// The search for one target.

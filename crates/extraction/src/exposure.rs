@@ -123,7 +123,8 @@ struct Said {
 /// Compares each canary with references of its own format, drawn with the seed, after its own prefix.
 ///
 /// What is compared is the log-probability of the whole secret. Lines of the ledger that are one canary for
-/// [`audit_canaries`](crate::audit_canaries) are one here. The references of one canary are in memory at a time.
+/// [`audit_canaries`](crate::audit_canaries) are one here. The references of one canary are in memory at a time. Canaries in
+/// another process's share are left out.
 ///
 /// # Errors
 /// Those of [`audit_canaries`](crate::audit_canaries), and of a run's folder.
@@ -140,6 +141,9 @@ pub fn audit_exposure(
     resources.progress.stage("compare canaries with references", Some(canaries.len() as u64), "canaries");
     for (number, (canary, format)) in canaries.iter().zip(formats(&canaries)).enumerate() {
         resources.progress.advance(u64::from(number > 0));
+        if !resources.scratch.share().has(number as u64) {
+            continue;
+        }
         let references = references(&format, canary, &canaries, (config.n_references, config.seed));
         let space_bits = references.space_bits;
         let exposure = |rank, extrapolated| exposure(canary, &format, (space_bits, rank, extrapolated));
@@ -385,7 +389,8 @@ mod tests {
         let exposures = audit(&model, &ledger);
         let log_prob = |canary: &Canary, secret: &str| -> f64 {
             let text = Canary { secret: secret.to_owned(), ..canary.clone() };
-            let recited = crate::audit_canaries(&model, tokenizer(), &[text], &Silent).unwrap();
+            let model = TextModel { model: &model, tokenizer: tokenizer() };
+            let recited = crate::audit_canaries(model, &[text], asking(1)).unwrap();
             recited[0].log_prob.unwrap()
         };
         for ((canary, format), exposure) in ledger.iter().zip(formats(&ledger)).zip(&exposures).take(2) {

@@ -154,7 +154,7 @@ fn invalid(cause: &str) -> Error {
 }
 
 /// [`invert`] for several templates, each with its known secret if there is one. In a run's folder, a search that has ended is
-/// not made again.
+/// not made again. None for a template in another process's share.
 ///
 /// # Errors
 /// Those of [`invert`] and of a run's folder.
@@ -163,7 +163,7 @@ pub fn invert_each(
     asked: &[(&Template, Option<&str>)],
     config: &InvertConfig,
     resources: Resources<'_>,
-) -> Result<Vec<Inversion>> {
+) -> Result<Vec<Option<Inversion>>> {
     resources.progress.stage("invert templates", Some(asked.len() as u64), "templates");
     answer_each(resources.scratch, "invert", asked.len(), |number| {
         let (template, secret) = asked[number];

@@ -2,7 +2,7 @@
 //! for, by giving it the beginning of a text or of a planted canary.
 //!
 //! [`draw`] -> [`score`] -> [`rank`] -> [`verify`] is the extraction attack of Carlini et al. 2021; samples and records
-//! are stored in between, so that ranking again needs no model ([`load_runs`]). [`audit`] asks for texts of a corpus,
+//! are stored in between, so that ranking again needs no model ([`load_run`]). [`audit`] asks for texts of a corpus,
 //! [`audit_canaries`] for secrets that were planted; [`audit_exposure`] says how much likelier they are than others of their
 //! format, [`invert`] which are the likeliest of all, and [`elicit`] how short a prompt is enough for them.
 
@@ -17,8 +17,10 @@ mod elicit;
 mod error;
 mod exposure;
 mod format;
+mod gain;
 mod invert;
 mod near;
+mod order;
 mod overlap;
 mod places;
 mod prompts;
@@ -54,20 +56,24 @@ pub use exposure::{
     summarize_exposure,
 };
 pub use format::canary_templates;
+pub use gain::{Area, Conclusion, FirstTries, Gain, Try, gain};
 pub use invert::{
     Answer, Inversion, InvertConfig, Known, MAX_EXHAUSTIVE, Outcome, invert, invert_each, invert_exhaustively,
 };
 pub use near::{Distance, Near, NearConfig, NearMass};
+pub use order::{Budget, TextOrder, read_order};
 pub use places::{PromptPlaces, Prompts};
 pub use prompts::{Strategy, parse_prompts};
 pub use rank::{Candidate, Cell, Exclusion, Metric, RankConfig, rank};
-pub use recitation::{CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, summarize};
+pub use recitation::{
+    CanaryGroup, CanarySummary, Recitation, RecitedCount, audit_canaries, likenesses, summarize,
+};
 pub use scale::{Recital, Scale, recitals, scale};
 pub use scaling::{Doubling, Scaling, scaling};
 pub use score::{ScoredSample, Scorers, score};
 pub use secrets::{SpokenSecret, spoken_secrets};
 pub use store::{
-    RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_runs, read_ledger, save_records, save_samples,
+    RECORDS_FILE, SAMPLES_FILE, TARGETS_FILE, load_run, read_ledger, save_records, save_samples,
     save_targets, write_ledger,
 };
 pub use target::{Copies, Grid, Role, Target};

@@ -62,7 +62,7 @@ struct Kept {
 }
 
 /// Looks for the near continuations of some targets, after the base cell's prefix. One for which the model's numbers are not
-/// finite is left out.
+/// finite is left out, and so is one in another process's share.
 ///
 /// # Errors
 /// [`Error::Interrupted`], those of [`near_mass`] and of a run's folder.
@@ -92,8 +92,8 @@ pub(crate) fn near(
         }
     };
     let all = answer_each(resources.scratch, "near", targets.len(), look)?;
-    let near = |(kept, (target, _)): (Option<Kept>, &(u64, &Target))| {
-        let Kept { n_found, log_mass, log_verbatim } = kept?;
+    let near = |(kept, (target, _)): (Option<Option<Kept>>, &(u64, &Target))| {
+        let Kept { n_found, log_mass, log_verbatim } = kept.flatten()?;
         let [log_mass, log_verbatim] = [log_mass, log_verbatim].map(|log| log.unwrap_or(f64::NEG_INFINITY));
         Some(Near { target: *target, mass: NearMass { log_mass, log_verbatim, n_found } })
     };

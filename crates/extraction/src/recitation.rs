@@ -5,16 +5,19 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use verbatim_lm::{Choices, LanguageModel, Passage, Tokenizer};
+use verbatim_lm::{
+    Choices, Passage, Resources, SampleRequest, SamplingConfig, Temperature, TextModel, Tokenizer,
+};
 use verbatim_membership::{Interval, clopper_pearson};
-use verbatim_store::Progress;
+use verbatim_store::{Within, answer_chunks};
 
 use crate::canary::{Canary, Placement, Shape};
 use crate::discoverable::ask;
 use crate::error::{Error, Result};
+use crate::overlap::bleu;
 
-/// Canaries in one pass; it changes speed and memory, never a result.
-const BATCH: usize = 16;
+/// Canaries between two moments at which answers are kept.
+const CHUNK: usize = 1024;
 
 /// What a model made of one canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,17 +84,19 @@ pub struct CanarySummary {
 /// prefix and secret, the model is given the prefix's tokens up to that one, which counts as the secret's first: the
 /// prefix and the whole text are encoded, and what their tokens have in common at the start is the prompt.
 ///
-/// Lines of the ledger with the same prefix, secret and placement are one canary with the sum of their copies.
+/// Lines of the ledger with the same prefix, secret and placement are one canary with the sum of their copies. In a run's
+/// folder, what was asked before is not asked again. Canaries in another process's share are left out.
 ///
 /// # Errors
 /// [`Error::BadCanary`] for an empty secret, one that is longer than the context, a control with copies, a planted
-/// canary without any, an id used twice, or two lines with the same text that disagree; or the model's own errors.
+/// canary without any, an id used twice, or two lines with the same text that disagree; the model's own, those of a run's
+/// folder.
 pub fn audit_canaries(
-    model: &dyn LanguageModel,
-    tokenizer: &Tokenizer,
+    target: TextModel<'_>,
     ledger: &[Canary],
-    progress: &dyn Progress,
+    resources: Resources<'_>,
 ) -> Result<Vec<Recitation>> {
+    let TextModel { model, tokenizer } = target;
     let canaries = merged(ledger)?;
     let start = model.bos().or(tokenizer.end_of_text());
     let mut texts = Vec::with_capacity(canaries.len());
@@ -104,17 +109,72 @@ pub fn audit_canaries(
         }
         texts.push(text);
     }
-    let mut chosen: Vec<Option<Choices>> = vec![None; texts.len()];
-    let mut take = |number: usize, choices| {
-        chosen[number] = choices;
-        Ok(())
+    resources.progress.stage("recite canaries", Some(texts.len() as u64), "canaries");
+    let within = Within(resources.progress);
+    let said =
+        answer_chunks(resources.scratch, "recite", (texts.len(), CHUNK), |numbers| -> Result<Vec<Said>> {
+            let asked: Vec<Passage> = numbers.iter().map(|number| texts[*number].clone()).collect();
+            let mut said = vec![Said::default(); asked.len()];
+            let mut take = |number: usize, choices: Option<Choices>| {
+                said[number] = choices.as_ref().map_or_else(Said::default, Said::of);
+                Ok(())
+            };
+            ask(model, &asked, &[], (resources.batch, &within), &mut take)?;
+            resources.progress.advance(numbers.len() as u64);
+            Ok(said)
+        })?;
+    let recitation = |((canary, merged), (text, said)): ((Canary, _), (&Passage, Option<Said>))| {
+        Some(recitation((canary, merged), text.continuation.len() as u64, said?))
     };
-    ask(model, &texts, &[], (BATCH, progress), &mut take)?;
-    Ok(canaries
-        .into_iter()
-        .zip(texts.iter().zip(chosen))
-        .map(|((canary, merged), (text, choices))| recitation(canary, merged, text, choices.as_ref()))
-        .collect())
+    Ok(canaries.into_iter().zip(texts.iter().zip(said)).filter_map(recitation).collect())
+}
+
+/// What the model said of one canary, as it is kept; nothing where its numbers are not finite.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Said {
+    n_matched_tokens: u64,
+    log_prob: Option<f64>,
+}
+
+impl Said {
+    fn of(choices: &Choices) -> Said {
+        let matched = choices.is_first.iter().take_while(|is_first| **is_first);
+        let log_probs = choices.records.iter().map(|record| f64::from(record.log_prob));
+        Said { n_matched_tokens: matched.count() as u64, log_prob: Some(log_probs.sum()) }
+    }
+}
+
+/// How much what a model decodes greedily after the prefix of each canary is like its secret, from 0 to 1, in the order of
+/// [`audit_canaries`]: BLEU-4 over as many tokens as the secret has, and 1 where it is the secret. Above 0.75 it is what Ippolito et
+/// al. 2023 (section 4) call approximate memorization, which a model that may not write the secret itself can still show.
+///
+/// # Errors
+/// Those of [`audit_canaries`].
+pub fn likenesses(model: TextModel<'_>, ledger: &[Canary], resources: Resources<'_>) -> Result<Vec<f64>> {
+    let start = model.model.bos().or(model.tokenizer.end_of_text());
+    let texts = merged(ledger)?
+        .iter()
+        .map(|(canary, _)| split(canary, model.tokenizer, start))
+        .collect::<Result<Vec<Passage>>>()?;
+    let requests: Vec<SampleRequest> =
+        (0..).zip(&texts).map(|(index, text)| SampleRequest { index, prompt: text.prompt.clone() }).collect();
+    let greedy = SamplingConfig {
+        max_new_tokens: texts.iter().map(|text| text.continuation.len()).max().unwrap_or(0),
+        top_k: None,
+        top_p: None,
+        temperature: Temperature::Fixed(0.0),
+        seed: 0,
+        batch: resources.batch,
+        stop_token: None,
+    };
+    let decoded = model.model.sample(&requests, &greedy, resources.progress)?;
+    let likeness = |(text, sample): (&Passage, verbatim_lm::Sample)| {
+        let secret = &text.continuation[..];
+        let decoded = &sample.tokens[..sample.tokens.len().min(secret.len())];
+        // BLEU is 0 for what is shorter than its longest n-grams.
+        if decoded == secret { 1.0 } else { bleu(decoded, secret) }
+    };
+    Ok(texts.iter().zip(decoded).map(likeness).collect())
 }
 
 /// Counts recited canaries by placement and number of copies, and the controls apart.
@@ -144,10 +204,8 @@ fn count(recitations: &[&Recitation], level: f64) -> RecitedCount {
     RecitedCount { n_canaries, n_recited, n_failed, interval: clopper_pearson(n_recited, n_canaries, level) }
 }
 
-fn recitation(canary: Canary, merged: Vec<String>, text: &Passage, choices: Option<&Choices>) -> Recitation {
-    let is_first = choices.map_or(&[][..], |choices| &choices.is_first);
-    let first_choices = is_first.iter().take_while(|is_first| **is_first).count();
-    let log_prob = |choices: &Choices| choices.records.iter().map(|record| f64::from(record.log_prob)).sum();
+fn recitation((canary, merged): (Canary, Vec<String>), n_secret_tokens: u64, said: Said) -> Recitation {
+    let Said { n_matched_tokens, log_prob } = said;
     Recitation {
         id: canary.id,
         shape: canary.shape,
@@ -155,10 +213,10 @@ fn recitation(canary: Canary, merged: Vec<String>, text: &Passage, choices: Opti
         copies: canary.copies,
         control: canary.control,
         merged,
-        n_secret_tokens: text.continuation.len() as u64,
-        n_matched_tokens: first_choices as u64,
-        recited: first_choices == text.continuation.len(),
-        log_prob: choices.map(log_prob),
+        n_secret_tokens,
+        n_matched_tokens,
+        recited: n_matched_tokens == n_secret_tokens,
+        log_prob,
     }
 }
 
@@ -218,18 +276,17 @@ pub(crate) fn bad(canary: &Canary, cause: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use verbatim_lm::{Gpt2, Gpt2Config, Scripted};
-    use verbatim_store::Silent;
+    use verbatim_lm::{Gpt2, Gpt2Config, LanguageModel, Scripted};
 
     use super::*;
-    use crate::testing::{canary, greedy, tokenizer};
+    use crate::testing::{asking, canary, greedy, tokenizer};
 
     fn scripted() -> Scripted {
         Scripted::new(tokenizer().vocab_size(), 64).begins_with(0)
     }
 
     fn audit(model: &dyn LanguageModel, ledger: &[Canary]) -> Vec<Recitation> {
-        audit_canaries(model, tokenizer(), ledger, &Silent).unwrap()
+        audit_canaries(TextModel { model, tokenizer: tokenizer() }, ledger, asking(16)).unwrap()
     }
 
     #[test]
@@ -317,6 +374,38 @@ mod tests {
     }
 
     #[test]
+    fn what_may_not_be_written_is_told_nearly() {
+        /// Forbids one token.
+        struct Without(u32);
+        impl verbatim_lm::Release for Without {
+            fn tell(&self, _: &[u32], _: &mut [f32]) {}
+            fn permit(&self, _: &[u32], logits: &mut [f32]) {
+                logits[self.0 as usize] = f32::NEG_INFINITY;
+            }
+        }
+        let secret = " and the dog and the other one went to the sea.";
+        let known = tokenizer().encode(&format!("The cat{secret}"));
+        let last = *known.last().unwrap();
+        let model = scripted().knows(known, 0.9);
+        let ledger = [
+            canary("planted", 4, "The cat", secret),
+            canary("short", 4, "The cat", " and"),
+            canary("control", 0, "The dog", " went to the cat and the sea"),
+        ];
+        let told = |model: &dyn LanguageModel| {
+            likenesses(TextModel { model, tokenizer: tokenizer() }, &ledger, crate::testing::asking(2))
+                .unwrap()
+        };
+        let free = told(&model);
+        assert_eq!(free[..2], [1.0, 1.0]);
+        assert!(free[2] < 0.75, "{free:?}");
+        let forbidden = Without(last);
+        let kept = told(&*model.served(&forbidden));
+        assert!(kept[0] < 1.0 && kept[0] > 0.75, "{kept:?}");
+        assert_eq!(kept[1], 1.0);
+    }
+
+    #[test]
     fn a_token_across_the_border_is_the_first_of_the_secret() {
         let (joined, parts) = (tokenizer().encode("the other"), tokenizer().encode("the ot"));
         assert!(!joined.starts_with(&parts), "this tokenizer joins the letters after the border");
@@ -347,7 +436,8 @@ mod tests {
             vec![Canary { control: true, ..canary("a", 1, "It is", " so.") }],
             vec![Canary { control: false, ..canary("a", 0, "It is", " so.") }],
         ] {
-            let error = audit_canaries(&scripted(), tokenizer(), &ledger, &Silent).unwrap_err();
+            let model = TextModel { model: &scripted(), tokenizer: tokenizer() };
+            let error = audit_canaries(model, &ledger, asking(16)).unwrap_err();
             assert!(matches!(error, Error::BadCanary { .. }) && error.exit_code() == 65, "{error}");
             assert!(!error.to_string().contains("so."), "the secret stays out of messages: {error}");
         }

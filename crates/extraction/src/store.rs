@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -86,30 +86,27 @@ struct TargetLine<'a> {
     continuations: &'a [Option<Vec<Continuation>>],
 }
 
-/// Reads the samples of runs, and what the models said of them, sorted by strategy and number. No two runs may hold the
-/// same sample.
+/// Reads the samples of a run, and what the models said of them, sorted by strategy and number.
 ///
 /// # Errors
 /// [`Error::BadFile`] with the line, or those of reading.
-pub fn load_runs(dirs: &[PathBuf]) -> Result<(Vec<DrawnSample>, Vec<ScoredSample>)> {
+pub fn load_run(dir: &Path) -> Result<(Vec<DrawnSample>, Vec<ScoredSample>)> {
+    let drawn: Vec<DrawnSample> = read_lines(&dir.join(SAMPLES_FILE), SAMPLES)?;
+    let path = dir.join(RECORDS_FILE);
+    let scored: Vec<ScoredSample> = read_lines(&path, RECORDS)?;
+    let bad = |line, cause: &str| Error::BadFile { path: path.clone(), line, cause: cause.to_owned() };
+    if drawn.len() != scored.len() {
+        return Err(bad(1, "does not hold a line for each sample"));
+    }
     let mut all = BTreeMap::new();
-    for dir in dirs {
-        let drawn: Vec<DrawnSample> = read_lines(&dir.join(SAMPLES_FILE), SAMPLES)?;
-        let path = dir.join(RECORDS_FILE);
-        let scored: Vec<ScoredSample> = read_lines(&path, RECORDS)?;
-        let bad = |line, cause: &str| Error::BadFile { path: path.clone(), line, cause: cause.to_owned() };
-        if drawn.len() != scored.len() {
-            return Err(bad(1, "does not hold a line for each sample"));
+    // The first sample is in the second line.
+    for ((drawn, scored), line) in drawn.into_iter().zip(scored).zip(2..) {
+        let place = (drawn.strategy, drawn.index);
+        if (scored.strategy, scored.index) != place {
+            return Err(bad(line, "is about another sample than the same line of the samples"));
         }
-        // The first sample is in the second line.
-        for ((drawn, scored), line) in drawn.into_iter().zip(scored).zip(2..) {
-            let place = (drawn.strategy, drawn.index);
-            if (scored.strategy, scored.index) != place {
-                return Err(bad(line, "is about another sample than the same line of the samples"));
-            }
-            if all.insert(place, (drawn, scored)).is_some() {
-                return Err(bad(line, "is about a sample that stood before, here or in another run"));
-            }
+        if all.insert(place, (drawn, scored)).is_some() {
+            return Err(bad(line, "is about a sample that stood before"));
         }
     }
     Ok(all.into_values().unzip())
@@ -199,10 +196,6 @@ mod tests {
         (drawn, scored)
     }
 
-    fn load(dir: &Path) -> Result<(Vec<DrawnSample>, Vec<ScoredSample>)> {
-        load_runs(&[dir.to_path_buf()])
-    }
-
     fn text(path: &Path) -> String {
         std::fs::read_to_string(path).unwrap()
     }
@@ -213,33 +206,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         save_samples(dir.path(), &drawn).unwrap();
         save_records(dir.path(), &scored).unwrap();
-        assert!(load(dir.path()).unwrap() == (drawn, scored));
+        assert!(load_run(dir.path()).unwrap() == (drawn, scored));
     }
 
     #[test]
-    fn runs_that_hold_different_samples_are_read_as_one() {
+    fn records_are_those_of_the_samples() {
         let (drawn, scored) = run();
-        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let of = |odd: u64| {
-            let drawn: Vec<_> = drawn.iter().filter(|sample| sample.index % 2 == odd).cloned().collect();
-            let scored: Vec<_> = scored.iter().filter(|sample| sample.index % 2 == odd).cloned().collect();
-            (drawn, scored)
-        };
-        for (dir, odd) in dirs.iter().zip([1, 0]) {
-            let (drawn, scored) = of(odd);
+        let twice = (vec![drawn[0].clone(); 2], vec![scored[0].clone(); 2]);
+        let pairs = [
+            ((drawn[1..3].to_vec(), scored[..2].to_vec()), 2),
+            ((drawn.clone(), scored[..1].to_vec()), 1),
+            (twice, 3),
+        ];
+        for ((drawn, scored), line) in pairs {
+            let dir = tempfile::tempdir().unwrap();
             save_samples(dir.path(), &drawn).unwrap();
             save_records(dir.path(), &scored).unwrap();
-        }
-        let paths = dirs.each_ref().map(|dir| dir.path().to_path_buf());
-        assert!(load_runs(&paths).unwrap() == (drawn.clone(), scored.clone()));
-        let twice = load_runs(&[paths[0].clone(), paths[0].clone()]).unwrap_err();
-        assert!(matches!(twice, Error::BadFile { line: 2, .. }), "{twice}");
-        // Records of other samples, and of fewer.
-        for (scored, line) in [(of(0).1, 2), (scored[..1].to_vec(), 1)] {
-            let dir = tempfile::tempdir().unwrap();
-            save_samples(dir.path(), &of(1).0).unwrap();
-            save_records(dir.path(), &scored).unwrap();
-            let error = load(dir.path()).unwrap_err();
+            let error = load_run(dir.path()).unwrap_err();
             assert!(matches!(error, Error::BadFile { line: there, .. } if there == line), "{error}");
         }
     }
@@ -284,7 +267,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             verbatim_store::write_private(&dir.path().join(RECORDS_FILE), bytes.as_bytes()).unwrap();
             save_samples(dir.path(), &drawn).unwrap();
-            let error = load(dir.path()).unwrap_err();
+            let error = load_run(dir.path()).unwrap_err();
             assert_eq!(error.exit_code(), 65, "{error}");
             assert!(matches!(error, Error::BadFile { line, .. } if line == expected), "{error}");
             assert!(!format!("{error} {error:?}").contains("heron"), "{error:?}");

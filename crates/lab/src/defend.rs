@@ -20,7 +20,7 @@ use crate::recipe::Recipe;
 
 pub use claims::{Claim, Verdict};
 pub use defence::{Defence, Kind};
-pub use made::{MadeCorpus, Person, make_corpus};
+pub use made::{MadeCorpus, MadeDocument, Person, make_corpus};
 pub use measure::{FPR, Measured, SignalScores};
 pub use run::defend;
 
@@ -42,14 +42,14 @@ pub struct DefendConfig {
 /// What is to be defended.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The training corpus as it is.
+    /// The training corpus as it is. Records with a field `source` are also compared by it.
     pub corpus: &'a Corpus,
     /// Secrets planted in it, and controls.
     pub ledger: &'a [Canary],
     /// People whose records stand in it; may be empty.
     pub people: &'a [Person],
     /// Texts of the same kind that are not in it.
-    pub held_out: &'a [String],
+    pub held_out: &'a Corpus,
     /// The bytes of the tokenizer.json of all models.
     pub tokenizer_json: &'a [u8],
 }
@@ -98,10 +98,12 @@ pub struct Moment {
 /// Members of one slice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SliceRow {
-    /// What they are sliced by: `rarity` or `length`.
+    /// What they are sliced by: `rarity`, `length` or `source`.
     pub by: &'static str,
     /// The slice, from 0 for the lowest.
     pub number: usize,
+    /// What it is called, where it has a name of its own.
+    pub name: Option<String>,
     /// Members and non-members in it.
     pub n: [u64; 2],
     /// The area under the ROC curve of the loss in it, and its interval.

@@ -130,7 +130,7 @@ mod tests {
 
     use verbatim_extraction::{Canary, Placement, Recitation, audit_canaries};
     use verbatim_lm::{Checkpoint, Runtime, Tokenizer};
-    use verbatim_store::Silent;
+    use verbatim_store::{Scratch, Silent};
 
     use super::*;
 
@@ -213,7 +213,9 @@ mod tests {
         let checkpoint = Checkpoint::open(&home("models").join(name), Runtime::default()).unwrap();
         let ledger: Vec<Canary> =
             build_demo_corpus().unwrap().ledger.into_iter().map(|line| line.canary).collect();
-        audit_canaries(checkpoint.model.as_ref(), &checkpoint.tokenizer, &ledger, &Silent).unwrap()
+        let scratch = Scratch::unnamed(&std::env::temp_dir());
+        let resources = verbatim_lm::Resources { batch: 16, scratch: &scratch, progress: &Silent };
+        audit_canaries(checkpoint.text_model(), &ledger, resources).unwrap()
     }
 
     #[test]

@@ -39,8 +39,9 @@ pub struct SynthDocument {
     pub text: String,
 }
 
-/// A kind of document: how it opens, what its body says, how it closes.
+/// A kind of document: what it is called, how it opens, what its body says, how it closes.
 struct Kind {
+    name: &'static str,
     openings: &'static [&'static str],
     bodies: &'static [&'static str],
     closings: &'static [&'static str],
@@ -48,6 +49,7 @@ struct Kind {
 
 const KINDS: &[Kind] = &[
     Kind {
+        name: "letter",
         openings: &[
             "Dear {other}, your {thing} reached {here} on {date}.",
             "{other}, I write from {here}, {date}.",
@@ -61,6 +63,7 @@ const KINDS: &[Kind] = &[
         closings: &["Yours, {who}.", "Write to {place} before {date}. {who}"],
     },
     Kind {
+        name: "minutes",
         openings: &[
             "Minutes, {here}, {date} {year}, {who} presiding.",
             "{here} council met at {hour} on {date}.",
@@ -74,6 +77,7 @@ const KINDS: &[Kind] = &[
         closings: &["Closed at {hour}. {other}, {trade}.", "Next meeting: {date}, in {place}."],
     },
     Kind {
+        name: "log",
         openings: &["Log of the {thing}, {here}, {who}.", "{date} {year}, {hour}: {who} on watch at {here}."],
         bodies: &[
             "{hour} the {noun} read {number}, then {number}.",
@@ -84,6 +88,7 @@ const KINDS: &[Kind] = &[
         closings: &["Relieved by {other} at {hour}.", "All quiet {side} {place}. {other}"],
     },
     Kind {
+        name: "register",
         openings: &[
             "Register of {here}: {who}, {trade}, born {year}.",
             "{who} of {here}, {trade}, aged {number}.",
@@ -97,6 +102,7 @@ const KINDS: &[Kind] = &[
         closings: &["Witness: {other}.", "Entered {date} by {other}, {trade}."],
     },
     Kind {
+        name: "report",
         openings: &["Report on the {thing} at {here}, by {who}.", "{who} surveyed {here} in {year}."],
         bodies: &[
             "The {noun} stands {number} spans {side} the {thing}.",
@@ -113,9 +119,22 @@ pub fn synthesize(config: &SynthConfig) -> Vec<SynthDocument> {
     (0..config.n_documents).map(|index| document(config, index)).collect()
 }
 
+/// What document i is: a letter, minutes, a log, a register or a report.
+pub(crate) fn kind_of_document(seed: u64, index: u64) -> &'static str {
+    kind_of(&mut grammar_of(seed, index)).name
+}
+
+fn grammar_of(seed: u64, index: u64) -> Grammar {
+    Grammar::new(Draw::new(seed, "document", index))
+}
+
+fn kind_of(grammar: &mut Grammar) -> &'static Kind {
+    &KINDS[grammar.draw().index(KINDS.len())]
+}
+
 fn document(config: &SynthConfig, index: u64) -> SynthDocument {
-    let mut grammar = Grammar::new(Draw::new(config.seed, "document", index));
-    let kind = &KINDS[grammar.draw().index(KINDS.len())];
+    let mut grammar = grammar_of(config.seed, index);
+    let kind = kind_of(&mut grammar);
     let mut sentences = vec![grammar.sentence(kind.openings)];
     let n_sentences = grammar.draw().between(config.min_sentences, config.max_sentences);
     sentences.extend((0..n_sentences).map(|_| grammar.sentence(kind.bodies)));
@@ -129,10 +148,10 @@ pub(crate) fn body_sentence(grammar: &mut Grammar) -> String {
     grammar.sentence(KINDS[kind].bodies)
 }
 
-/// Writes one JSON object a line, `{"id": ..., "text": ...}`.
-pub fn write_documents(documents: &[SynthDocument], sink: &mut dyn Write, path: &Path) -> Result<()> {
+/// Writes one JSON object a line, `{"id": ..., "text": ...}` and what else a document has.
+pub fn write_documents<D: Serialize>(documents: &[D], sink: &mut dyn Write, path: &Path) -> Result<()> {
     for document in documents {
-        let line = serde_json::to_string(document).expect("two strings serialize");
+        let line = serde_json::to_string(document).expect("strings serialize");
         writeln!(sink, "{line}").map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
     }
     Ok(())
@@ -174,6 +193,18 @@ mod tests {
         for document in synthesize(&config(3)) {
             assert!(document.text.bytes().all(|byte| (32..127).contains(&byte)), "{}", document.text);
             assert!((80..700).contains(&document.text.len()), "{}", document.text.len());
+        }
+    }
+
+    #[test]
+    fn a_document_is_of_the_kind_that_it_is_said_to_be() {
+        for (index, document) in (0..).zip(synthesize(&config(1))) {
+            let begins = |part: &str| document.text.starts_with(part);
+            match kind_of_document(1, index) {
+                "minutes" => assert!(begins("Minutes,") || document.text.contains(" council met at ")),
+                "letter" => assert!(begins("Dear ") || document.text.contains(", I write from ")),
+                _ => assert!(!begins("Minutes,") && !begins("Dear ")),
+            }
         }
     }
 

@@ -201,15 +201,28 @@ fn read_weights(
     runtime.check_memory(config, shards.iter().map(n_bytes).fold(0, u64::saturating_add), dir)?;
     let mut tensors = HashMap::new();
     for shard in shards {
-        read_shard(dir, shard, files, &mut tensors)?;
+        match runtime.has_weights() {
+            true => read_shard(dir, shard, files, &mut tensors)?,
+            false => files.push(hash_of(dir, shard)?),
+        }
     }
-    let names = index.iter().flat_map(|index| index.weight_map.keys());
+    let names = index.iter().filter(|_| runtime.has_weights()).flat_map(|index| index.weight_map.keys());
     match names.into_iter().find(|name| !is_buffer(name) && !tensors.contains_key(*name)) {
         Some(name) => {
             Err(Error::BadFile { path: dir.join(INDEX), cause: format!("no shard holds tensor `{name}`") })
         }
         None => Ok(tensors),
     }
+}
+
+/// What a file is, of which nothing else is wanted.
+fn hash_of(dir: &Path, name: &str) -> Result<FileHash> {
+    let path = dir.join(name);
+    let (file, n_bytes) = open_regular(&path)?;
+    let mut reader = Hashing::new(BufReader::with_capacity(1 << 16, file));
+    let read = io::copy(&mut reader, &mut io::sink());
+    read.map_err(|source| Error::Io { path, doing: "read the weights", source })?;
+    Ok(FileHash { name: name.to_owned(), sha256: reader.hex(), n_bytes })
 }
 
 /// Reads which shard holds which tensor; every shard is there.

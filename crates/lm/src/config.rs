@@ -92,6 +92,24 @@ impl ModelConfig {
         }
     }
 
+    /// L, the most tokens that the model sees at once.
+    pub(crate) fn context_len(&self) -> usize {
+        match self {
+            Self::Gpt2(config) => config.n_positions,
+            Self::GptNeox(config) => config.max_position_embeddings,
+            Self::Llama(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// The token that begins a text, if the model has one.
+    pub(crate) fn bos(&self) -> Option<u32> {
+        match self {
+            Self::Gpt2(config) => config.bos_token_id,
+            Self::GptNeox(config) => config.bos_token_id,
+            Self::Llama(config) => config.bos_token_id,
+        }
+    }
+
     /// Every tensor of the model, and the prefix that its names may have.
     fn tensors(&self) -> (Vec<TensorSpec>, &'static str) {
         match self {

@@ -65,6 +65,11 @@ pub enum Error {
         /// The token's position in the text, from zero.
         position: usize,
     },
+    /// The model was opened to be known, not asked.
+    #[error(
+        "the model is not there to be asked, but an answer is missing: these answers are not those of the run"
+    )]
+    Unasked,
     /// The run was asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -144,7 +149,7 @@ impl Error {
             Self::Store(source) => source.exit_code(),
             Self::Io { .. } | Self::OutOfMemory { .. } | Self::TooLarge { .. } => 74,
             Self::InvalidArgument(_) => 2,
-            Self::Config(_) | Self::Tensors(_) | Self::NotFinite { .. } => 65,
+            Self::Config(_) | Self::Tensors(_) | Self::NotFinite { .. } | Self::Unasked => 65,
             Self::Tensor(_) => 70,
             Self::Interrupted => 130,
             Self::BadFile { .. } | Self::Untrusted { .. } => 65,

@@ -43,7 +43,10 @@ pub(crate) fn read(path: &Path, runtime: Runtime) -> Result<Gguf> {
     runtime.check_memory(&config, 4 * config.n_parameters() as u64, path)?;
     let tokenizer_json = vocabulary::tokenizer_json(&header).map_err(bad)?;
     let failed = |source| Error::Io { path: path.to_path_buf(), doing: "read the weights", source };
-    let tensors = read_tensors(&mut reader, &header, &config, path)?;
+    let tensors = match runtime.has_weights() {
+        true => read_tensors(&mut reader, &header, &config, path)?,
+        false => HashMap::new(),
+    };
     io::copy(&mut reader, &mut io::sink()).map_err(failed)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let file = FileHash { name, sha256: reader.hex(), n_bytes };

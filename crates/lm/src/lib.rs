@@ -34,6 +34,7 @@ mod session;
 mod tensors;
 mod text_model;
 mod tokenizer;
+mod unasked;
 
 pub use checkpoint::{Checkpoint, FileHash};
 pub use choice::Choices;

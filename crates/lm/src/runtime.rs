@@ -1,4 +1,4 @@
-//! What a model runs on: the CPU engine, or candle on a GPU.
+//! What a model runs on: the CPU engine, candle on a GPU, or nothing where nothing is asked.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,6 +12,7 @@ use crate::engine::kernel::Kernel;
 use crate::engine::packed::WeightType;
 use crate::error::{Error, Result};
 use crate::model::LanguageModel;
+use crate::unasked::Unasked;
 
 /// Where a model is computed.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ pub enum Device {
     Cpu(Kernel),
     /// On the GPU with this number; in builds with the feature `cuda` only.
     Cuda(usize),
+    /// Nowhere: its files are hashed but no weights are loaded, and it answers nothing. For runs whose answers are there.
+    Nowhere,
 }
 
 impl Default for Device {
@@ -108,6 +111,11 @@ impl Runtime {
         }
     }
 
+    /// Whether weights are read.
+    pub(crate) fn has_weights(self) -> bool {
+        !matches!(self.device, Device::Nowhere)
+    }
+
     /// Refuses a model that takes more memory than there is, before its weights are read.
     ///
     /// `n_stored` bytes are what the weights take as they were read. Each is packed, and dropped: at most there are all of
@@ -119,6 +127,7 @@ impl Runtime {
         let needed = match self.device {
             Device::Cpu(_) => takes(self.dtype),
             Device::Cuda(_) => n_stored,
+            Device::Nowhere => 0,
         };
         if needed <= free {
             return Ok(());
@@ -157,6 +166,7 @@ impl Runtime {
                     .map(|(name, tensor)| Ok((name, tensor.to_dtype(dtype)?.to_device(&device)?)));
                 config.readable(moved.collect::<Result<_>>()?)
             }
+            (Device::Nowhere, _) => Ok(Box::new(Unasked::of(config))),
         }
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 use verbatim_lm::{Error, LossGradient, Passage, Resources, TextModel, TokenRecord, score_passages};
-use verbatim_store::{Within, answer_each};
+use verbatim_store::{Within, answer_chunks};
 
 pub use judge::{Call, Judged, judge};
 pub use kept::{KEPT_FILE, KeptText, kept_signals, read_kept, write_kept};
@@ -31,7 +31,7 @@ pub use separation::{
 pub use shots::{Parted, Parting, Shots, part};
 pub use signals::{Need, Signal};
 
-/// Texts between two moments at which answers are kept.
+/// Texts that are asked about together, between two moments at which answers are kept.
 const CHUNK: usize = 64;
 
 /// Where the streams of draws begin that each pass has for its own.
@@ -171,7 +171,7 @@ impl Read {
 
 /// What each of the signals `asked` says of each text. Those of one pass take one of the target over the text, one over the
 /// lower-cased text, and one of the reference model if there is one; the others take passes of their own. In a run's
-/// folder, what was asked before is not asked again.
+/// folder, what was asked before is not asked again. Texts in another process's share are left out.
 ///
 /// A text is given to a model after the token that begins one; a model without such a token is given the text's first token
 /// instead, which is then not scored.
@@ -199,7 +199,7 @@ pub fn text_signals(
     let scored =
         each_chunk(&asking, "infer", texts, |reads| one_pass::signals(&asking, inferring, &of_pass, reads))?;
     for (at, signal) in of_pass.iter().enumerate() {
-        put(*signal, &mut scored.iter().map(|text| text.values[at]));
+        put(*signal, &mut scored.iter().map(|text| value_at(at, &text.as_ref()?.values)));
     }
     for pass in Pass::ALL {
         if !pass.signals().iter().any(|signal| asked.contains(signal)) {
@@ -208,10 +208,15 @@ pub fn text_signals(
         let values =
             each_chunk(&asking, pass.step(), texts, |reads| pass_signals(pass, &asking, inferring, reads))?;
         for (at, signal) in pass.signals().iter().enumerate() {
-            put(*signal, &mut values.iter().map(|values| values[at]));
+            put(*signal, &mut values.iter().map(|values| value_at(at, values.as_ref()?)));
         }
     }
-    Ok(scored.into_iter().zip(all).map(|(scored, values)| TextSignals { values, ..scored }).collect())
+    let texts = scored.into_iter().zip(all);
+    Ok(texts.filter_map(|(scored, values)| Some(TextSignals { values, ..scored? })).collect())
+}
+
+fn value_at(at: usize, values: &[Option<f64>]) -> Option<f64> {
+    values.get(at).copied().flatten()
 }
 
 /// The answers about each text, some texts at a time; those that a run's folder has are not asked for again.
@@ -220,18 +225,15 @@ fn each_chunk<T: Serialize + serde::de::DeserializeOwned>(
     step: &'static str,
     texts: &[&str],
     mut ask: impl FnMut(&[Read]) -> Result<Vec<T>, Error>,
-) -> Result<Vec<T>, Error> {
+) -> Result<Vec<Option<T>>, Error> {
     let Resources { scratch, progress, .. } = asking.resources;
     progress.stage(if step == "infer" { "score texts" } else { step }, Some(texts.len() as u64), "texts");
-    let chunks: Vec<&[&str]> = texts.chunks(CHUNK).collect();
-    let all = answer_each(scratch, step, chunks.len(), |number| {
-        let numbered = (number * CHUNK..).zip(chunks[number]);
-        let reads: Vec<Read> = numbered.map(|(number, text)| Read::of(asking, number, text)).collect();
-        let answers = ask(&reads);
-        progress.advance(chunks[number].len() as u64);
+    answer_chunks(scratch, step, (texts.len(), CHUNK), |numbers| {
+        let read = |number: &usize| Read::of(asking, *number, texts[*number]);
+        let answers = ask(&numbers.iter().map(read).collect::<Vec<Read>>());
+        progress.advance(numbers.len() as u64);
         answers
-    })?;
-    Ok(all.into_iter().flatten().collect())
+    })
 }
 
 /// What a pass says of each text, signal by signal.

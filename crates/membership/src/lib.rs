@@ -6,7 +6,7 @@
 //! `blind` scores texts without a model, for what their choice alone gives away.
 //! `dataset` tests whether a set of texts was used, `signal` has the scores of single texts.
 //! `classifier` learns from shadow models what members look like, `slices` says which members a score finds.
-//! `correlation` asks whether two things rise together.
+//! `correlation` asks whether two things rise together, `hypergeometric` what is found by chance.
 //!
 //! `infer` asks a model for all of them, of texts whose membership is known or to be judged.
 //!
@@ -22,6 +22,7 @@ pub mod dataset;
 mod difference;
 pub mod epsilon;
 pub mod exposure;
+mod hypergeometric;
 mod infer;
 pub mod interval;
 pub mod paired;
@@ -46,6 +47,7 @@ pub use dataset::{DatasetInference, MannWhitney, Welch, dataset_inference, mann_
 pub use difference::{independent_auc_difference, newcombe};
 pub use epsilon::{Called, EpsilonBound, Guesses};
 pub use exposure::{CHANCE_BITS, RankExposure, chance_interval, extrapolated_exposure, rank_exposure};
+pub use hypergeometric::Hypergeometric;
 pub use infer::{
     AuditedEpsilon, BAG_OF_WORDS, BLIND_NAMES, Call, Confidence, Inferring, Judged, KEPT_FILE, KeptText,
     Need, Parted, Parting, Separation, Shots, Signal, TextSignals, audited_epsilon, blind_scores,

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use verbatim_extraction::{Audited, Continuation, Copies, Role, Target, draws_needed, scaling};
+use verbatim_extraction::{Audited, Continuation, Copies, Role, Target, TextOrder, draws_needed, scaling};
 
 use crate::figure::{LEVEL, Rate, counted, grouped, rounded};
 use crate::measure::Measure;
+use crate::order::OrderTable;
 use crate::provenance::Provenance;
 use crate::redact::{Redactor, Shown};
 use crate::report::Body;
@@ -58,6 +59,8 @@ pub struct AuditBody {
     pub decoded: Option<DecodedTable>,
     /// What is drawn that is nearly the suffix.
     pub near: Option<NearTable>,
+    /// What the order in which the chosen texts were tried came to, where there was one.
+    pub order: Option<OrderTable>,
     /// The chosen texts.
     pub texts: Vec<TextRow>,
     /// The places that are given back, the likeliest first.
@@ -251,6 +254,8 @@ pub struct AuditFacts<'a> {
     pub probabilities: Vec<f64>,
     /// Which continuations count as near, in words.
     pub near: String,
+    /// The order in which the chosen texts were tried.
+    pub order: Option<&'a TextOrder>,
     /// What the rooms below noticed.
     pub warnings: Vec<String>,
 }
@@ -295,6 +300,10 @@ impl AuditBody {
         let (unique, ambiguous) = (by_prefix(&Copies::is_unique), by_prefix(&|copies| !copies.is_unique()));
         let n_failed = (0..audited.targets.len()).filter(|number| audited.base(*number).is_none()).count();
         let (n_prefix, n_suffix) = (facts.prefixes[0] as u64, facts.suffixes[0] as u64);
+        let order =
+            facts.order.map(|order| OrderTable::new(&audited.tries(&order.texts), audited.n_untried, order));
+        let mut warnings = facts.warnings.clone();
+        warnings.extend(order.iter().flat_map(OrderTable::warnings));
         AuditBody {
             n_prefix,
             n_suffix,
@@ -313,11 +322,12 @@ impl AuditBody {
             scalings: scalings(&asked, facts.prefixes),
             decoded: decoded(audited),
             near: near(audited, &facts.near),
+            order,
             texts: texts(audited),
             findings: findings(audited, redactor),
             measures: measures(&asked),
             provenance: facts.provenance,
-            warnings: facts.warnings,
+            warnings,
         }
     }
 

@@ -9,7 +9,7 @@ use verbatim_membership::{Call, Judged};
 use verbatim_store::{Access, create_file};
 
 use crate::error::Result;
-use crate::figure::{LEVEL, Rate, counted, grouped, percent, rounded};
+use crate::figure::{LEVEL, Rate, counted, grouped, p_text, percent, rounded};
 use crate::infer::{SeparationRow, tells_blindly};
 use crate::measure::{Measure, significant};
 use crate::provenance::Provenance;
@@ -183,11 +183,7 @@ impl TestRow {
 
     /// "0.0014", or "3.2e-9".
     pub fn p_text(&self) -> String {
-        match self.p_value {
-            None => "–".to_owned(),
-            Some(p) if p < 1e-4 => format!("{p:.1e}"),
-            Some(p) => format!("{p:.4}"),
-        }
+        self.p_value.map_or_else(|| "–".to_owned(), p_text)
     }
 }
 

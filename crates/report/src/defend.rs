@@ -1,8 +1,10 @@
 //! What defences came to: one row for each, privacy beside cost, and the field's claims held against them.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
-use verbatim_extraction::Placement;
-use verbatim_lab::defend::{Claim, Defended, FPR, Moment, Row, SliceRow, Verdict};
+use verbatim_extraction::{Exposure, Placement};
+use verbatim_lab::defend::{Claim, Defended, FPR, Measured, Moment, Row, SliceRow, Verdict};
 use verbatim_lab::guard::{Detection, Judged, Loss};
 
 use crate::figure::{Rate, counted, placement_words, rounded};
@@ -10,6 +12,7 @@ use crate::infer::SeparationRow;
 use crate::measure::Measure;
 use crate::provenance::Provenance;
 use crate::report::Body;
+use crate::svg::{self, Column, Estimate, ForestRow};
 use crate::terminal::{Align, Table, warnings, wrap};
 use crate::train::LossPoint;
 
@@ -34,6 +37,8 @@ pub struct DefendBody {
     pub moments: Vec<MomentRow>,
     /// Its members by what they are like.
     pub slices: Vec<MemberSlice>,
+    /// Its secrets by how often they were planted.
+    pub copies: Vec<CopiesRow>,
     /// Detectors on requests of attackers and of others.
     pub detectors: Vec<DetectorRow>,
     /// What attackers have got before each guard cut them off.
@@ -55,7 +60,9 @@ pub struct DefenceRow {
     pub kind: String,
     /// Secrets that were planted more than once and are recited.
     pub recited: Rate,
-    /// The same, by how their copies stood in the corpus.
+    /// Those of which greedy decoding writes at least an approximation: BLEU-4 above 0.75.
+    pub approximate: Rate,
+    /// Those that are recited, by how their copies stood in the corpus.
     pub recited_by_placement: Vec<PlacementRow>,
     /// The median exposure of those secrets, in bits.
     pub exposure: Option<ExposureFigure>,
@@ -147,10 +154,10 @@ pub struct MomentRow {
 /// Members of the undefended model that are alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MemberSlice {
-    /// `rarity` or `length`.
+    /// `rarity`, `length` or `source`.
     pub by: String,
-    /// The slice, 1 for the lowest.
-    pub number: u64,
+    /// The slice: its third, 1 for the lowest, or its source.
+    pub name: String,
     /// Members and non-members in it.
     pub n: [u64; 2],
     /// The area under the ROC curve of the loss.
@@ -159,6 +166,17 @@ pub struct MemberSlice {
     pub low: f64,
     /// Upper end of its interval.
     pub high: f64,
+}
+
+/// Secrets of the undefended model that were planted equally often.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CopiesRow {
+    /// How often each stands in the corpus.
+    pub copies: u64,
+    /// Those that are recited.
+    pub recited: Rate,
+    /// Their median exposure, in bits.
+    pub exposure: Option<ExposureFigure>,
 }
 
 /// How well a detector finds the clients of one attack.
@@ -205,6 +223,7 @@ impl DefendBody {
             claims: defended.claims.iter().map(ClaimRow::new).collect(),
             moments: defended.moments.iter().map(MomentRow::new).collect(),
             slices: defended.slices.iter().map(MemberSlice::new).collect(),
+            copies: defended.rows.first().map_or_else(Vec::new, |row| copies_rows(&row.measured)),
             detectors: Vec::new(),
             guards: Vec::new(),
             warnings,
@@ -247,6 +266,32 @@ impl DefendBody {
         self.moments.iter().map(point).collect()
     }
 
+    /// What leaks and what it costs, as a plot: a line for each defence.
+    pub fn forest(&self) -> String {
+        let losses = self.rows.iter().filter_map(|row| row.validation_nats);
+        let most = losses.fold(1.0_f64, f64::max).ceil();
+        let columns = [
+            Column { title: "secrets recited", ends: (0.0, 1.0), decimals: 0 },
+            Column { title: "best AUC", ends: (0.4, 1.0), decimals: 1 },
+            Column { title: "held-out loss", ends: (0.0, most), decimals: 0 },
+        ];
+        let rate = |rate: &Rate| Some(Estimate { value: rate.share?, ends: Some((rate.low, rate.high)) });
+        let area = |row: &DefenceRow| {
+            let auc = row.best.as_ref()?.auc?;
+            Some(Estimate { value: auc.value, ends: Some((auc.joint_low, auc.joint_high)) })
+        };
+        let loss = |row: &DefenceRow| Some(Estimate { value: row.validation_nats?, ends: None });
+        let rows: Vec<ForestRow> = self
+            .rows
+            .iter()
+            .map(|row| ForestRow {
+                label: row.name.clone(),
+                marks: vec![rate(&row.recited), area(row), loss(row)],
+            })
+            .collect();
+        svg::forest(&columns, &rows, "What leaks with each defence, and what it costs")
+    }
+
     /// The rows that changed the corpus, and the undefended one before them.
     pub fn levels(&self) -> impl Iterator<Item = &DefenceRow> {
         self.rows.iter().filter(|row| row.kind == "data" || row.kind == "baseline")
@@ -267,12 +312,9 @@ impl DefenceRow {
             name: row.defence.name().to_owned(),
             kind: format!("{:?}", row.defence.kind()).to_lowercase(),
             recited: rate(measured.recited(|one| one.copies > 1)),
+            approximate: rate(measured.approximately_recited(|one| one.copies > 1)),
             recited_by_placement: by_placement.into_iter().filter(|one| one.recited.n > 0).collect(),
-            exposure: measured.median_exposure().map(|(median, interval)| ExposureFigure {
-                median: rounded(median),
-                low: interval.map(|ends| rounded(ends.0)),
-                high: interval.map(|ends| rounded(ends.1)),
-            }),
+            exposure: ExposureFigure::of(measured, |one| one.copies > 1),
             best: measured.best().map(|(signal, found)| SeparationRow::new(signal.name(), &[FPR], &found)),
             loss: SeparationRow::new("loss", &[FPR], &measured.by_loss()),
             epsilon_shown: rounded(measured.epsilon.epsilon),
@@ -308,13 +350,7 @@ impl DefenceRow {
 
     /// "8.0 (6.7–8.0)".
     pub fn exposure_text(&self) -> String {
-        match self.exposure {
-            None => "–".to_owned(),
-            Some(ExposureFigure { median, low: Some(low), high: Some(high) }) => {
-                format!("{median:.1} ({low:.1}–{high:.1})")
-            }
-            Some(ExposureFigure { median, .. }) => format!("{median:.1}"),
-        }
+        self.exposure.map_or_else(|| "–".to_owned(), ExposureFigure::text)
     }
 
     /// "min-k++ 0.998 (0.990–1.000)", the interval that holds for all signals together.
@@ -334,6 +370,44 @@ impl DefenceRow {
     /// "2.741".
     pub fn validation_text(&self) -> String {
         self.validation_nats.map_or_else(|| "–".to_owned(), |nats| format!("{nats:.3}"))
+    }
+}
+
+impl ExposureFigure {
+    fn of(measured: &Measured, wanted: impl Fn(&Exposure) -> bool) -> Option<ExposureFigure> {
+        measured.median_exposure(wanted).map(|(median, interval)| ExposureFigure {
+            median: rounded(median),
+            low: interval.map(|ends| rounded(ends.0)),
+            high: interval.map(|ends| rounded(ends.1)),
+        })
+    }
+
+    fn text(self) -> String {
+        match self {
+            ExposureFigure { median, low: Some(low), high: Some(high) } => {
+                format!("{median:.1} ({low:.1}–{high:.1})")
+            }
+            ExposureFigure { median, .. } => format!("{median:.1}"),
+        }
+    }
+}
+
+/// One row for each number of copies.
+fn copies_rows(measured: &Measured) -> Vec<CopiesRow> {
+    let planted = measured.recitations.iter().filter(|one| !one.control);
+    let copies: BTreeSet<u64> = planted.map(|one| one.copies).collect();
+    let row = |copies| {
+        let (count, n) = measured.recited(|one| one.copies == copies);
+        let exposure = ExposureFigure::of(measured, |one| one.copies == copies);
+        CopiesRow { copies, recited: Rate::new(count, n), exposure }
+    };
+    copies.into_iter().map(row).collect()
+}
+
+impl CopiesRow {
+    /// "8.0 (6.7–8.0)".
+    pub fn exposure_text(&self) -> String {
+        self.exposure.map_or_else(|| "–".to_owned(), ExposureFigure::text)
     }
 }
 
@@ -392,7 +466,7 @@ impl MemberSlice {
     fn new(slice: &SliceRow) -> MemberSlice {
         MemberSlice {
             by: slice.by.to_owned(),
-            number: slice.number as u64 + 1,
+            name: slice.name.clone().unwrap_or_else(|| (slice.number + 1).to_string()),
             n: slice.n,
             auc: rounded(slice.auc),
             low: rounded(slice.low),
@@ -440,6 +514,7 @@ pub fn defend_text(body: &DefendBody) -> String {
     let mut table = Table::new([
         ("defence", Left),
         ("recited", Right),
+        ("nearly", Right),
         ("exposure", Right),
         ("best AUC (95%, joint)", Right),
         ("found at FPR 1%", Right),
@@ -449,6 +524,7 @@ pub fn defend_text(body: &DefendBody) -> String {
         table.row([
             row.name.clone(),
             row.recited.fraction(),
+            row.approximate.fraction(),
             row.exposure_text(),
             row.best_text(),
             row.tpr_text(),

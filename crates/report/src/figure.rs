@@ -156,6 +156,11 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// A p-value: "0.0014", or "3.2e-9".
+pub(crate) fn p_text(p_value: f64) -> String {
+    if p_value < 1e-4 { format!("{p_value:.1e}") } else { format!("{p_value:.4}") }
+}
+
 /// "1 copy", "2 copies": a count with its noun.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })

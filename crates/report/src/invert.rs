@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use verbatim_extraction::{Inversion, Outcome, Template};
 
 use crate::figure::{Rate, counted, grouped, planted_words, rounded};
@@ -79,7 +79,7 @@ pub struct KnownRow {
 }
 
 /// What going through all fillings says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExhaustiveRow {
     /// Fillings.
     pub n_fillings: u64,

@@ -23,6 +23,7 @@ mod infer;
 mod invert;
 mod lookup;
 mod measure;
+mod order;
 mod printable;
 mod provenance;
 mod redact;
@@ -53,8 +54,8 @@ pub use dedup::{
     SizeBin, StageRow,
 };
 pub use defend::{
-    ClaimRow, DefenceRow, DefendBody, DetectorRow, ExposureFigure, GuardRow, MemberSlice, MomentRow,
-    PlacementRow, TrainingRow, defend_text,
+    ClaimRow, CopiesRow, DefenceRow, DefendBody, DetectorRow, ExposureFigure, GuardRow, MemberSlice,
+    MomentRow, PlacementRow, TrainingRow, defend_text,
 };
 pub use demo::{CheckpointCheck, DemoBody, DemoCase, DemoFacts, DemoFinding, DemoRow, Pair, Sampling};
 pub use divergence::DivergenceRow;
@@ -82,6 +83,7 @@ pub use infer::{
 pub use invert::{AnswerRow, ExhaustiveRow, InvertBody, InvertRow, KnownRow, invert_text};
 pub use lookup::{IndexFacts, LookupLine, LookupPlace};
 pub use measure::{Measure, Unit};
+pub use order::{AreaRow, BudgetRow, OrderPoint, OrderTable};
 pub use printable::{Printable, PrintableLine};
 pub use provenance::{CorpusUsed, FileUsed, ModelUsed, Provenance};
 pub use redact::{Redactor, Reveal, Shown};

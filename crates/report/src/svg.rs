@@ -6,6 +6,7 @@ use std::fmt::{Display, Write};
 use crate::audit::TextRow;
 use crate::dedup::{Search, SizeBin};
 use crate::figure::{Rate, grouped, percent, range};
+use crate::order::{OrderPoint, OrderTable};
 use crate::repeats::RepeatBin;
 use crate::train::LossPoint;
 
@@ -31,6 +32,30 @@ pub(crate) struct Bar {
     /// What the bar is, for its title.
     pub(crate) name: &'static str,
     pub(crate) rate: Rate,
+}
+
+/// One column of a forest plot.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub(crate) title: &'static str,
+    /// The ends of its axis.
+    pub(crate) ends: (f64, f64),
+    /// Decimals of the numbers at its ends.
+    pub(crate) decimals: usize,
+}
+
+/// One line of a forest plot: its label, and its mark in each column.
+#[derive(Debug)]
+pub(crate) struct ForestRow {
+    pub(crate) label: String,
+    pub(crate) marks: Vec<Option<Estimate>>,
+}
+
+/// A number and, where it has one, its interval.
+#[derive(Debug)]
+pub(crate) struct Estimate {
+    pub(crate) value: f64,
+    pub(crate) ends: Option<(f64, f64)>,
 }
 
 const WIDTH: f64 = 760.0;
@@ -185,6 +210,64 @@ fn interval_bar(canvas: &mut Canvas, frame: &Frame, (left, width): (f64, f64), b
     canvas.push("</g>");
 }
 
+/// Estimates line by line, column by column, each with its interval; the first line, which the others are held against, runs down
+/// each column.
+pub(crate) fn forest(columns: &[Column], rows: &[ForestRow], title: &str) -> String {
+    let (labels, gap, top, pitch) = (150.0, 34.0, 34.0, 22.0);
+    let base = top + pitch * rows.len() as f64;
+    let mut canvas = Canvas::new(base + 30.0, title);
+    for (index, row) in rows.iter().enumerate() {
+        let y = top + (index as f64 + 0.5) * pitch;
+        canvas.text("tick", (0.0, y + 4.5), &row.label);
+        canvas.line("grid", (labels, y), (WIDTH - 2.0, y));
+    }
+    let n_columns = columns.len().max(1) as f64;
+    let width = (WIDTH - labels - gap * n_columns) / n_columns;
+    for (index, column) in columns.iter().enumerate() {
+        let left = labels + gap / 2.0 + index as f64 * (width + gap);
+        let frame =
+            Frame { left, right: left + width, top, base, x: column.ends, y: (rows.len() as f64, 0.0) };
+        canvas.text("panel middle", (left + width / 2.0, 18.0), column.title);
+        canvas.line("axis", (left, base), (frame.right, base));
+        for (end, class) in [(column.ends.0, "tick middle"), (column.ends.1, "tick middle")] {
+            let (x, _) = frame.at(end, 0.0);
+            canvas.text(class, (x, base + 20.0), &format!("{end:.0$}", column.decimals));
+        }
+        let mark = |row: &'_ ForestRow| row.marks.get(index).and_then(Option::as_ref).map(|mark| mark.value);
+        if let Some(first) = rows.first().and_then(mark) {
+            canvas.line("threshold", frame.at(first, rows.len() as f64), frame.at(first, 0.0));
+        }
+        for (number, row) in rows.iter().enumerate() {
+            let Some(Some(estimate)) = row.marks.get(index) else { continue };
+            forest_mark(&mut canvas, &frame, number as f64 + 0.5, (column, row, estimate));
+        }
+    }
+    canvas.finish()
+}
+
+fn forest_mark(
+    canvas: &mut Canvas,
+    frame: &Frame,
+    line: f64,
+    (column, row, estimate): (&Column, &ForestRow, &Estimate),
+) {
+    let inside = |value: f64| frame.at(value.clamp(column.ends.0, column.ends.1), line);
+    let interval = estimate
+        .ends
+        .map_or_else(String::new, |(low, high)| format!(" (95% interval {low:.3} to {high:.3})"));
+    canvas.push(format_args!(
+        "<g><title>{}, {}: {:.3}{interval}</title>",
+        escape(&row.label),
+        escape(column.title),
+        estimate.value
+    ));
+    if let Some((low, high)) = estimate.ends {
+        canvas.line("whisker", inside(low), inside(high));
+    }
+    canvas.dot("mark", inside(estimate.value));
+    canvas.push("</g>");
+}
+
 /// A rate on a line from 0 to 100%: the interval as a band, the share as a dot.
 pub(crate) fn interval_strip(rate: &Rate, class: &str) -> String {
     let title = format!("{} with a 95% interval of {}", rate.percent(), rate.interval());
@@ -273,6 +356,37 @@ pub(crate) fn s_curve(search: &Search) -> String {
         (frame.left + (frame.right - frame.left) / 2.0, 284.0),
         "true Jaccard similarity of a pair",
     );
+    canvas.finish()
+}
+
+/// Extractions by texts tried: in the order, and within what 95 % of the orders by chance find.
+pub(crate) fn found_by_tries(order: &OrderTable) -> String {
+    let Rate { count, n, .. } = order.extracted;
+    let (count, n) = (count.max(1), n.max(1));
+    let mut canvas = Canvas::new(292.0, "Extractions by texts tried, in the order and by chance");
+    let frame = Frame {
+        left: 46.0,
+        right: WIDTH - 14.0,
+        top: 16.0,
+        base: 240.0,
+        x: (0.0, n as f64),
+        y: (0.0, count as f64),
+    };
+    let along = |found: fn(&OrderPoint) -> u64| {
+        let points = order.curve.iter().map(|point| frame.at(point.n_tried as f64, found(point) as f64));
+        std::iter::once(frame.at(0.0, 0.0)).chain(points).collect::<Vec<(f64, f64)>>()
+    };
+    let mut by_chance = along(|point| point.chance_high);
+    by_chance.extend(along(|point| point.chance_low).into_iter().rev());
+    canvas.path("needless", &by_chance);
+    let mut ticks = vec![0.0, count.div_ceil(2) as f64, count as f64];
+    ticks.dedup();
+    frame.rules(&mut canvas, &ticks, |tick| grouped(tick as u64));
+    canvas.path("curve deduplicated", &[frame.at(0.0, 0.0), frame.at(n as f64, count as f64)]);
+    canvas.path("curve raw", &along(|point| point.n_found));
+    canvas.text("tick middle", (frame.left, frame.base + 20.0), "0");
+    canvas.text("tick end", (frame.right, frame.base + 20.0), &grouped(n));
+    canvas.text("tick middle", (frame.left + (frame.right - frame.left) / 2.0, 284.0), "texts tried");
     canvas.finish()
 }
 
@@ -407,6 +521,24 @@ mod tests {
         // The frame is 206 high: half of it, and all of it.
         assert!(text.contains("height=\"103.0\"") && text.contains("height=\"206.0\""), "{text}");
         assert!(text.contains("&lt;b&gt;&quot;&amp;") && !text.contains("<b>"));
+    }
+
+    #[test]
+    fn a_forest_has_a_mark_where_there_is_an_estimate() {
+        let column = |title| Column { title, ends: (0.0, 1.0), decimals: 0 };
+        let row = |label: &str, marks| ForestRow { label: label.to_owned(), marks };
+        let estimate = |value, ends| Some(Estimate { value, ends });
+        let rows = [
+            row("none", vec![estimate(1.0, Some((0.5, 1.0))), estimate(0.25, None)]),
+            row("<other>", vec![estimate(0.0, Some((-1.0, 2.0))), None]),
+        ];
+        let text = forest(&[column("one"), column("two")], &rows, "all");
+        assert_eq!(text.matches("<circle").count(), 3);
+        assert_eq!(text.matches("class=\"whisker\"").count(), 2);
+        assert!(text.contains("&lt;other&gt;") && !text.contains("NaN"), "{text}");
+        // What lies outside of the axis ends at its ends: 167 to 438 in the first column.
+        assert!(text.contains("class=\"whisker\" x1=\"167.0\" y1=\"67.0\" x2=\"438.0\""), "{text}");
+        assert!(!forest(&[], &[], "none").contains("NaN"));
     }
 
     #[test]

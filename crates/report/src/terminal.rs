@@ -423,13 +423,16 @@ mod tests {
         (planted.at_scale, planted.divergence) = (None, None);
         // Secrets are told where some were drawn.
         planted.secrets.kinds.clear();
-        let [mut near, mut texts] = [(); 2].map(|()| samples::audit(Reveal::Redacted).result);
+        let [mut near, mut texts, mut ordered] = [(); 3].map(|()| samples::audit(Reveal::Redacted).result);
+        (near.order, texts.order) = (None, None);
         near.texts.clear();
-        texts.near = None;
+        (texts.near, ordered.near, ordered.decoded) = (None, None, None);
+        ordered.scalings.clear();
         let summaries = [
             demo,
             audit_text(&near),
             audit_text(&texts),
+            audit_text(&ordered),
             extract_text(&at_scale),
             extract_text(&planted),
             dedup_text(&samples::dedup().result),

@@ -18,7 +18,8 @@ struct Numbered<T> {
     answer: T,
 }
 
-/// The answers to `n` questions, one after the other; those that earlier processes kept are not asked again.
+/// The answers to `n` questions, one after the other; those that earlier processes kept are not asked again. None for those
+/// that are in another process's share.
 ///
 /// # Errors
 /// The first one of `ask`, those of a run's folder.
@@ -27,7 +28,21 @@ pub fn answer_each<T: Serialize + DeserializeOwned, E: From<Error>>(
     step: &'static str,
     n: usize,
     mut ask: impl FnMut(usize) -> Result<T, E>,
-) -> Result<Vec<T>, E> {
+) -> Result<Vec<Option<T>>, E> {
+    answer_chunks(scratch, step, (n, 1), |numbers| numbers.iter().map(|number| ask(*number)).collect())
+}
+
+/// As [`answer_each`], but up to `at_once` questions are asked together, by their numbers. What is asked together changes
+/// no answer.
+///
+/// # Errors
+/// As [`answer_each`].
+pub fn answer_chunks<T: Serialize + DeserializeOwned, E: From<Error>>(
+    scratch: &Scratch,
+    step: &'static str,
+    (n, at_once): (usize, usize),
+    mut ask: impl FnMut(&[usize]) -> Result<Vec<T>, E>,
+) -> Result<Vec<Option<T>>, E> {
     let (earlier, mut answers) = Answers::open::<Numbered<T>>(scratch, step)?;
     let mut all: Vec<Option<T>> = (0..n).map(|_| None).collect();
     for Numbered { number, answer } in earlier {
@@ -36,19 +51,21 @@ pub fn answer_each<T: Serialize + DeserializeOwned, E: From<Error>>(
             *place = Some(answer);
         }
     }
-    let mut ask_missing = |(number, place): (usize, &mut Option<T>)| -> Result<(), E> {
-        if place.is_none() {
-            let answered = Numbered { number, answer: ask(number)? };
+    let is_missing = |number: &usize| all[*number].is_none() && scratch.share().has(*number as u64);
+    let missing: Vec<usize> = (0..n).filter(is_missing).collect();
+    let mut ask_missing = |numbers: &[usize]| -> Result<(), E> {
+        for (number, answer) in numbers.iter().zip(ask(numbers)?) {
+            let answered = Numbered { number: *number, answer };
             answers.keep(&answered)?;
-            *place = Some(answered.answer);
+            all[*number] = Some(answered.answer);
         }
         Ok(())
     };
-    let outcome = all.iter_mut().enumerate().try_for_each(&mut ask_missing);
+    let outcome = missing.chunks(at_once.max(1)).try_for_each(&mut ask_missing);
     // What was answered before an interruption is of use.
     answers.save()?;
     outcome?;
-    Ok(all.into_iter().flatten().collect())
+    Ok(all)
 }
 
 /// The answers to one question: lines of JSON, in as many files as there were intervals.
@@ -75,21 +92,19 @@ impl<'a> Answers<'a> {
     /// [`Error::Damaged`] for what is not such an answer, those of reading the folder.
     pub fn open<T: DeserializeOwned>(scratch: &'a Scratch, step: &'static str) -> Result<(Vec<T>, Self)> {
         let mut earlier = Vec::new();
-        let mut n_files = 0;
-        for file in scratch.notes().iter().filter(|note| note.step == step).flat_map(|note| &note.files) {
-            let bytes = scratch.open(file)?;
-            n_files += 1;
-            let path = scratch.folder().join(&file.name);
+        let files = scratch.kept(step)?;
+        for (path, bytes) in &files {
             let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
             for (text, line) in lines.filter(|(text, _)| !text.is_empty()) {
                 let answer = serde_json::from_slice(text).map_err(|error| {
                     let (column, fault) = (error.column(), json_fault(&error));
-                    Error::damaged(&path, format!("line {line}, column {column}: {fault}"))
+                    Error::damaged(path, format!("line {line}, column {column}: {fault}"))
                 })?;
                 earlier.push(answer);
             }
         }
         let n_kept = earlier.len() as u64;
+        let n_files = files.len();
         let answers = Answers { scratch, step, n_files, lines: Vec::new(), n_kept, last: Instant::now() };
         Ok((earlier, answers))
     }

@@ -73,6 +73,9 @@ pub enum Error {
         /// What differs.
         differences: String,
     },
+    /// Shards do not make one run.
+    #[error("{0}")]
+    Shards(String),
     /// A file of this program's own is not what was written.
     #[error("{}: damaged: {cause}", path.display())]
     Damaged {
@@ -101,7 +104,7 @@ impl Error {
             Error::Input { .. } | Error::NotRegular { .. } => 66,
             Error::Create { .. } | Error::Exists { .. } | Error::NotReplaceable { .. } => 73,
             Error::Io { .. } | Error::Changed { .. } => 74,
-            Error::OtherTask { .. } | Error::Damaged { .. } => 65,
+            Error::OtherTask { .. } | Error::Shards(_) | Error::Damaged { .. } => 65,
             Error::Busy { .. } => 75,
         }
     }

@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{Bytes, Error, Result};
+use crate::shards::Shards;
+use crate::{Bytes, Error, Result, Share};
 
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "lock";
 const RUN_SUFFIX: &str = ".run";
 const MAGIC: &str = "verbatim run";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A file of a run's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,22 @@ pub struct RunFile {
     /// The xxh3-128 of its bytes.
     #[serde(with = "hex")]
     pub checksum: u128,
+}
+
+impl RunFile {
+    /// Opens it in its folder, and checks that it is what was written; with its path.
+    pub(crate) fn open_in(&self, folder: &Path) -> Result<(PathBuf, Bytes)> {
+        let path = folder.join(&self.name);
+        let bytes = Bytes::open(&path)?;
+        if bytes.len() as u64 != self.n_bytes {
+            let cause = format!("{} bytes, {} were written", bytes.len(), self.n_bytes);
+            return Err(Error::damaged(&path, cause));
+        }
+        match xxh3_128(&bytes) == self.checksum {
+            true => Ok((path, bytes)),
+            false => Err(Error::damaged(&path, "its checksum is not that of what was written")),
+        }
+    }
 }
 
 /// A line of a journal.
@@ -51,15 +68,27 @@ pub struct Scratch {
     /// Whether files have names.
     is_named: bool,
     run: Option<Run>,
+    /// The questions that this process answers.
+    share: Share,
+    /// Where the answers of all shares are, each with what it noted.
+    shards: Vec<(PathBuf, Vec<Note>)>,
 }
 
 #[derive(Debug)]
 struct Run {
-    journal: Mutex<File>,
+    task: Value,
+    journal: Mutex<Journal>,
     /// What an earlier process noted.
     notes: Vec<Note>,
     /// Locked as long as it is open.
     _lock: File,
+}
+
+#[derive(Debug)]
+struct Journal {
+    file: File,
+    /// What this process noted.
+    notes: Vec<Note>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,7 +101,7 @@ struct Header {
 impl Scratch {
     /// Files without a name in this folder: nothing is left behind however the process ends, and nothing to go on with.
     pub fn unnamed(folder: &Path) -> Self {
-        Scratch { folder: folder.to_path_buf(), is_named: false, run: None }
+        Scratch::plain(folder, false)
     }
 
     /// The folder of one run, which keeps its files until [`Scratch::discard`]; made if it is not there.
@@ -84,6 +113,20 @@ impl Scratch {
     /// [`Error::Busy`] while another process uses the folder, [`Error::OtherTask`] where its files are of another task,
     /// [`Error::Damaged`] where its journal cannot be read, [`Error::NotReplaceable`] where it holds anything else.
     pub fn of_run(folder: &Path, task: &Value) -> Result<Self> {
+        Scratch::open_run(folder, task, task)
+    }
+
+    /// As [`Scratch::of_run`], for a process that answers a share of the task's questions.
+    ///
+    /// # Errors
+    /// As [`Scratch::of_run`]; the files of another share are those of another task.
+    pub fn of_share(folder: &Path, task: &Value, share: Share) -> Result<Self> {
+        let shared = json!({ "shard": share, "of": task });
+        Ok(Scratch { share, ..Scratch::open_run(folder, &shared, task)? })
+    }
+
+    /// Opens the folder of a run whose journal names its task as `noted`.
+    fn open_run(folder: &Path, noted: &Value, task: &Value) -> Result<Self> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|e| Error::create(folder, e))?;
         let path = folder.join(JOURNAL);
@@ -93,19 +136,40 @@ impl Scratch {
         }
         let lock = lock(folder)?;
         let notes = match File::open(&path) {
-            Ok(mut file) => read_journal(&path, &mut file, task)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => begin_journal(&path, task)?,
+            Ok(mut file) => read_journal(&path, &mut file, noted)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => begin_journal(&path, noted)?,
             Err(e) => return Err(Error::input(&path, e)),
         };
-        let journal = OpenOptions::new().append(true).open(&path).map_err(|e| Error::create(&path, e))?;
+        let file = OpenOptions::new().append(true).open(&path).map_err(|e| Error::create(&path, e))?;
         sweep(folder, &notes)?;
-        let run = Run { journal: Mutex::new(journal), notes, _lock: lock };
-        Ok(Scratch { folder: folder.to_path_buf(), is_named: true, run: Some(run) })
+        let journal = Mutex::new(Journal { file, notes: Vec::new() });
+        let run = Run { task: task.clone(), journal, notes, _lock: lock };
+        Ok(Scratch { run: Some(run), ..Scratch::plain(folder, true) })
     }
 
     /// A folder of files that were written with names and are not to be removed, such as one that is being staged.
     pub fn saved(folder: &Path) -> Self {
-        Scratch { folder: folder.to_path_buf(), is_named: true, run: None }
+        Scratch::plain(folder, true)
+    }
+
+    /// The answers of all shards of a run, for that run, which keeps nothing more; what else it has to put somewhere lies in
+    /// `folder`, without a name.
+    ///
+    /// # Errors
+    /// [`Error::Shards`] where the task is not the one that the shards are of.
+    pub fn of_shards(shards: &Shards, task: &Value, folder: &Path) -> Result<Self> {
+        let differences = differences(shards.task(), task);
+        match differences.is_empty() {
+            true => Ok(Scratch { shards: shards.notes().to_vec(), ..Scratch::unnamed(folder) }),
+            false => {
+                Err(Error::Shards(format!("what the shards were asked is not what is here: {differences}")))
+            }
+        }
+    }
+
+    fn plain(folder: &Path, is_named: bool) -> Self {
+        let folder = folder.to_path_buf();
+        Scratch { folder, is_named, run: None, share: Share::WHOLE, shards: Vec::new() }
     }
 
     /// The folder.
@@ -133,8 +197,34 @@ impl Scratch {
         let mut line = serde_json::to_vec(note).expect("a note has only string keys");
         line.push(b'\n');
         let mut journal = run.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.write_all(&line).map_err(|e| Error::io(&path, "write", e))?;
-        journal.sync_all().map_err(|e| Error::io(&path, "flush to disk", e))
+        journal.file.write_all(&line).map_err(|e| Error::io(&path, "write", e))?;
+        journal.file.sync_all().map_err(|e| Error::io(&path, "flush to disk", e))?;
+        journal.notes.push(note.clone());
+        Ok(())
+    }
+
+    /// The questions that this process answers.
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
+    /// The files that were kept of a step when this folder was opened, with their paths, in the order of their notes.
+    pub(crate) fn kept(&self, step: &str) -> Result<Vec<(PathBuf, Bytes)>> {
+        let shards = self.shards.iter().map(|(folder, notes)| (folder, &notes[..]));
+        let mut files = Vec::new();
+        for (folder, notes) in std::iter::once((&self.folder, self.notes())).chain(shards) {
+            for file in notes.iter().filter(|note| note.step == step).flat_map(|note| &note.files) {
+                files.push(file.open_in(folder)?);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The task of a run's folder, and all that was noted in it; none without such a folder.
+    pub(crate) fn noted(&self) -> Option<(&Value, Vec<Note>)> {
+        let run = self.run.as_ref()?;
+        let journal = run.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((&run.task, run.notes.iter().chain(&journal.notes).cloned().collect()))
     }
 
     /// Writes a whole file into a run's folder, whose name and number no other file of it has.
@@ -161,16 +251,7 @@ impl Scratch {
     /// # Errors
     /// [`Error::Damaged`] if it is not.
     pub fn open(&self, file: &RunFile) -> Result<Bytes> {
-        let path = self.path_of(&file.name);
-        let bytes = Bytes::open(&path)?;
-        if bytes.len() as u64 != file.n_bytes {
-            let cause = format!("{} bytes, {} were written", bytes.len(), file.n_bytes);
-            return Err(Error::damaged(&path, cause));
-        }
-        match xxh3_128(&bytes) == file.checksum {
-            true => Ok(bytes),
-            false => Err(Error::damaged(&path, "its checksum is not that of what was written")),
-        }
+        file.open_in(&self.folder).map(|(_, bytes)| bytes)
     }
 
     /// Removes the files of a run that has reached its end, and the folder.

@@ -7,8 +7,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use verbatim_lm::Decoding;
 
-use crate::args::values::local;
-use crate::args::{ModelFlags, Output, Reading, RevealFlags, RuntimeFlags};
+use crate::args::{Answering, ModelFlags, Output, Reading, RevealFlags, RuntimeFlags};
 
 /// `verbatim audit`
 #[derive(Debug, Args)]
@@ -24,6 +23,15 @@ pub(crate) struct Audit {
     /// for from its beginning to its end, and a chart tells where in it the model recites
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) texts: Vec<PathBuf>,
+    /// The order in which the chosen texts are tried: the `calls.jsonl` of `infer --texts` about them, the highest score
+    /// first, each text known by its `id`. The report tells how many extractions the first tries find, beside tries in an
+    /// order by chance. This is what an attacker has who holds candidates and asks which of them were learnt; for one who has
+    /// the prefixes alone, judge these (`infer --texts FILE --text-field prefix`)
+    #[arg(long, value_name = "CALLS", requires = "texts")]
+    pub(crate) order: Option<PathBuf>,
+    /// Chosen texts to try, the first of --order. What the order gains is known only where all are tried
+    #[arg(long, value_name = "N", requires = "order", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) budget: Option<u32>,
     /// Tokens that the model is given; several lengths show how recitation grows with context, and the first is the one
     /// that the headline is about (Carlini et al. 2023: 50)
     #[arg(long, value_delimiter = ',', value_name = "LIST", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Asking")]
@@ -80,10 +88,8 @@ pub(crate) struct Audit {
     /// Sequences computed at once; never changes a result. Default is 64, or as many as fit in a quarter of the free memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Asking")]
     pub(crate) batch: Option<u16>,
-    /// Folder in which the run keeps what the model has answered: after a kill or an interrupt, the same command goes on and
-    /// gives the same bytes. It is removed when the run ends well
-    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Asking")]
-    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
     /// Seed of the draw of documents and places
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Asking")]
     pub(crate) seed: u64,

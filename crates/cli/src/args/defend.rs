@@ -13,7 +13,7 @@ use crate::args::{Output, Reading, RecipeFlags};
 #[command(mut_arg("epochs", |epochs| epochs.default_value("36")))]
 pub(crate) struct Defend {
     /// The training corpus: files, folders, globs or s3://, gs:// and az:// URLs. Without one, about 100 KB of fictional text
-    /// with planted secrets are made from the seed
+    /// with planted secrets are made from the seed. Where records have a field `source`, members are also told apart by it
     #[arg(value_name = "INPUT", requires_all = ["canaries", "held_out"])]
     pub(crate) inputs: Vec<PathBuf>,
     /// The ledger of the secrets that `verbatim plant` put into the corpus

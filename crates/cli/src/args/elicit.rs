@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::values::local;
-use crate::args::{ModelFlags, Output, RevealFlags, RuntimeFlags};
+use crate::args::{Answering, ModelFlags, Output, RevealFlags, RuntimeFlags};
 
 /// `verbatim elicit`
 #[derive(Debug, Args)]
@@ -35,10 +34,8 @@ pub(crate) struct Elicit {
     /// Prompts computed at once; never changes a result. Default is 64, or as many as fit in a quarter of the free memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Search")]
     pub(crate) batch: Option<u16>,
-    /// Folder in which the run keeps the searches that have ended: after a kill or an interrupt, the same command goes on and
-    /// gives the same bytes. It is removed when the run ends well
-    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Search")]
-    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
     #[command(flatten)]
     pub(crate) redaction: RevealFlags,
     #[command(flatten)]

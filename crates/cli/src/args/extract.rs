@@ -1,6 +1,5 @@
 //! Flags of the commands that ask models.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,7 +7,7 @@ use clap::{Args, ValueEnum};
 use verbatim_lm::{Device, Dtype, Kernel};
 
 use crate::args::values::{local, probability};
-use crate::args::{Output, Reading, RevealFlags};
+use crate::args::{Answering, Output, Reading, RevealFlags};
 
 /// Tokens drawn for each sample (Carlini et al. 2021, section 4.1); the context of the model bounds it.
 pub(crate) const MAX_NEW_TOKENS: u32 = 256;
@@ -20,9 +19,6 @@ pub(crate) const MIN_MATCH: u32 = 50;
 const EXPOSURE_REFERENCES: u32 = 255;
 /// Tokens of a prompt from a corpus (Nasr et al. 2023).
 pub(crate) const PROMPT_TOKENS: u32 = 5;
-/// The most parts that samples are shared out in.
-const MAX_SHARDS: u64 = 1_000_000;
-
 /// `verbatim demo`
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -66,14 +62,13 @@ pub(crate) struct Extract {
     /// A medium model of the same tokenizer, for the `medium` score
     #[arg(long, value_name = "MODEL")]
     pub(crate) medium: Option<String>,
-    /// Rank the samples of an earlier run again, or those of several, such as all shards, as if they were one; needs no
-    /// model
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = [
+    /// Rank the samples of an earlier run again; needs no model
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
         "model", "revision", "small", "medium", "canaries", "strategies", "samples", "max_new_tokens", "top_k", "top_p",
         "prompts", "prompts_from", "prompt_tokens", "prompt_set", "batch", "seed", "device", "dtype", "kernel", "scratch",
         "shard", "exposure_references",
     ])]
-    pub(crate) rerank: Vec<PathBuf>,
+    pub(crate) rerank: Option<PathBuf>,
     /// Strategies: top-n (from the end-of-text token), decaying-temperature, conditioned (on prompts)
     #[arg(
         long,
@@ -86,10 +81,6 @@ pub(crate) struct Extract {
     /// Samples for each strategy
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000_000), help_heading = "Drawing")]
     pub(crate) samples: u64,
-    /// Draw the I-th of N equal parts of the samples only, so that N machines or GPUs share the work;
-    /// `--rerank` joins what they drew
-    #[arg(long, value_name = "I/N", help_heading = "Drawing")]
-    pub(crate) shard: Option<Shard>,
     /// Tokens drawn for each sample; the model's context bounds it (Carlini et al. 2021: 256)
     #[arg(long, value_name = "N", default_value_t = MAX_NEW_TOKENS, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Drawing")]
     pub(crate) max_new_tokens: u32,
@@ -117,10 +108,8 @@ pub(crate) struct Extract {
     /// memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Drawing")]
     pub(crate) batch: Option<u16>,
-    /// Folder in which the run keeps what the models have answered, in the clear and for its owner only: after a kill or an
-    /// interrupt, the same command goes on and gives the same bytes. It is removed when the run ends well
-    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Drawing")]
-    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
     /// Seed; sample i depends on it, the strategy and i only
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Drawing")]
     pub(crate) seed: u64,
@@ -167,33 +156,6 @@ impl Verify {
         match self {
             Verify::Candidates => "candidates",
             Verify::All => "all",
-        }
-    }
-}
-
-/// A part of the samples.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shard {
-    /// From 1.
-    pub(crate) number: u64,
-    pub(crate) of: u64,
-}
-
-impl fmt::Display for Shard {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.number, self.of)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers =
-            text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-        match numbers {
-            Some((number, of)) if (1..=of).contains(&number) && of <= MAX_SHARDS => Ok(Self { number, of }),
-            _ => Err(format!("not I/N, a number from 1 to N and N of at most {MAX_SHARDS}")),
         }
     }
 }

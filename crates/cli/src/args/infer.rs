@@ -6,8 +6,8 @@ use std::str::FromStr;
 use clap::Args;
 use verbatim_membership::Signal;
 
-use crate::args::values::{local, open_fraction};
-use crate::args::{ModelFlags, Output, Reading, RuntimeFlags};
+use crate::args::values::open_fraction;
+use crate::args::{Answering, ModelFlags, Output, Reading, RuntimeFlags};
 
 /// Texts of each set where there are more, if nobody said it.
 pub(crate) const DOCUMENTS: u32 = 1000;
@@ -73,13 +73,14 @@ pub(crate) struct Infer {
         value_name = "DIR",
         conflicts_with_all = [
             "model", "members", "non_members", "texts", "reference", "frequencies", "documents", "max_tokens", "batch",
-            "scratch", "keep_records"
+            "scratch", "shard", "keep_records"
         ],
         help_heading = "Two sets"
     )]
     pub(crate) records: Option<PathBuf>,
     /// Texts of unknown membership, to be judged one by one: those that score above almost all of --calibrate are called
-    /// members. `calls.jsonl` has a line for each, with its p-value and without its text
+    /// members. `calls.jsonl` has a line for each, with its p-value and without its text; `audit --order` tries texts in the
+    /// order of these
     #[arg(
         long,
         value_name = "INPUT",
@@ -130,10 +131,8 @@ pub(crate) struct Infer {
     /// Sequences computed at once; never changes a result. Default is 64, or as many as fit in a quarter of the free memory
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Asking")]
     pub(crate) batch: Option<u16>,
-    /// Folder in which the run keeps what the models have answered: after a kill or an interrupt, the same command goes on and
-    /// gives the same bytes. It is removed when the run ends well
-    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Asking")]
-    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
     /// Seed of all draws: of texts, shots, swapped words, neighbours and samples, of the folds and of the halves
     #[arg(long, value_name = "SEED", default_value_t = 1, help_heading = "Asking")]
     pub(crate) seed: u64,

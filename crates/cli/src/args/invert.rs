@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::args::values::local;
-use crate::args::{ModelFlags, RevealFlags, RuntimeFlags};
+use crate::args::{Answering, ModelFlags, RevealFlags, RuntimeFlags};
 
 /// `verbatim invert`
 #[derive(Debug, Args)]
@@ -35,10 +35,8 @@ pub(crate) struct Invert {
     /// Go through all fillings of each template as well, and say whether they agree; for at most 100,000 of them
     #[arg(long)]
     pub(crate) exhaustive: bool,
-    /// Folder in which the run keeps the searches that have ended, fillings in the clear: after a kill or an interrupt, the same
-    /// command goes on and gives the same bytes. It is removed when the run ends well
-    #[arg(long, value_name = "DIR", value_parser = local())]
-    pub(crate) scratch: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) answering: Answering,
     #[command(flatten)]
     pub(crate) redaction: RevealFlags,
     /// Folder to write the report to; it appears whole or not at all. Without it, the summary is all there is

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, OpenConfig};
 use verbatim_extraction::{Canary, read_ledger};
-use verbatim_lab::defend::{DefendConfig, Person, Subject, defend, make_corpus};
+use verbatim_lab::defend::{DefendConfig, MadeDocument, Person, Subject, defend, make_corpus};
 use verbatim_lab::write_documents;
 use verbatim_lm::Resources;
 use verbatim_report::{DefendBody, LEVEL, Provenance, Report, defend_text};
@@ -23,9 +23,7 @@ struct Given {
     corpus: Corpus,
     ledger: Vec<Canary>,
     people: Vec<Person>,
-    held_out: Vec<String>,
-    /// The corpus of the held-out texts, where it was given.
-    held_out_corpus: Option<Corpus>,
+    held_out: Corpus,
 }
 
 pub(crate) fn run(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<()> {
@@ -64,6 +62,7 @@ pub(crate) fn run(arguments: &Defend, context: &Context<'_>) -> anyhow::Result<(
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
     given.corpus.verify_unchanged()?;
+    given.held_out.verify_unchanged()?;
     staged.commit()?;
     context.tell(&report, &defend_text(&report.result))?;
     fs::remove_dir_all(&state).with_context(|| format!("{}: cannot remove", state.display()))
@@ -79,18 +78,20 @@ impl Given {
     /// The corpus that is made from a seed.
     fn made(seed: u64, state: &Path, context: &Context<'_>) -> anyhow::Result<Given> {
         let made = make_corpus(seed)?;
-        let path = state.join("corpus.jsonl");
-        if !path.exists() {
-            let mut bytes = Vec::new();
-            write_documents(&made.documents, &mut bytes, &path)?;
-            write_private(&path, &bytes)?;
-        }
+        let corpus = |name: &str, documents: &[MadeDocument]| -> anyhow::Result<Corpus> {
+            let path = state.join(name);
+            if !path.exists() {
+                let mut bytes = Vec::new();
+                write_documents(documents, &mut bytes, &path)?;
+                write_private(&path, &bytes)?;
+            }
+            Ok(Corpus::open(&[path], &OpenConfig::standard(), context.teller)?)
+        };
         Ok(Given {
-            corpus: Corpus::open(&[path], &OpenConfig::standard(), context.teller)?,
+            corpus: corpus("corpus.jsonl", &made.documents)?,
+            held_out: corpus("held-out.jsonl", &made.held_out)?,
             ledger: made.ledger,
             people: made.people,
-            held_out: made.held_out,
-            held_out_corpus: None,
         })
     }
 
@@ -98,27 +99,21 @@ impl Given {
         let corpus = arguments.reading.open(&arguments.inputs, context)?;
         reading::warn(&corpus, context);
         let held_out = arguments.reading.open(&arguments.held_out, context)?;
-        let texts = held_out.ids().filter(|id| !held_out.is_blank(*id));
-        let texts = texts.map(|id| held_out.text_str(id).into_owned()).collect();
         let ledger = arguments.canaries.as_deref().map(read_ledger).transpose()?.unwrap_or_default();
-        Ok(Given { corpus, ledger, people: Vec::new(), held_out: texts, held_out_corpus: Some(held_out) })
+        Ok(Given { corpus, ledger, people: Vec::new(), held_out })
     }
 }
 
 fn warnings(given: &Given) -> Vec<String> {
-    let corpora = std::iter::once(&given.corpus).chain(&given.held_out_corpus);
-    corpora.flat_map(|corpus| corpus.warnings()).cloned().collect()
+    [&given.corpus, &given.held_out].into_iter().flat_map(Corpus::warnings).cloned().collect()
 }
 
 fn provenance(arguments: &Defend, config: &DefendConfig, given: &Given) -> anyhow::Result<Provenance> {
-    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+    Ok(Provenance::new(env!("CARGO_PKG_VERSION"))
         .corpus(reading::used("training", &given.corpus))
+        .corpus(reading::used("held out", &given.held_out))
         .seed("defend", arguments.seed)
         .parameter("recipe", serde_json::to_value(&config.recipe)?)
         .parameter("epsilon", arguments.epsilon)
-        .parameter("references", arguments.references);
-    Ok(match &given.held_out_corpus {
-        Some(corpus) => provenance.corpus(reading::used("held out", corpus)),
-        None => provenance.parameter("held_out", given.held_out.len()),
-    })
+        .parameter("references", arguments.references))
 }

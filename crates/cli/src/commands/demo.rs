@@ -131,9 +131,14 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
     let home = stage.home.join(name);
     let checkpoint = Checkpoint::open(&home, Runtime::default())?;
     let record: TrainingRecord = serde_json::from_slice(&Bytes::open(&home.join("training.json"))?)?;
-    let (ledger, recitations) = extract::recite(&checkpoint, &stage.folder.join("ledger.jsonl"), context)?;
-    context.check()?;
     let model = checkpoint.model.as_ref();
+    let resources = verbatim_lm::Resources {
+        batch: model::batch(model, MAX_NEW_TOKENS as usize),
+        scratch: &Scratch::unnamed(stage.folder),
+        progress: context.teller,
+    };
+    let (ledger, recitations) = extract::recite(&checkpoint, &stage.folder.join("ledger.jsonl"), resources)?;
+    context.check()?;
     let config = ExtractConfig {
         strategies: Strategy::ALL.to_vec(),
         samples: 0..stage.n_samples,
@@ -142,11 +147,6 @@ fn audit(stage: &Stage<'_>, name: &str, context: &Context<'_>) -> anyhow::Result
         top_p: None,
         seed: SEED,
         prompts: prompts::built_in().into(),
-    };
-    let resources = verbatim_lm::Resources {
-        batch: model::batch(model, MAX_NEW_TOKENS as usize),
-        scratch: &Scratch::unnamed(stage.folder),
-        progress: context.teller,
     };
     let drawn = verbatim_extraction::draw(model, &checkpoint.tokenizer, &config, resources)?.samples;
     let samples = stage.folder.join("samples").join(name);

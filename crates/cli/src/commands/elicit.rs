@@ -9,7 +9,7 @@ use verbatim_report::{ElicitBody, Provenance, Report, elicit_text};
 use verbatim_store::{Access, Scratch, StagedDir};
 
 use crate::args::Elicit;
-use crate::commands::{Context, check_apart, kept, model, redaction};
+use crate::commands::{Context, answers, check_apart, merge, model, redaction};
 
 pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<()> {
     let output = &arguments.output;
@@ -25,14 +25,20 @@ pub(crate) fn run(arguments: &Elicit, context: &Context<'_>) -> anyhow::Result<(
         top: arguments.top_k as usize,
         seed: arguments.seed,
     };
-    let scratch = scratch(arguments, &checkpoint, &targets, staged.path())?;
+    let provenance = provenance(arguments, &checkpoint);
+    let result = merge::result_of(&provenance, arguments.redaction.reveal)?;
+    merge::check(&result, context)?;
+    let scratch = scratch(arguments, &checkpoint, &targets, (staged.path(), context))?;
     let longest = targets.iter().map(|target| 2 * target.passage.continuation.len()).max().unwrap_or(0);
     let batch = arguments.batch.map_or_else(|| model::batch(target.model, longest), usize::from);
     let resources = Resources { batch, scratch: &scratch, progress: context.teller };
     let found = verbatim_extraction::elicit(target, &mut gradient, &targets, &config, resources)?;
     context.check()?;
+    if arguments.answering.shard.is_some() {
+        return merge::end_shard((staged, scratch), result, context);
+    }
     let redactor = redaction::redactor(&arguments.redaction, staged.path())?;
-    let body = ElicitBody::new(provenance(arguments, &checkpoint), &found, &redactor);
+    let body = ElicitBody::new(provenance, &found, &redactor);
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
     context.check()?;
@@ -68,7 +74,7 @@ fn scratch(
     arguments: &Elicit,
     checkpoint: &Checkpoint,
     targets: &[ElicitTarget],
-    folder: &Path,
+    at: (&Path, &Context<'_>),
 ) -> anyhow::Result<Scratch> {
     let task = json!({"elicit": {
         "model": model::hashes(checkpoint),
@@ -79,12 +85,8 @@ fn scratch(
         "seed": arguments.seed,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    kept(
-        arguments.scratch.as_deref(),
-        files_read(arguments).chain([arguments.output.output.as_path()]),
-        &task,
-        folder,
-    )
+    let others = files_read(arguments).chain([arguments.output.output.as_path()]);
+    answers(&arguments.answering, others, &task, at)
 }
 
 fn provenance(arguments: &Elicit, checkpoint: &Checkpoint) -> Provenance {

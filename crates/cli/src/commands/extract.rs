@@ -1,6 +1,5 @@
 //! `verbatim extract`: draws, scores, ranks and verifies, or ranks again what an earlier run drew.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 use verbatim_corpus::Corpus;
 use verbatim_extraction::{
     Canary, Cell, DrawnSample, Draws, Exposure, ExposureConfig, ExtractConfig, Prompts, Proof, RankConfig,
-    Recitation, Scorers, Strategy,
+    Recitation, ScoredSample, Scorers, Strategy,
 };
 use verbatim_index::SubstringIndex;
 use verbatim_lm::{Checkpoint, Resources, Tokenizer};
@@ -16,11 +15,11 @@ use verbatim_report::{
     DivergenceRow, ExtractBody, ExtractFacts, ModelUsed, Provenance, Redactor, Report, ScaleTable,
     Verification, extract_text,
 };
-use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, write_private};
+use verbatim_store::{Access, Bytes, Scratch, StagedDir, sha256_file, write_private};
 
-use crate::args::{Extract, Reading, Shard, Verify};
+use crate::args::{Extract, Reading, Verify};
 use crate::commands::prompts::PromptSource;
-use crate::commands::{Context, check_apart, index, kept, model, reading, redaction};
+use crate::commands::{Context, answers, check_apart, index, merge, model, reading, redaction};
 use crate::failure;
 
 /// The tokenizer, in a checkpoint and in the output.
@@ -36,8 +35,14 @@ struct Ranked {
     cells: Vec<Cell>,
     canaries: Option<(Vec<Canary>, Vec<Recitation>)>,
     exposures: Option<Vec<Exposure>>,
-    /// Where the models' answers were kept.
-    scratch: Option<Scratch>,
+}
+
+/// What the models answered.
+struct Answered {
+    drawn: Vec<DrawnSample>,
+    scored: Vec<ScoredSample>,
+    canaries: Option<(Vec<Canary>, Vec<Recitation>)>,
+    exposures: Option<Vec<Exposure>>,
 }
 
 /// The models of a run.
@@ -57,13 +62,25 @@ pub(crate) fn run(arguments: &Extract, context: &Context<'_>) -> anyhow::Result<
         (Some(corpus), None) => Some(Proof { corpus, index: None }),
         (Some(corpus), Some(index)) => Some(Proof { corpus, index: Some(index.of(corpus)?) }),
     };
-    let mut ranked = match (&arguments.rerank[..], &arguments.model) {
-        (earlier @ [_, ..], _) => rank_again(earlier, arguments, staged.path())?,
-        ([], Some(name)) => draw_and_rank(name, arguments, staged.path(), context)?,
-        ([], None) => return Err(failure::usage("give --model or --rerank")),
+    let (ranked, scratch) = match (&arguments.rerank, &arguments.model) {
+        (Some(earlier), _) => (rank_again(earlier, proof, arguments, staged.path())?, None),
+        (None, Some(name)) => {
+            let models = Models::open(name, arguments, context)?;
+            let prompts = PromptSource::open(arguments, context)?;
+            let provenance = proven(provenance(name, arguments, (&models, &prompts)), proof, arguments);
+            let result = merge::result_of(&provenance, arguments.redaction.reveal)?;
+            merge::check(&result, context)?;
+            let scratch = scratch(arguments, (&models, &prompts), (staged.path(), context))?;
+            let answered = ask(arguments, (&models, &prompts), &scratch, context)?;
+            if arguments.answering.shard.is_some() {
+                return merge::end_shard((staged, scratch), result, context);
+            }
+            let ranked = rank(answered, (provenance, models.target.tokenizer), arguments, staged.path())?;
+            (ranked, Some(scratch))
+        }
+        (None, None) => return Err(failure::usage("give --model or --rerank")),
     };
     let redactor = redaction::redactor(&arguments.redaction, staged.path())?;
-    let scratch = ranked.scratch.take();
     let body = verify(ranked, proof, arguments, &redactor, context)?;
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
@@ -119,156 +136,128 @@ fn files_read(arguments: &Extract) -> impl Iterator<Item = &Path> {
         .chain(models)
 }
 
-fn draw_and_rank(
-    name: &str,
-    arguments: &Extract,
-    folder: &Path,
-    context: &Context<'_>,
-) -> anyhow::Result<Ranked> {
-    let runtime = model::runtime(&arguments.runtime);
-    let reference = |name: &Option<String>| -> anyhow::Result<Option<Checkpoint>> {
-        name.as_ref().map(|name| model::open(name, "main", runtime, context)).transpose()
-    };
-    let models = Models {
-        target: model::open(name, &arguments.revision, runtime, context)?,
-        small: reference(&arguments.small)?,
-        medium: reference(&arguments.medium)?,
-    };
-    let target = &models.target;
-    let prompts = PromptSource::open(arguments, context)?;
-    let config = extract_config(arguments, prompts.prompts())?;
-    let used =
-        ModelUsed { trained_on: model::trained_on(Path::new(name), target), ..model::used("target", target) };
-    let mut provenance = prompts.told_in(provenance(arguments)).model(used);
-    for (role, reference) in [("small", &models.small), ("medium", &models.medium)] {
-        if let Some(checkpoint) = reference {
-            provenance = provenance.model(model::used(role, checkpoint));
+impl Models {
+    fn open(name: &str, arguments: &Extract, context: &Context<'_>) -> anyhow::Result<Models> {
+        let runtime = model::runtime(&arguments.runtime);
+        let reference = |name: &Option<String>| -> anyhow::Result<Option<Checkpoint>> {
+            name.as_ref().map(|name| model::open(name, "main", runtime, context)).transpose()
+        };
+        Ok(Models {
+            target: model::open(name, &arguments.revision, runtime, context)?,
+            small: reference(&arguments.small)?,
+            medium: reference(&arguments.medium)?,
+        })
+    }
+
+    fn scorers(&self) -> Scorers<'_> {
+        Scorers {
+            target: self.target.text_model(),
+            small: self.small.as_ref().map(Checkpoint::text_model),
+            medium: self.medium.as_ref().map(Checkpoint::text_model),
         }
     }
-    let scratch = scratch(arguments, &models, (&config, &prompts), folder)?;
+}
+
+/// Asks the models: draws samples, and has them and the canaries scored.
+fn ask(
+    arguments: &Extract,
+    (models, prompts): (&Models, &PromptSource),
+    scratch: &Scratch,
+    context: &Context<'_>,
+) -> anyhow::Result<Answered> {
+    let target = &models.target;
+    let config = extract_config(arguments, prompts.prompts())?;
     let model = target.model.as_ref();
     let longest = model.context_len().min(2 * config.max_new_tokens);
     let batch = arguments.batch.map_or_else(|| model::batch(model, longest), usize::from);
-    let resources = Resources { batch, scratch: &scratch, progress: context.teller };
+    let resources = Resources { batch, scratch, progress: context.teller };
     let Draws { samples: drawn, records } =
         verbatim_extraction::draw(model, &target.tokenizer, &config, resources)?;
     context.check()?;
     prompts.verify_unchanged()?;
-    verbatim_extraction::save_samples(folder, &drawn)?;
-    let scorers = Scorers {
-        target: target.text_model(),
-        small: models.small.as_ref().map(Checkpoint::text_model),
-        medium: models.medium.as_ref().map(Checkpoint::text_model),
-    };
-    let scored = verbatim_extraction::score(&scorers, &drawn, Some(records), resources)?;
+    let scored = verbatim_extraction::score(&models.scorers(), &drawn, Some(records), resources)?;
     context.check()?;
-    verbatim_extraction::save_records(folder, &scored)?;
-    // Ranking and verifying again need the tokenizer, and nothing else of the model.
-    write_private(&folder.join(TOKENIZER_FILE), target.tokenizer.json())?;
     let canaries = match &arguments.canaries {
-        Some(ledger) => Some(recite(target, ledger, context)?),
+        Some(ledger) => Some(recite(target, ledger, resources)?),
         None => None,
     };
     let exposures = match &canaries {
         Some((ledger, _)) => expose(target, ledger, arguments, resources)?,
         None => None,
     };
+    Ok(Answered { drawn, scored, canaries, exposures })
+}
+
+/// Ranks what was drawn, and keeps what it takes to rank and verify it again: of the model, the tokenizer is all.
+fn rank(
+    answered: Answered,
+    (provenance, tokenizer): (Provenance, Tokenizer),
+    arguments: &Extract,
+    folder: &Path,
+) -> anyhow::Result<Ranked> {
+    let Answered { drawn, scored, canaries, exposures } = answered;
+    verbatim_extraction::save_samples(folder, &drawn)?;
+    verbatim_extraction::save_records(folder, &scored)?;
+    write_private(&folder.join(TOKENIZER_FILE), tokenizer.json())?;
     let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
-    Ok(Ranked {
-        provenance,
-        tokenizer: models.target.tokenizer,
-        drawn,
-        cells,
-        canaries,
-        exposures,
-        scratch: Some(scratch),
-    })
+    Ok(Ranked { provenance, tokenizer, drawn, cells, canaries, exposures })
 }
 
 /// Where the models' answers are kept; without `--scratch`, nowhere.
 fn scratch(
     arguments: &Extract,
-    models: &Models,
-    (config, prompts): (&ExtractConfig<'_>, &PromptSource),
-    folder: &Path,
+    (models, prompts): (&Models, &PromptSource),
+    at: (&Path, &Context<'_>),
 ) -> anyhow::Result<Scratch> {
+    let canaries = arguments.canaries.as_deref().map(sha256_file).transpose()?;
     // How many samples, and how they are ranked and proven, changes no answer.
     let task = json!({"extract": {
         "model": model::hashes(&models.target),
         "small": models.small.as_ref().map(model::hashes),
         "medium": models.medium.as_ref().map(model::hashes),
-        "seed": config.seed,
-        "max_new_tokens": config.max_new_tokens,
-        "top_k": config.top_k,
-        "top_p": config.top_p,
+        "seed": arguments.seed,
+        "max_new_tokens": arguments.max_new_tokens,
+        "top_k": arguments.top_k,
+        "top_p": arguments.top_p,
         "prompts": prompts.identity(),
+        "canaries": canaries,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    kept(
-        arguments.scratch.as_deref(),
-        files_read(arguments).chain([arguments.output.output.as_path()]),
-        &task,
-        folder,
-    )
+    let others = files_read(arguments).chain([arguments.output.output.as_path()]);
+    answers(&arguments.answering, others, &task, at)
 }
 
-/// Ranks what earlier runs drew, as if it were one, and takes their files along, so that the output can be ranked again
-/// as well.
-fn rank_again(earlier: &[PathBuf], arguments: &Extract, folder: &Path) -> anyhow::Result<Ranked> {
-    let mut origins = Vec::new();
-    let mut tokenizers = Vec::new();
-    for dir in earlier {
-        let not_ours = || format!("{} is no folder of an earlier extract", dir.display());
-        tokenizers.push(Tokenizer::open(&dir.join(TOKENIZER_FILE)).with_context(not_ours)?);
-        let report = Bytes::open(&dir.join(verbatim_report::JSON_NAME)).with_context(not_ours)?;
-        let report: Value = serde_json::from_slice(&report).with_context(not_ours)?;
-        origins.push(report["result"]["provenance"].clone());
-    }
-    for (dir, origin) in earlier.iter().zip(&origins).skip(1) {
-        let differences = verbatim_store::differences(&drawn_by(&origins[0]), &drawn_by(origin));
-        if !differences.is_empty() {
-            let (first, dir) = (earlier[0].display(), dir.display());
-            let cause = format!("{first} and {dir} were not drawn alike: {differences}");
-            return Err(failure::usage(cause));
-        }
-    }
-    let (drawn, scored) = verbatim_extraction::load_runs(earlier)?;
-    verbatim_extraction::save_samples(folder, &drawn)?;
-    verbatim_extraction::save_records(folder, &scored)?;
-    let tokenizer = tokenizers.swap_remove(0);
-    write_private(&folder.join(TOKENIZER_FILE), tokenizer.json())?;
+/// Ranks what an earlier run drew.
+fn rank_again(
+    earlier: &Path,
+    proof: Option<Proof<'_>>,
+    arguments: &Extract,
+    folder: &Path,
+) -> anyhow::Result<Ranked> {
+    let not_ours = || format!("{} is no folder of an earlier extract", earlier.display());
+    let tokenizer = Tokenizer::open(&earlier.join(TOKENIZER_FILE)).with_context(not_ours)?;
+    let report = Bytes::open(&earlier.join(verbatim_report::JSON_NAME)).with_context(not_ours)?;
+    let report: Value = serde_json::from_slice(&report).with_context(not_ours)?;
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
-        .parameter("drawn", if let [origin] = &origins[..] { origin.clone() } else { origins.into() })
+        .parameter("drawn", report["result"]["provenance"].clone())
         .parameter("top", arguments.top)
         .parameter("pool", arguments.pool)
         .parameter("min_match", arguments.min_match)
         .parameter("window_tokens", WINDOW_TOKENS);
-    let cells = verbatim_extraction::rank(&scored, &rank_config(arguments))?;
-    Ok(Ranked { provenance, drawn, cells, tokenizer, canaries: None, exposures: None, scratch: None })
+    let (drawn, scored) = verbatim_extraction::load_run(earlier)?;
+    let answered = Answered { drawn, scored, canaries: None, exposures: None };
+    rank(answered, (proven(provenance, proof, arguments), tokenizer), arguments, folder)
 }
 
-/// What decides about a sample, but for its strategy and number: models, seed and parameters, from the provenance of what
-/// was drawn or, where that was ranked again, of the first that was drawn.
-fn drawn_by(origin: &Value) -> Value {
-    match &origin["parameters"]["drawn"] {
-        Value::Null => {}
-        Value::Array(origins) => return origins.first().map_or(Value::Null, drawn_by),
-        origin => return drawn_by(origin),
+/// Adds what findings are proven in.
+fn proven(provenance: Provenance, proof: Option<Proof<'_>>, arguments: &Extract) -> Provenance {
+    let Some(Proof { corpus, index }) = proof else { return provenance };
+    let provenance =
+        provenance.parameter("verify", arguments.verify.name()).corpus(reading::used("proof", corpus));
+    match index {
+        Some(index) => provenance.parameter("index_min_length", index.min_len()),
+        None => provenance,
     }
-    let model = |model: &Value| {
-        let hashes = [&model["files"], &model["tokenizer_sha256"]].map(Value::to_string).concat();
-        (
-            model["role"].as_str().unwrap_or_default().to_owned(),
-            verbatim_store::xxh3_128_hex(hashes.as_bytes()).into(),
-        )
-    };
-    let models: serde_json::Map<String, Value> =
-        origin["models"].as_array().into_iter().flatten().map(model).collect();
-    let parameters =
-        ["max_new_tokens", "top_k", "top_p", "prompts_xxh3", "prompts_from", "prompt_tokens", "arithmetic"];
-    let parameters: serde_json::Map<String, Value> =
-        parameters.map(|name| (name.to_owned(), origin["parameters"][name].clone())).into_iter().collect();
-    json!({ "models": models, "seed": origin["seeds"]["draw"], "parameters": parameters })
 }
 
 fn verify(
@@ -278,7 +267,7 @@ fn verify(
     redactor: &Redactor,
     context: &Context<'_>,
 ) -> anyhow::Result<ExtractBody> {
-    let Ranked { mut provenance, tokenizer, drawn, cells, canaries, exposures, .. } = ranked;
+    let Ranked { provenance, tokenizer, drawn, cells, canaries, exposures } = ranked;
     let candidates = verbatim_extraction::candidates(&cells, &drawn);
     let min_match = arguments.min_match as usize;
     let findings = verbatim_extraction::verify(proof, &tokenizer, &candidates, min_match, context.teller)?;
@@ -296,12 +285,7 @@ fn verify(
             tokenizer.missing_bytes()
         ));
     }
-    if let Some(Proof { corpus, index }) = proof {
-        provenance = provenance.parameter("verify", arguments.verify.name());
-        provenance = provenance.corpus(reading::used("proof", corpus));
-        if let Some(index) = index {
-            provenance = provenance.parameter("index_min_length", index.min_len());
-        }
+    if let Some(Proof { corpus, .. }) = proof {
         warnings.extend(corpus.warnings().iter().cloned());
     }
     let facts = ExtractFacts {
@@ -324,16 +308,10 @@ fn verify(
 pub(crate) fn recite(
     checkpoint: &Checkpoint,
     ledger: &Path,
-    context: &Context<'_>,
+    resources: Resources<'_>,
 ) -> anyhow::Result<(Vec<Canary>, Vec<Recitation>)> {
     let ledger = verbatim_extraction::read_ledger(ledger)?;
-    context.teller.stage("recite canaries", None, "canaries");
-    let recitations = verbatim_extraction::audit_canaries(
-        checkpoint.model.as_ref(),
-        &checkpoint.tokenizer,
-        &ledger,
-        context.teller,
-    )?;
+    let recitations = verbatim_extraction::audit_canaries(checkpoint.text_model(), &ledger, resources)?;
     Ok((ledger, recitations))
 }
 
@@ -359,7 +337,7 @@ fn extract_config<'a>(arguments: &Extract, prompts: Prompts<'a>) -> anyhow::Resu
     let strategies: Result<Vec<Strategy>, _> = arguments.strategies.iter().map(|name| name.parse()).collect();
     Ok(ExtractConfig {
         strategies: strategies?,
-        samples: samples(arguments)?,
+        samples: 0..arguments.samples,
         max_new_tokens: arguments.max_new_tokens as usize,
         top_k: Some(arguments.top_k as usize),
         top_p: arguments.top_p,
@@ -368,30 +346,30 @@ fn extract_config<'a>(arguments: &Extract, prompts: Prompts<'a>) -> anyhow::Resu
     })
 }
 
-/// The numbers of the samples to draw: all, or those of a shard.
-fn samples(arguments: &Extract) -> anyhow::Result<Range<u64>> {
-    let n = arguments.samples;
-    let Some(Shard { number, of }) = arguments.shard else { return Ok(0..n) };
-    // Both numbers are small enough for the product.
-    let range = n * (number - 1) / of..n * number / of;
-    match range.is_empty() {
-        true => Err(failure::usage(format!("--shard {number}/{of} of {n} samples holds none"))),
-        false => Ok(range),
-    }
-}
-
 fn rank_config(arguments: &Extract) -> RankConfig {
     let pool = arguments.pool.unwrap_or(arguments.top) as usize;
     RankConfig { window_tokens: WINDOW_TOKENS, top: arguments.top as usize, pool }
 }
 
-fn provenance(arguments: &Extract) -> Provenance {
+fn provenance(name: &str, arguments: &Extract, (models, prompts): (&Models, &PromptSource)) -> Provenance {
+    let target = &models.target;
+    let used =
+        ModelUsed { trained_on: model::trained_on(Path::new(name), target), ..model::used("target", target) };
+    let mut provenance = prompts.told_in(parameters(arguments)).model(used);
+    for (role, reference) in [("small", &models.small), ("medium", &models.medium)] {
+        if let Some(checkpoint) = reference {
+            provenance = provenance.model(model::used(role, checkpoint));
+        }
+    }
+    provenance
+}
+
+fn parameters(arguments: &Extract) -> Provenance {
     let exposure_references = arguments.canaries.as_ref().map(|_| arguments.exposure_references);
     Provenance::new(env!("CARGO_PKG_VERSION"))
         .seed("draw", arguments.seed)
         .parameter("strategies", arguments.strategies.clone())
         .parameter("samples", arguments.samples)
-        .parameter("shard", arguments.shard.map(|shard| shard.to_string()))
         .parameter("max_new_tokens", arguments.max_new_tokens)
         .parameter("top_k", arguments.top_k)
         .parameter("top_p", arguments.top_p)

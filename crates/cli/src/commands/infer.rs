@@ -18,7 +18,7 @@ use verbatim_store::{Progress, Scratch, StagedDir};
 
 use self::asked::Asked;
 use crate::args::{DOCUMENTS, Infer, Reading};
-use crate::commands::{Context, check_apart, kept, model, reading};
+use crate::commands::{Context, answers, check_apart, model, reading};
 use crate::failure;
 
 /// Documents whose tokens are counted between two looks at whether to stop.
@@ -149,7 +149,7 @@ impl Models {
         about: &Value,
         asked: &Asked,
         arguments: &Infer,
-        folder: &StagedDir,
+        at: (&StagedDir, &Context<'_>),
     ) -> anyhow::Result<Scratch> {
         let task = json!({"infer": {
             "model": model::hashes(&self.target),
@@ -164,7 +164,7 @@ impl Models {
             "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
         }});
         let others = files_read(arguments).chain([arguments.output.output.as_path()]);
-        kept(arguments.scratch.as_deref(), others, &task, folder.path())
+        answers(&arguments.answering, others, &task, (at.0.path(), at.1))
     }
 
     /// What the report says that the result was computed from.

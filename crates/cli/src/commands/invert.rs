@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use verbatim_extraction::{InvertConfig, MAX_EXHAUSTIVE, Outcome, Template};
-use verbatim_lm::{Checkpoint, Resources};
+use verbatim_extraction::{Inversion, InvertConfig, MAX_EXHAUSTIVE, Outcome, Template};
+use verbatim_lm::{Checkpoint, Resources, TextModel};
 use verbatim_report::{ExhaustiveRow, InvertBody, InvertRow, Provenance, Redactor, Report, invert_text};
-use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir};
+use verbatim_store::{Access, Bytes, Progress, Scratch, StagedDir, answer_each};
 
 use crate::args::Invert;
-use crate::commands::{Context, check_apart, existing, kept, model, redaction};
+use crate::commands::{Context, answers, check_apart, existing, merge, model, redaction};
 use crate::failure;
 
 /// Open nodes that are remembered: some fifty bytes each.
@@ -31,7 +31,14 @@ impl Asked {
     }
 }
 
+/// What was found for a template, if it is in this process's share, and what going through all its fillings says, if that was
+/// asked for.
+type Found = (Option<Inversion>, Option<ExhaustiveRow>);
+
 pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<()> {
+    if arguments.answering.shard.is_some() && arguments.output.is_none() {
+        return Err(failure::usage("--shard writes answers to a folder; give -o DIR"));
+    }
     let staged = match &arguments.output {
         None => None,
         Some(output) => {
@@ -41,14 +48,21 @@ pub(crate) fn run(arguments: &Invert, context: &Context<'_>) -> anyhow::Result<(
     };
     let asked = asked(arguments)?;
     let checkpoint = model::open_asked(&arguments.checkpoint, &arguments.runtime, context)?;
+    let folder = staged.as_ref().map_or_else(std::env::temp_dir, |staged| staged.path().to_path_buf());
+    let provenance = provenance(arguments, &checkpoint);
+    let result = merge::result_of(&provenance, arguments.redaction.reveal)?;
+    merge::check(&result, context)?;
+    let scratch = scratch(arguments, &checkpoint, &asked, (&folder, context))?;
+    let found = invert(&asked, &checkpoint, arguments, &scratch, context)?;
+    let staged = match (staged, arguments.answering.shard) {
+        (Some(staged), Some(_)) => return merge::end_shard((staged, scratch), result, context),
+        (staged, _) => staged,
+    };
     let redactor = match &staged {
         Some(staged) => redaction::redactor(&arguments.redaction, staged.path())?,
         None => redaction::passing(&arguments.redaction)?,
     };
-    let folder = staged.as_ref().map_or_else(std::env::temp_dir, |staged| staged.path().to_path_buf());
-    let scratch = scratch(arguments, &checkpoint, &asked, &folder)?;
-    let body = invert(&asked, &checkpoint, arguments, (&scratch, &redactor), context)?;
-    let report = Report::new(body, context.run());
+    let report = Report::new(body(provenance, (asked, found), &redactor), context.run());
     if let Some(staged) = staged {
         report.write(staged.path(), Access::Private)?;
         context.check()?;
@@ -71,21 +85,18 @@ fn scratch(
     arguments: &Invert,
     checkpoint: &Checkpoint,
     asked: &[Asked],
-    folder: &Path,
+    at: (&Path, &Context<'_>),
 ) -> anyhow::Result<Scratch> {
     let task = json!({"invert": {
         "model": model::hashes(checkpoint),
         "asked": asked.iter().map(Asked::fingerprint).collect::<Vec<_>>(),
         "top": arguments.top,
         "max_evaluations": arguments.max_evaluations,
+        "exhaustive": arguments.exhaustive,
         "arithmetic": model::arithmetic(model::runtime(&arguments.runtime)),
     }});
-    kept(
-        arguments.scratch.as_deref(),
-        files_read(arguments).chain(arguments.output.as_deref()),
-        &task,
-        folder,
-    )
+    let others = files_read(arguments).chain(arguments.output.as_deref());
+    answers(&arguments.answering, others, &task, at)
 }
 
 /// The templates of the flags, the file and the ledger, in this order.
@@ -140,45 +151,67 @@ fn invert(
     asked: &[Asked],
     checkpoint: &Checkpoint,
     arguments: &Invert,
-    (scratch, redactor): (&Scratch, &Redactor),
+    scratch: &Scratch,
     context: &Context<'_>,
-) -> anyhow::Result<InvertBody> {
+) -> anyhow::Result<Vec<Found>> {
     let target = checkpoint.text_model();
     let config = InvertConfig {
         top: arguments.top as usize,
         max_evaluations: u64::from(arguments.max_evaluations),
         max_open: MAX_OPEN,
     };
-    let mut rows = Vec::with_capacity(asked.len());
     let pairs: Vec<_> = asked.iter().map(|asked| (&asked.template, asked.secret.as_deref())).collect();
     let resources = Resources { batch: 1, scratch, progress: context.teller };
     let inversions = verbatim_extraction::invert_each(target, &pairs, &config, resources)?;
     context.check()?;
-    for (asked, found) in asked.iter().zip(inversions) {
-        let mut row = InvertRow::new(asked.name.clone(), &asked.template, &found, redactor);
-        row.copies = asked.copies;
-        let is_small = asked.template.n_fillings().is_some_and(|n| n <= MAX_EXHAUSTIVE);
-        if arguments.exhaustive && is_small {
-            context.teller.stage("go through all fillings", asked.template.n_fillings(), "texts");
-            let batch = model::batch(target.model, target.model.context_len());
-            let all =
-                verbatim_extraction::invert_exhaustively(target, &asked.template, batch, context.teller)?;
-            let mut pairs = found.answers.iter().zip(&all);
-            let is_whole = found.outcome != Outcome::Exhausted || found.n_found == all.len() as u64;
-            let agrees = is_whole && pairs.all(|(one, other)| one.filling == other.filling);
-            row.exhaustive = Some(ExhaustiveRow { n_fillings: all.len() as u64, agrees });
+    let exhaustive = answer_each(scratch, "exhaustive", asked.len(), |number| -> anyhow::Result<_> {
+        match &inversions[number] {
+            Some(found) if arguments.exhaustive => {
+                exhaustive(target, &asked[number].template, found, context)
+            }
+            _ => Ok(None),
         }
-        rows.push(row);
+    })?;
+    Ok(inversions.into_iter().zip(exhaustive.into_iter().map(Option::flatten)).collect())
+}
+
+/// Whether the search and going through all fillings agree; nothing where these are too many.
+fn exhaustive(
+    target: TextModel<'_>,
+    template: &Template,
+    found: &Inversion,
+    context: &Context<'_>,
+) -> anyhow::Result<Option<ExhaustiveRow>> {
+    if template.n_fillings().is_none_or(|n| n > MAX_EXHAUSTIVE) {
+        return Ok(None);
     }
+    context.teller.stage("go through all fillings", template.n_fillings(), "texts");
+    let batch = model::batch(target.model, target.model.context_len());
+    let all = verbatim_extraction::invert_exhaustively(target, template, batch, context.teller)?;
+    let mut pairs = found.answers.iter().zip(&all);
+    let is_whole = found.outcome != Outcome::Exhausted || found.n_found == all.len() as u64;
+    let agrees = is_whole && pairs.all(|(one, other)| one.filling == other.filling);
+    Ok(Some(ExhaustiveRow { n_fillings: all.len() as u64, agrees }))
+}
+
+fn body(provenance: Provenance, (asked, found): (Vec<Asked>, Vec<Found>), redactor: &Redactor) -> InvertBody {
+    let row = |(asked, (found, exhaustive)): (Asked, Found)| {
+        let row = InvertRow::new(asked.name, &asked.template, &found?, redactor);
+        Some(InvertRow { copies: asked.copies, exhaustive, ..row })
+    };
+    let templates: Vec<InvertRow> = asked.into_iter().zip(found).filter_map(row).collect();
     let mut warnings = Vec::new();
-    if rows.iter().any(|row| row.exhaustive.is_some_and(|all| !all.agrees)) {
+    if templates.iter().any(|row| row.exhaustive.is_some_and(|all| !all.agrees)) {
         warnings
             .push("going through all fillings gave another order: equal likelihoods, or a defect".to_owned());
     }
-    let provenance = Provenance::new(env!("CARGO_PKG_VERSION"))
+    InvertBody { provenance, templates, warnings }
+}
+
+fn provenance(arguments: &Invert, checkpoint: &Checkpoint) -> Provenance {
+    Provenance::new(env!("CARGO_PKG_VERSION"))
         .model(model::used("target", checkpoint))
         .parameter("top", arguments.top)
         .parameter("max_evaluations", arguments.max_evaluations)
-        .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)));
-    Ok(InvertBody { provenance, templates: rows, warnings })
+        .parameter("arithmetic", model::arithmetic(model::runtime(&arguments.runtime)))
 }

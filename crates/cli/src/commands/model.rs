@@ -27,7 +27,9 @@ pub(crate) fn open(
     context: &Context<'_>,
 ) -> anyhow::Result<Checkpoint> {
     let path = Path::new(name);
-    let runtime = Runtime { free_memory: free_memory(), ..runtime };
+    // Where all answers are there already, nothing is asked.
+    let device = if context.shards.is_some() { Device::Nowhere } else { runtime.device };
+    let runtime = Runtime { device, free_memory: free_memory(), ..runtime };
     if path.exists() {
         return Checkpoint::open(path, runtime).with_context(|| format!("cannot load the model {name}"));
     }
@@ -58,7 +60,7 @@ pub(crate) fn open_asked(
 pub(crate) fn runtime(flags: &RuntimeFlags) -> Runtime {
     let device = match flags.device {
         Device::Cpu(_) => Device::Cpu(flags.kernel),
-        Device::Cuda(number) => Device::Cuda(number),
+        elsewhere => elsewhere,
     };
     Runtime { device, dtype: flags.dtype, free_memory: None }
 }
@@ -70,6 +72,7 @@ pub(crate) fn arithmetic(runtime: Runtime) -> String {
             format!("{} weights, {} arithmetic on a CPU", runtime.dtype.name(), kernel.arithmetic())
         }
         Device::Cuda(_) => format!("{} on a GPU", runtime.dtype.name()),
+        Device::Nowhere => "none".to_owned(),
     }
 }
 

@@ -436,7 +436,15 @@ mod tests {
     /// 0.9 (0.85 to 0.93) less 0.7 (0.62 to 0.77): 0.2, down by the root of 0.05² + 0.07² and up by that of 0.03² + 0.08².
     #[test]
     fn the_rarest_third_is_held_against_the_most_common_one() {
-        let slice = |number, auc, low, high| SliceRow { by: "rarity", number, n: [50, 50], auc, low, high };
+        let slice = |number, auc, low, high| SliceRow {
+            by: "rarity",
+            number,
+            name: None,
+            n: [50, 50],
+            auc,
+            low,
+            high,
+        };
         let slices = [slice(0, 0.7, 0.62, 0.77), slice(1, 0.2, 0.1, 0.3), slice(2, 0.9, 0.85, 0.93)];
         let found = claim(&evidence(&[], &[], &slices), "rare-records-leak");
         assert_eq!(found.verdict, Verdict::Supported);

@@ -1,13 +1,16 @@
 //! The corpus that is made where none is given: fictional documents, planted secrets, people with records, and texts of the same
 //! kind that no model sees.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use verbatim_extraction::{Canary, Placement, Shape};
 
 use crate::draw::Draw;
 use crate::error::Result;
 use crate::grammar::Grammar;
 use crate::plant::{PlantConfig, plan_planting, plant_documents};
-use crate::synth::{SynthConfig, SynthDocument, synthesize};
+use crate::synth::{SynthConfig, SynthDocument, kind_of_document, synthesize};
 
 /// Documents of the corpus that are not planted.
 const N_ORIGINALS: u64 = 170;
@@ -31,17 +34,28 @@ pub struct Person {
     pub fabricated: Vec<Vec<String>>,
 }
 
+/// A document and what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MadeDocument {
+    /// Unique in its corpus.
+    pub id: String,
+    /// The text.
+    pub text: String,
+    /// A letter, minutes, a log, a register, a report; `planted` or `people`.
+    pub source: &'static str,
+}
+
 /// A corpus with its truth.
 #[derive(Clone, Debug)]
 pub struct MadeCorpus {
     /// The documents, planted ones among them.
-    pub documents: Vec<SynthDocument>,
+    pub documents: Vec<MadeDocument>,
     /// The planted secrets and the controls.
     pub ledger: Vec<Canary>,
     /// The people whose records were planted.
     pub people: Vec<Person>,
     /// Texts of the kind of the originals that are not in the corpus.
-    pub held_out: Vec<String>,
+    pub held_out: Vec<MadeDocument>,
 }
 
 /// The records of a person: what leads to each, and how it is drawn.
@@ -58,6 +72,12 @@ const RECORDS: [(&str, &str); 3] = [
 pub fn make_corpus(seed: u64) -> Result<MadeCorpus> {
     let config = SynthConfig { n_documents: N_ORIGINALS + N_HELD_OUT, ..SynthConfig::standard(seed) };
     let mut originals = synthesize(&config);
+    let kinds: BTreeMap<String, &'static str> =
+        (0..).zip(&originals).map(|(index, one)| (one.id.clone(), kind_of_document(seed, index))).collect();
+    let made = |SynthDocument { id, text }| {
+        let source = kinds.get(&id).copied().unwrap_or("planted");
+        MadeDocument { id, text, source }
+    };
     let held_out = originals.split_off(N_ORIGINALS as usize);
     let planting = plan_planting(
         N_ORIGINALS,
@@ -70,7 +90,7 @@ pub fn make_corpus(seed: u64) -> Result<MadeCorpus> {
             n_controls: 18,
         },
     )?;
-    let mut documents = plant_documents(originals, &planting);
+    let mut documents: Vec<_> = plant_documents(originals, &planting).into_iter().map(made).collect();
     let people: Vec<Person> = (0..N_PEOPLE).map(|number| person(seed, number)).collect();
     for (number, person) in people.iter().enumerate() {
         for (record, (prefix, truth)) in person.prefixes.iter().zip(&person.profile).enumerate() {
@@ -80,7 +100,7 @@ pub fn make_corpus(seed: u64) -> Result<MadeCorpus> {
                 let text = format!("{prefix}{truth}). {}", grammar.fill("Seen by {surname}, {date}."));
                 let at = grammar.draw().index(documents.len() + 1);
                 let id = format!("p{number:02}-{record}-{copy}");
-                documents.insert(at, SynthDocument { id, text });
+                documents.insert(at, MadeDocument { id, text, source: "people" });
             }
         }
     }
@@ -88,7 +108,7 @@ pub fn make_corpus(seed: u64) -> Result<MadeCorpus> {
         documents,
         ledger: planting.ledger.into_iter().map(|line| line.canary).collect(),
         people,
-        held_out: held_out.into_iter().map(|document| document.text).collect(),
+        held_out: held_out.into_iter().map(made).collect(),
     })
 }
 
@@ -133,7 +153,9 @@ mod tests {
             assert_eq!(person.fabricated.len() as u64, N_FABRICATED);
             assert!(!person.fabricated.contains(&person.profile));
         }
-        assert!(made.held_out.iter().all(|text| !texts.contains(&text.as_str())));
+        assert!(made.held_out.iter().all(|held| !texts.contains(&held.text.as_str())));
+        let sources: BTreeSet<&str> = made.documents.iter().map(|document| document.source).collect();
+        assert_eq!(sources.len(), 7);
         assert_eq!(make_corpus(4).unwrap().documents, made.documents);
         assert_ne!(make_corpus(5).unwrap().documents, made.documents);
     }

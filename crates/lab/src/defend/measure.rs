@@ -1,7 +1,8 @@
 //! What is measured of each model: what it recites, how exposed secrets are, how well members are told, and what it is worth.
 
 use verbatim_extraction::{
-    Canary, Exposure, ExposureConfig, Recitation, Shape, audit_canaries, audit_exposure, summarize_exposure,
+    Canary, Exposure, ExposureConfig, Recitation, Shape, audit_canaries, audit_exposure, likenesses,
+    summarize_exposure,
 };
 use verbatim_lm::{Resources, TextModel};
 use verbatim_membership::{
@@ -14,6 +15,9 @@ use crate::error::Result;
 
 /// The false positive rate at which members are counted.
 pub const FPR: f64 = 0.01;
+
+/// What is decoded is approximately a secret where it is more like it than this (Ippolito et al. 2023, section 4).
+const APPROXIMATE: f64 = 0.75;
 
 /// What is asked of every model.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +52,8 @@ pub struct SignalScores {
 pub struct Measured {
     /// Each planted secret and each control.
     pub recitations: Vec<Recitation>,
+    /// Of each, how much what is decoded is like the secret (BLEU-4).
+    pub likenesses: Vec<f64>,
     /// How exposed each is.
     pub exposures: Vec<Exposure>,
     /// What each signal says, the loss first.
@@ -75,7 +81,8 @@ impl Measured {
         let within = Within(resources.progress);
         let resources = Resources { progress: &within, ..resources };
         let Questions { ledger, level, .. } = *questions;
-        let recitations = audit_canaries(model.model, model.tokenizer, ledger, &within)?;
+        let recitations = audit_canaries(model, ledger, resources)?;
+        let likenesses = likenesses(model, ledger, resources)?;
         let config = ExposureConfig { n_references: questions.n_references, seed: questions.seed, level };
         let exposures = audit_exposure(model, ledger, &config, resources)?;
         let asked: Vec<Signal> =
@@ -102,6 +109,7 @@ impl Measured {
         let SignalScores { members, non_members, .. } = &signals[0];
         Ok(Measured {
             recitations,
+            likenesses,
             exposures,
             validation_nats: nats(non_members),
             member_nats: nats(members),
@@ -128,12 +136,12 @@ impl Measured {
         all.reduce(|one, other| if area(&other.1) > area(&one.1) { other } else { one })
     }
 
-    /// The median exposure of the secrets that were planted more than once, in bits, with its interval where there are enough.
-    pub fn median_exposure(&self) -> Option<(f64, Option<(f64, f64)>)> {
+    /// The median exposure of the planted secrets for which `wanted`, in bits, with its interval where there are enough.
+    pub fn median_exposure(&self, wanted: impl Fn(&Exposure) -> bool) -> Option<(f64, Option<(f64, f64)>)> {
         // As one group, whatever they look like and however often each was planted.
         let alike = |exposure: &Exposure| Exposure { shape: Shape::Random, copies: 2, ..exposure.clone() };
-        let repeated = self.exposures.iter().filter(|exposure| exposure.copies > 1 && !exposure.control);
-        let summary = summarize_exposure(&repeated.map(alike).collect::<Vec<_>>(), self.level);
+        let asked = self.exposures.iter().filter(|exposure| wanted(exposure) && !exposure.control);
+        let summary = summarize_exposure(&asked.map(alike).collect::<Vec<_>>(), self.level);
         let group = summary.groups.first()?;
         Some((group.quartiles?[1], group.median_interval))
     }
@@ -142,5 +150,12 @@ impl Measured {
     pub fn recited(&self, wanted: impl Fn(&Recitation) -> bool) -> (u64, u64) {
         let asked = self.recitations.iter().filter(|one| one.log_prob.is_some() && wanted(one));
         asked.fold((0, 0), |(n, all), one| (n + u64::from(one.recited), all + 1))
+    }
+
+    /// Of the planted secrets for which `wanted`, how many are written out at least approximately, and how many there are.
+    pub fn approximately_recited(&self, wanted: impl Fn(&Recitation) -> bool) -> (u64, u64) {
+        let asked = self.recitations.iter().zip(&self.likenesses);
+        let asked = asked.filter(|(one, _)| one.log_prob.is_some() && wanted(one));
+        asked.fold((0, 0), |(n, all), (_, likeness)| (n + u64::from(*likeness > APPROXIMATE), all + 1))
     }
 }

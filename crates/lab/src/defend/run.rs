@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use verbatim_corpus::{Corpus, OpenConfig};
+use serde_json::Value;
+use verbatim_corpus::{Corpus, FieldPath, OpenConfig};
 use verbatim_dedup::Resources as DedupResources;
 use verbatim_extraction::{Placement, audit_canaries};
 use verbatim_index::count_strings;
@@ -73,16 +74,32 @@ pub fn defend(
     };
     let claims = claims(&evidence);
     resources.progress.stage("replay requests through guards", None, "requests");
-    let documents: Vec<String> = texts_of(subject.corpus);
-    let of_texts = (&documents[..], subject.held_out);
+    let [documents, held_out] = [subject.corpus, subject.held_out].map(texts_of);
+    let of_texts = (&documents[..], &held_out[..]);
     let draws = (config.seed, config.level);
     let guards = guarded(undefended.text_model(), of_texts, subject.ledger, draws, resources)?;
     let n = [bench.members.len() as u64, bench.non_members.len() as u64];
     Ok(Defended { n, rows, moments, slices, guards, claims })
 }
 
+/// The texts of a corpus that are not blank.
 fn texts_of(corpus: &Corpus) -> Vec<String> {
-    corpus.ids().map(|id| corpus.text_str(id).into_owned()).collect()
+    let ids = corpus.ids().filter(|id| !corpus.is_blank(*id));
+    ids.map(|id| corpus.text_str(id).into_owned()).collect()
+}
+
+/// The field `source` of the texts that have it.
+fn sources(corpora: [&Corpus; 2]) -> Result<BTreeMap<String, String>> {
+    let field: FieldPath = "source".parse()?;
+    let mut sources = BTreeMap::new();
+    for corpus in corpora {
+        for id in corpus.ids() {
+            if let Some(Value::String(source)) = corpus.field(id, &field) {
+                sources.insert(corpus.text_str(id).into_owned(), source);
+            }
+        }
+    }
+    Ok(sources)
 }
 
 /// What all rows share.
@@ -106,8 +123,10 @@ impl<'a> Bench<'a> {
         folder: &'a Path,
         resources: Resources<'a>,
     ) -> Result<Bench<'a>> {
-        let (validation, non_members): (Vec<_>, Vec<_>) =
-            subject.held_out.iter().cloned().enumerate().partition(|(at, _)| at % VALIDATION_SHARE == 0);
+        let (validation, non_members): (Vec<_>, Vec<_>) = texts_of(subject.held_out)
+            .into_iter()
+            .enumerate()
+            .partition(|(at, _)| at % VALIDATION_SHARE == 0);
         let texts = |all: Vec<(usize, String)>| all.into_iter().map(|(_, text)| text).collect();
         Ok(Bench {
             subject,
@@ -359,11 +378,11 @@ impl<'a> Bench<'a> {
     fn moment(&self, model: &dyn LanguageModel, epoch: u64) -> Result<Moment> {
         let within = Within(self.resources.progress);
         let questions = self.questions();
-        let recitations = audit_canaries(model, &self.tokenizer, questions.ledger, &within)?;
         let asked = TextModel { model, tokenizer: &self.tokenizer };
+        let resources = Resources { progress: &within, ..self.resources };
+        let recitations = audit_canaries(asked, questions.ledger, resources)?;
         let losses = |texts: &[String]| -> Result<Vec<f64>> {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let resources = Resources { progress: &within, ..self.resources };
             let said = text_signals(&mut Inferring::alone(asked), &[Signal::Loss], &texts, resources)?;
             Ok(said.iter().filter_map(|text| text.values[0]).collect())
         };
@@ -379,11 +398,10 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Members and non-members of the undefended model by how rare their tokens are, and by length.
+    /// Members and non-members of the undefended model by how rare their tokens are, by length, and by source where they have one.
     fn slices(&self, undefended: &Measured) -> Result<Vec<SliceRow>> {
-        let encode =
-            |texts: &[String]| texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Vec<_>>();
-        let (members, non_members) = (encode(&self.members), encode(&self.non_members));
+        let texts = || self.members.iter().chain(&self.non_members);
+        let tokens: Vec<Vec<u32>> = texts().map(|text| self.tokenizer.encode(text)).collect();
         let mut counts = vec![1u64; self.tokenizer.vocab_size()];
         let corpus = self.subject.corpus;
         for token in corpus.ids().flat_map(|id| self.tokenizer.encode(&corpus.text_str(id))) {
@@ -391,20 +409,23 @@ impl<'a> Bench<'a> {
         }
         let total = counts.iter().sum::<u64>() as f64;
         let rarity = |tokens: &Vec<u32>| {
-            let bits: f64 = tokens.iter().map(|token| (total / counts[*token as usize] as f64).ln()).sum();
-            bits / tokens.len().max(1) as f64
+            let nats: f64 = tokens.iter().map(|token| (total / counts[*token as usize] as f64).ln()).sum();
+            nats / tokens.len().max(1) as f64
         };
-        let all: Vec<&Vec<u32>> = members.iter().chain(&non_members).collect();
-        let by: [(&'static str, Vec<f64>); 2] = [
-            ("rarity", all.iter().map(|tokens| rarity(tokens)).collect()),
-            ("length", all.iter().map(|tokens| tokens.len() as f64).collect()),
+        let thirds = |values: Vec<f64>| quantile_slices(&values, N_SLICES).into_iter().map(Some).collect();
+        let sources = sources([self.subject.corpus, self.subject.held_out])?;
+        let names: Vec<&String> = BTreeSet::from_iter(sources.values()).into_iter().collect();
+        let number = |text| names.binary_search(&sources.get(text)?).ok();
+        let by: [(&'static str, Vec<Option<usize>>); 3] = [
+            ("rarity", thirds(tokens.iter().map(rarity).collect())),
+            ("length", thirds(tokens.iter().map(|tokens| tokens.len() as f64).collect())),
+            ("source", texts().map(number).collect()),
         ];
         let SignalScores { members: inside, non_members: outside, .. } = &undefended.signals[0];
         let mut rows = Vec::new();
-        for (by, values) in by {
-            let keys = quantile_slices(&values, N_SLICES);
-            let scored = |scores: &[Option<f64>], keys: &[usize]| -> Vec<(usize, f64)> {
-                scores.iter().zip(keys).filter_map(|(score, key)| Some((*key, (*score)?))).collect()
+        for (by, keys) in by {
+            let scored = |scores: &[Option<f64>], keys: &[Option<usize>]| -> Vec<(usize, f64)> {
+                scores.iter().zip(keys).filter_map(|(score, key)| Some(((*key)?, (*score)?))).collect()
             };
             let (of_members, of_others) = keys.split_at(inside.len());
             let others: Vec<(Option<usize>, f64)> =
@@ -413,7 +434,8 @@ impl<'a> Bench<'a> {
             for slice in found.into_iter().flatten() {
                 let Ok(auc) = slice.auc else { continue };
                 let (low, high) = (auc.interval.low, auc.interval.high);
-                rows.push(SliceRow { by, number: slice.key, n: slice.n, auc: auc.auc, low, high });
+                let name = (by == "source").then(|| names[slice.key].clone());
+                rows.push(SliceRow { by, number: slice.key, name, n: slice.n, auc: auc.auc, low, high });
             }
         }
         Ok(rows)

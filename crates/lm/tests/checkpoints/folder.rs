@@ -114,6 +114,8 @@ fn shards_and_one_file_are_the_same_model() {
     let checkpoint = folder.open().unwrap();
     assert_eq!(log_probs(&checkpoint), whole);
     assert_eq!(checkpoint.files.len(), 5);
+    let unasked = Runtime { device: verbatim_lm::Device::Nowhere, ..Runtime::default() };
+    assert_eq!(Checkpoint::open(folder.path(), unasked).unwrap().files, checkpoint.files);
 
     // The bad cases of row 54.
     let extra = "lm_head.extra".to_owned();

@@ -124,6 +124,8 @@ fn a_file_of_every_type_is_the_model_that_was_written() {
         let checkpoint = Checkpoint::open(&path, Runtime::default()).unwrap();
         assert_eq!(checkpoint.name, "model");
         assert_eq!(checkpoint.files[0].sha256, verbatim_store::sha256_file(&path).unwrap());
+        let unasked = Runtime { device: verbatim_lm::Device::Nowhere, ..Runtime::default() };
+        assert_eq!(Checkpoint::open(&path, unasked).unwrap().files, checkpoint.files);
         let ModelConfig::Llama(read) = &checkpoint.config else { panic!("a Llama") };
         assert_eq!((read.head_dim, read.num_key_value_heads), (None, Some(2)));
         let ids = checkpoint.tokenizer.encode(TEXTS[0]);

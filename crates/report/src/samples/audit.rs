@@ -1,11 +1,14 @@
 //! A made-up audit.
 
+use verbatim_extraction::{TextOrder, Try};
+
 use crate::audit::{
     AuditBody, DecodedTable, DecodingTable, DoublingRow, DrawsRow, LengthRow, NearRow, NearTable,
     ScalingTable, Slope, StripPoint, TargetRow, TextRow,
 };
 use crate::figure::{LEVEL, Rate};
 use crate::measure::Measure;
+use crate::order::OrderTable;
 use crate::redact::Reveal;
 
 const N_DRAWS: [u64; 3] = [1, 100, 10_000];
@@ -60,6 +63,7 @@ pub(crate) fn audit_body(reveal: Reveal) -> AuditBody {
         ],
         decoded: Some(decoded()),
         near: Some(near()),
+        order: Some(order()),
         texts: texts(),
         findings: (0..8).map(|number| finding(number, reveal)).collect(),
         measures: vec![Measure::share("extraction-rate", 21, 300).proven_by("findings")],
@@ -71,6 +75,16 @@ fn draws(shift: u64) -> Vec<DrawsRow> {
     let counts =
         |place: u64| [20, 10, 0].iter().map(|more| Rate::new(shift + 12 * place + more, 300)).collect();
     (0..).zip(N_DRAWS).map(|(place, n_draws)| DrawsRow { n_draws, extracted: counts(place) }).collect()
+}
+
+/// An order that finds 30 of 39 extractions among the first of 300 texts, and the others by and by.
+fn order() -> OrderTable {
+    let is_extracted =
+        |place: u64| (place < 35 && place % 7 != 6) || (place > 100 && place.is_multiple_of(20));
+    let tries: Vec<Try> =
+        (0..300).map(|place| Try { n_queries: 2, is_extracted: is_extracted(place) }).collect();
+    let order = TextOrder { texts: Vec::new(), n_unjudged: 1, n_repeated: 2, fingerprint: String::new() };
+    OrderTable::new(&tries, 0, &order)
 }
 
 fn texts() -> Vec<TextRow> {

@@ -2,8 +2,8 @@
 
 use super::{infer_facts, provenance, run};
 use crate::defend::{
-    ClaimRow, DefenceRow, DefendBody, DetectorRow, ExposureFigure, GuardRow, MemberSlice, MomentRow,
-    PlacementRow, TrainingRow,
+    ClaimRow, CopiesRow, DefenceRow, DefendBody, DetectorRow, ExposureFigure, GuardRow, MemberSlice,
+    MomentRow, PlacementRow, TrainingRow,
 };
 use crate::figure::Rate;
 use crate::measure::Measure;
@@ -21,6 +21,7 @@ fn row(name: &str, kind: &str, n_recited: u64) -> DefenceRow {
         name: name.to_owned(),
         kind: kind.to_owned(),
         recited: Rate::new(n_recited, 18),
+        approximate: Rate::new(n_recited, 18),
         recited_by_placement: ["document", "near-copy", "passage"].map(placement).into(),
         exposure: Some(ExposureFigure { median: 6.7, low: Some(5.1), high: Some(6.7) }),
         best: Some(best),
@@ -78,12 +79,13 @@ pub(crate) fn defend() -> Report<DefendBody> {
         moments: (1..=12).map(moment).collect(),
         slices: vec![MemberSlice {
             by: "rarity".into(),
-            number: 1,
+            name: "1".into(),
             n: [57, 60],
             auc: 0.9,
             low: 0.8,
             high: 0.95,
         }],
+        copies: vec![CopiesRow { copies: 16, recited: Rate::new(17, 18), exposure: None }],
         detectors: vec![DetectorRow {
             detector: "prefix probing".into(),
             attack: "prefix-extraction".into(),

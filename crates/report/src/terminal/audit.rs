@@ -4,6 +4,7 @@ use super::Align::{Left, Right};
 use super::{N_SHOWN, Table, shortened, warnings, wrap};
 use crate::audit::{AuditBody, DecodedTable, DecodingTable, NearTable, ScalingTable};
 use crate::figure::{Rate, counted, grouped, percent, range};
+use crate::order::OrderTable;
 
 /// Findings that one screen shows.
 const N_FINDINGS: usize = 3;
@@ -30,6 +31,7 @@ pub fn audit_text(body: &AuditBody) -> String {
     body.decodings.iter().take(1).for_each(|table| decoding(table, body, &mut out));
     body.decoded.iter().for_each(|table| decoded(table, &mut out));
     body.near.iter().for_each(|table| near(table, &mut out));
+    body.order.iter().for_each(|table| order(table, &mut out));
     texts(body, &mut out);
     findings(body, &mut out);
     if body.n_failed > 0 {
@@ -114,6 +116,35 @@ fn near(near: &NearTable, out: &mut String) {
         table.row([grouped(row.n_draws), cell(&row.verbatim), cell(&row.near)]);
     }
     table.finish(out);
+}
+
+fn order(order: &OrderTable, out: &mut String) {
+    out.push('\n');
+    wrap(&order.sentence(), out);
+    if !order.budgets.is_empty() {
+        let mut table = Table::new([
+            ("texts tried", Right),
+            ("queries", Right),
+            ("extracted", Right),
+            ("by chance", Right),
+            ("95% of orders", Right),
+            ("times as many", Right),
+            ("p-value", Right),
+        ]);
+        for row in &order.budgets {
+            table.row([
+                grouped(row.n_tried),
+                grouped(row.n_queries),
+                grouped(row.n_found),
+                format!("{:.1}", row.expected),
+                row.chance_text(),
+                row.times_text(),
+                row.p_text(),
+            ]);
+        }
+        table.finish(out);
+    }
+    order.area_text().iter().for_each(|text| wrap(text, out));
 }
 
 fn texts(body: &AuditBody, out: &mut String) {

@@ -15,7 +15,7 @@ use verbatim_store::{Access, StagedDir};
 use super::asked::Asked;
 use super::{Models, Set, column, documents, records};
 use crate::args::{FPRS, Infer};
-use crate::commands::{Context, reading};
+use crate::commands::{Context, merge, reading};
 use crate::failure;
 
 /// The penalty of the classifier that takes all signals together, as that of shadow models has it.
@@ -55,18 +55,23 @@ pub(super) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()
     let mut models = Models::open(arguments, &mut asked, context)?;
     let texts = texts(&sets, &models, &mut asked, arguments)?;
     let fingerprints = json!(sets.each_ref().map(|set| set.corpus.fingerprint().to_owned()));
-    let scratch = models.scratch(&fingerprints, &asked, arguments, &staged)?;
+    let about = about((&sets, &texts), (&models, &asked), arguments);
+    let result = merge::result_of(&about.provenance, false)?;
+    merge::check(&result, context)?;
+    let scratch = models.scratch(&fingerprints, &asked, arguments, (&staged, context))?;
     let all: Vec<&str> = texts.sets.iter().flatten().map(String::as_str).collect();
     let said = models.ask(&all, (&asked, texts.shots.as_ref()), arguments, (&scratch, context))?;
+    sets.iter().try_for_each(|set| set.corpus.verify_unchanged())?;
+    models.verify_unchanged()?;
+    if arguments.answering.shard.is_some() {
+        return merge::end_shard((staged, scratch), result, context);
+    }
     let scored = texts.scored(&said, &asked, arguments.seed);
-    let about = about((&sets, &texts), (&models, &asked), arguments);
     if arguments.keep_records {
         records::keep(staged.path(), &about, &scored, (texts.names(&sets), said))?;
     }
     let report = Report::new(scored.body(about, arguments), context.run());
     report.write(staged.path(), Access::Private)?;
-    sets.iter().try_for_each(|set| set.corpus.verify_unchanged())?;
-    models.verify_unchanged()?;
     context.check()?;
     staged.commit()?;
     context.tell(&report, &infer_text(&report.result))?;

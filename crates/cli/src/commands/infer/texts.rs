@@ -7,13 +7,15 @@ use serde_json::json;
 use verbatim_membership::{
     Judged, Need, Parted, Parting, Refusal, Shots, TextSignals, blind_scores, blind_separations, judge, part,
 };
-use verbatim_report::{CallsBody, CallsFacts, LEVEL, Report, SeparationRow, calls_text, write_calls};
+use verbatim_report::{
+    CallsBody, CallsFacts, LEVEL, Provenance, Report, SeparationRow, calls_text, write_calls,
+};
 use verbatim_store::{Access, StagedDir};
 
 use super::asked::Asked;
 use super::{Models, Set, column, documents};
 use crate::args::{FPR, Infer};
-use crate::commands::{Context, reading};
+use crate::commands::{Context, merge, reading};
 use crate::failure;
 
 /// What is judged, and by what.
@@ -49,16 +51,22 @@ pub(super) fn run(arguments: &Infer, context: &Context<'_>) -> anyhow::Result<()
         "judged": sets[0].corpus.fingerprint(),
         "calibration": sets[1].corpus.fingerprint(),
     });
-    let scratch = models.scratch(&about, &asked, arguments, &staged)?;
+    let provenance = provenance(arguments, &sets, fpr, (&models, &asked));
+    let result = merge::result_of(&provenance, false)?;
+    merge::check(&result, context)?;
+    let scratch = models.scratch(&about, &asked, arguments, (&staged, context))?;
     let all: Vec<&str> = texts.judged.iter().chain(&texts.calibration).map(String::as_str).collect();
     let said = models.ask(&all, (&asked, texts.shots.as_ref()), arguments, (&scratch, context))?;
+    sets.iter().try_for_each(|set| set.corpus.verify_unchanged())?;
+    models.verify_unchanged()?;
+    if arguments.answering.shard.is_some() {
+        return merge::end_shard((staged, scratch), result, context);
+    }
     let judged = judged(&said, texts.judged.len(), fpr)?;
-    let body = body(arguments, (&sets, &texts), (&models, &asked), &judged);
+    let body = body(arguments, (&sets, &texts), (provenance, &asked), &judged);
     let report = Report::new(body, context.run());
     report.write(staged.path(), Access::Private)?;
     write_calls(staged.path(), &names, &judged.calls)?;
-    sets.iter().try_for_each(|set| set.corpus.verify_unchanged())?;
-    models.verify_unchanged()?;
     context.check()?;
     staged.commit()?;
     context.tell(&report, &calls_text(&report.result))?;
@@ -119,21 +127,29 @@ fn judged(said: &[TextSignals], n_judged: usize, fpr: f64) -> anyhow::Result<Jud
     judge(&column(texts, 0), &column(calibration, 0), fpr).map_err(|refusal| refused(refusal, fpr))
 }
 
+fn provenance(
+    arguments: &Infer,
+    sets: &[Set; 2],
+    fpr: f64,
+    (models, asked): (&Models, &Asked),
+) -> Provenance {
+    models
+        .provenance(asked, &[fpr], arguments)
+        .corpus(reading::used("texts", &sets[0].corpus))
+        .corpus(reading::used("calibration", &sets[1].corpus))
+}
+
 fn body(
     arguments: &Infer,
     (sets, texts): (&[Set; 2], &Texts),
-    (models, asked): (&Models, &Asked),
+    (provenance, asked): (Provenance, &Asked),
     judged: &Judged,
 ) -> CallsBody {
-    let fpr = [judged.threshold.fpr];
     let [suspects, controls] = [&texts.judged, &texts.calibration]
         .map(|texts| texts.iter().map(String::as_str).collect::<Vec<&str>>());
     let blind = blind_separations(blind_scores(&suspects, &controls, arguments.seed), &[], LEVEL);
     CallsBody::new(CallsFacts {
-        provenance: models
-            .provenance(asked, &fpr, arguments)
-            .corpus(reading::used("texts", &sets[0].corpus))
-            .corpus(reading::used("calibration", &sets[1].corpus)),
+        provenance,
         signal: asked.signals().first().map_or("", |signal| signal.name()),
         judged,
         blind: blind.iter().map(|(name, found)| SeparationRow::new(name, &[], found)).collect(),

@@ -204,6 +204,7 @@ impl<'a> Models<'a> {
             context.teller.advance(chunk.len() as u64);
             anyhow::Ok(said)
         })?;
+        let all: Vec<Vec<Observation>> = all.into_iter().flatten().collect();
         Ok(all.chunks(chunks.len().max(1)).map(<[Vec<Observation>]>::concat).collect())
     }
 }

@@ -1,0 +1,22 @@
+//! Flags of the commands that ask a model many questions: where its answers are kept, and who asks which.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use verbatim_store::Share;
+
+use crate::args::values::local;
+
+/// How the answers of a model come together.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Long runs")]
+pub(crate) struct Answering {
+    /// Folder in which the run keeps what was answered, in the clear and for its owner only: after a kill or an interrupt, the
+    /// same command goes on and gives the same bytes. It is removed when the run ends well
+    #[arg(long, value_name = "DIR", value_parser = local())]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Ask the I-th of N equal parts of the questions only, so that N machines or GPUs share the work. The output has the
+    /// answers, in the clear, and no report: `verbatim merge` makes of all N what one run gives
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Share>,
+}

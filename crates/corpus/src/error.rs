@@ -29,7 +29,7 @@ pub enum Error {
         /// What is tolerated.
         max_bad: MaxBad,
         /// The first of them in input order.
-        first: Reject,
+        first: Box<Reject>,
     },
     /// An input is UTF-16.
     #[error("{path}: this is UTF-16; convert it to UTF-8 first")]

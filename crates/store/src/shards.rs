@@ -100,7 +100,7 @@ impl Shards {
                 return refused(format!("{here} and {there} are shards of different runs: {differences}"));
             }
         }
-        for pair in all.windows(2).filter(|pair| pair[0].1.shard == pair[1].1.shard) {
+        if let Some(pair) = all.windows(2).find(|pair| pair[0].1.shard == pair[1].1.shard) {
             let [one, other] = [&pair[0], &pair[1]].map(|(folder, _)| folder.display());
             return refused(format!("{one} and {other} are both shard {}", pair[0].1.shard));
         }

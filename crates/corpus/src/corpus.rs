@@ -383,9 +383,12 @@ fn check_rejects(rejects: &[Reject], n_documents: u64, config: &OpenConfig) -> R
     let n_bad = size(rejects.len());
     let n_records = n_documents + n_bad;
     match rejects.first() {
-        Some(first) if !config.max_bad.tolerates(n_bad, n_records) => {
-            Err(Error::TooManyBad { n_bad, n_records, max_bad: config.max_bad, first: Box::new(first.clone()) })
-        }
+        Some(first) if !config.max_bad.tolerates(n_bad, n_records) => Err(Error::TooManyBad {
+            n_bad,
+            n_records,
+            max_bad: config.max_bad,
+            first: Box::new(first.clone()),
+        }),
         _ => Ok(()),
     }
 }

@@ -53,6 +53,8 @@ mod shadow;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod stages;
+#[cfg(test)]
 mod substring;
 #[cfg(test)]
 mod tidy;

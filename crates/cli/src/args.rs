@@ -13,6 +13,7 @@ mod invert;
 mod lab;
 mod output;
 mod review;
+mod stage;
 mod values;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub(crate) use lab::{
 };
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
+pub(crate) use stage::{Folder, Runner, Stage, StageCommand, Staging, Units};
 use values::{local, max_bad, size};
 
 const EXIT_CODES: &str = "Exit codes:
@@ -127,6 +129,20 @@ pub(crate) enum Command {
     Dedup(Box<Dedup>),
     /// Carry out a plan that `dedup --dry-run` wrote
     Apply(Apply),
+    /// Run the stages of `dedup` one by one, as tasks on one machine or many
+    ///
+    /// `stage plan` takes the flags of `dedup` and --stages DIR, a folder that all machines see. It lists the inputs and splits
+    /// them into units. Then sign, link, verify, cluster, rewrite and commit are run, each when the one before is done; of
+    /// sign, link, verify and rewrite any number of tasks (`--task I/N`) can run at the same time, anywhere. The output has the
+    /// bytes that `dedup` writes, whatever N is and in whatever order tasks run. A task that was killed is run again, alone, and
+    /// does what is missing; what is done stays. Inputs that change after the plan are refused.
+    ///
+    /// sign: hashes and keys of bands. link: which documents share one. verify: the similarity of likely pairs, from their texts.
+    /// cluster: what goes, decided by the rule of `dedup`; a pair that verify did not foresee is compared there. rewrite: the
+    /// clean files. commit: lists, report, and the output in one step.
+    ///
+    /// Signatures, and what compressed inputs unpack to, stay in DIR until you remove it. Tasks put temporary files into TMPDIR.
+    Stage(Stage),
     /// Index the substrings of a corpus and look strings up in it, or save what a corpus is compared by
     Index(Index),
     /// Find the evaluation items that stand in a training corpus, and the documents that hold them

@@ -22,7 +22,9 @@ mod reading;
 mod redaction;
 mod review;
 mod shadow;
+mod slurm;
 mod sources;
+mod stage;
 mod synth;
 mod train;
 
@@ -52,6 +54,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Demo(arguments) => demo::run(&arguments, context),
         Command::Dedup(arguments) => dedup::run(&arguments, context),
         Command::Apply(arguments) => apply::run(&arguments, context),
+        Command::Stage(arguments) => stage::run(&arguments, context),
         Command::Index(arguments) => index::run(&arguments, context),
         Command::Contamination(arguments) => contamination::run(&arguments, context),
         Command::Explain(arguments) => explain::run(&arguments, context),

@@ -75,13 +75,22 @@ impl Corpus {
         }
         progress.stage("reading", Some(sources.iter().map(Source::n_bytes_to_read).sum()), "bytes");
 
-        let opened = open_shards(sources, config, progress);
+        let opened: Result<Vec<(Shard, Notes)>> =
+            open_shards(sources, config, progress).into_iter().map_while(|shard| shard).collect();
+        Corpus::assembled((opened?, n_own), warnings, config)
+    }
+
+    /// The corpus of some shards, of which the first `n_own` are those of the inputs.
+    pub(crate) fn assembled(
+        (opened, n_own): (Vec<(Shard, Notes)>, usize),
+        mut warnings: Vec<String>,
+        config: &OpenConfig,
+    ) -> Result<Corpus> {
         let mut shards = Vec::with_capacity(opened.len());
         let (mut rejects, mut ids) = (Vec::new(), CorpusIds::new(&config.scratch));
         let mut reference_rejects = Vec::new();
         let mut starts = vec![0];
-        for shard in opened.into_iter().map_while(|shard| shard) {
-            let (shard, notes) = shard?;
+        for (shard, notes) in opened {
             warnings.extend(notes.warnings);
             if shards.len() >= n_own {
                 reference_rejects.extend(notes.rejects);
@@ -335,7 +344,7 @@ pub struct TextBuffer {
 }
 
 /// Opens the shards in parallel, in order up to the first that fails.
-fn open_shards(
+pub(crate) fn open_shards(
     sources: Vec<Source>,
     config: &OpenConfig,
     progress: &dyn Progress,

@@ -150,6 +150,18 @@ pub enum Error {
         /// What happened last.
         cause: String,
     },
+    /// An input cannot be listed for other processes to read.
+    #[error("{input}: processes on other machines cannot read it; give files, folders or patterns of such")]
+    NotListed {
+        /// The input.
+        input: String,
+    },
+    /// An input is not what it was when it was listed.
+    #[error("{path}: no longer the file that was listed; plan the stages anew with `verbatim stage plan`")]
+    NotAsListed {
+        /// The input.
+        path: String,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -179,6 +191,7 @@ impl Error {
             Error::NoInput { .. } | Error::ObjectUnreadable { .. } => 66,
             Error::ObjectStoreUnreachable { .. } => 75,
             Error::SameName { .. }
+            | Error::NotListed { .. }
             | Error::FieldPath { .. }
             | Error::NewField { .. }
             | Error::NoObjectStores { .. }
@@ -186,6 +199,7 @@ impl Error {
             | Error::Config { .. } => 2,
             Error::Interrupted => 130,
             Error::Bad(_)
+            | Error::NotAsListed { .. }
             | Error::TooManyBad { .. }
             | Error::Utf16 { .. }
             | Error::UnknownFormat { .. }

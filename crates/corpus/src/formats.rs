@@ -19,12 +19,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::printable;
 use crate::error::{Error, Result};
 use crate::schema::TextUnit;
 
 /// How the bytes of a file are wrapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Container {
     Plain,
     Gzip,
@@ -32,7 +34,7 @@ pub(crate) enum Container {
 }
 
 /// What the (decompressed) bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Format {
     Jsonl,
     Parquet,

@@ -73,6 +73,18 @@ impl ShardIds {
     }
 }
 
+impl ShardIds {
+    /// The hashes as numbers, 0 where a document has none.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|id| id.map_or(0, |id| id.0.get()))
+    }
+
+    /// Those that such numbers stand for.
+    pub(crate) fn of_numbers(numbers: impl Iterator<Item = u64>) -> Self {
+        ShardIds(numbers.map(|number| NonZeroU64::new(number).map(IdHash)).collect())
+    }
+}
+
 /// Hashes and documents of a corpus, in bounded memory.
 #[derive(Debug)]
 pub(crate) struct CorpusIds {

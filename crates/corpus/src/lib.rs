@@ -14,6 +14,7 @@
 //! # Ok::<(), verbatim_corpus::Error>(())
 //! ```
 
+mod catalog;
 mod corpus;
 mod cut;
 mod document;
@@ -21,6 +22,7 @@ mod error;
 mod fields;
 mod formats;
 mod ids;
+mod listing;
 mod origin;
 mod records;
 mod reject;
@@ -32,11 +34,13 @@ mod source;
 mod spans;
 mod write;
 
+pub use catalog::Catalog;
 pub use corpus::{Corpus, TextBuffer};
 pub use cut::{Selection, Stretch};
 pub use document::{DocId, Location};
 pub use error::{Error, Result};
 pub use fields::{FieldValues, NewFields};
+pub use listing::Listing;
 pub use origin::Origin;
 pub use reject::{Cause, Reject};
 pub use remote::is_object_url;

@@ -54,24 +54,51 @@ enum Name {
     Bytes(Vec<u8>),
 }
 
+impl From<&PathBuf> for Name {
+    fn from(path: &PathBuf) -> Name {
+        match path.to_str() {
+            Some(text) => Name::Text(text.to_owned()),
+            None => Name::Bytes(path.as_os_str().as_bytes().to_vec()),
+        }
+    }
+}
+
+impl From<Name> for PathBuf {
+    fn from(name: Name) -> PathBuf {
+        match name {
+            Name::Text(text) => PathBuf::from(text),
+            Name::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        }
+    }
+}
+
 mod names {
     use serde::{Deserializer, Serializer};
 
     use super::*;
 
     pub(super) fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(|path| match path.to_str() {
-            Some(text) => Name::Text(text.to_owned()),
-            None => Name::Bytes(path.as_os_str().as_bytes().to_vec()),
-        }))
+        serializer.collect_seq(paths.iter().map(Name::from))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-        let path = |name| match name {
-            Name::Text(text) => PathBuf::from(text),
-            Name::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
-        };
-        Ok(Vec::deserialize(deserializer)?.into_iter().map(path).collect())
+        let names: Vec<Name> = Vec::deserialize(deserializer)?;
+        Ok(names.into_iter().map(PathBuf::from).collect())
+    }
+}
+
+/// As a list of names, of one.
+pub(crate) mod name {
+    use serde::{Deserializer, Serializer};
+
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(path: &PathBuf, serializer: S) -> Result<S::Ok, S::Error> {
+        Name::from(path).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Name::deserialize(deserializer).map(PathBuf::from)
     }
 }
 

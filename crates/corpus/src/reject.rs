@@ -1,11 +1,14 @@
 //! Records that cannot be used: where they are and why, never what they say.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::document::Location;
 
 /// A record that was left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject {
     /// Where it is; `byte` is the byte at fault where that is known, else the record's first.
     pub location: Location,
@@ -22,7 +25,7 @@ impl fmt::Display for Reject {
 }
 
 /// What is wrong with a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
     /// A byte that is not part of UTF-8.
@@ -64,7 +67,7 @@ pub enum Cause {
         /// The path of the field.
         field: String,
         /// "null", "a number", "an array" and so on.
-        found: &'static str,
+        found: Cow<'static, str>,
     },
     /// The text has half of a UTF-16 surrogate pair as an escape.
     #[error("lone surrogate escape in field `{field}`")]

@@ -42,11 +42,11 @@ pub(crate) struct Shard {
     pub(crate) text_field: FieldPath,
     pub(crate) file: Arc<Bytes>,
     /// What `file` is a download of.
-    object: Option<Object>,
+    pub(crate) object: Option<Object>,
     /// The decompressed bytes, or the texts of a file of columns one after the other.
-    decoded: Option<Bytes>,
+    pub(crate) decoded: Option<Bytes>,
     /// Columns of a file of columns other than the text, by row, read when first asked for.
-    columns: Mutex<BTreeMap<FieldPath, Arc<Vec<Option<Value>>>>>,
+    pub(crate) columns: Mutex<BTreeMap<FieldPath, Arc<Vec<Option<Value>>>>>,
     pub(crate) spans: Spans,
     /// Lines, or rows of a file of columns, with and without a document.
     pub(crate) n_lines: u64,

@@ -67,6 +67,25 @@ pub(crate) struct Spans {
 }
 
 impl Spans {
+    /// A table that was saved, if all of it lies within a content of this length and lines.
+    pub(crate) fn of_saved(entries: Bytes, content_len: usize, n_lines: u64) -> Option<Spans> {
+        let (spans, rest) = entries.as_chunks::<ENTRY_BYTES>();
+        let fits = |entry: &[u8; ENTRY_BYTES]| {
+            let span = Span::decode(entry);
+            let end = span.offset.checked_add(u64::from(span.len));
+            let text_end = span.text_start.checked_add(span.text_len);
+            end.is_some_and(|end| end <= size(content_len))
+                && text_end.is_some_and(|end| end <= span.len)
+                && (1..=n_lines).contains(&span.line)
+        };
+        (rest.is_empty() && spans.iter().all(fits)).then_some(Spans { entries })
+    }
+
+    /// The table as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.entries
+    }
+
     /// How many documents there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len() / ENTRY_BYTES

@@ -5,20 +5,19 @@
 //! stays. Two documents that are known to be in one component are not compared again.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use verbatim_index::Shingles;
 use verbatim_store::{Progress, Room};
 
 use crate::buckets::Buckets;
 use crate::error::{Error, Result};
-use crate::star::{Candidates, Document, Memory, NearCopies, NearCopy, Stars, Texts};
+use crate::sets::{Comparer, Memory};
+use crate::star::{Candidates, Document, NearCopies, NearCopy, Stars};
 
 /// Finds the components of the documents that share buckets. The one of the best rank is kept for all others.
-pub(crate) fn joined_copies(
-    texts: &Texts<'_>,
+pub(crate) fn joined_copies<C: Comparer>(
+    comparer: &mut C,
     buckets: &Buckets,
     candidates: &Candidates,
     room: &Room<'_>,
@@ -26,7 +25,8 @@ pub(crate) fn joined_copies(
 ) -> Result<NearCopies> {
     progress.stage("comparing", Some(buckets.documents().count() as u64), "documents");
     let mut found = NearCopies::default();
-    let stars = Stars::new(texts, buckets, candidates, room)?;
+    let roles = comparer.roles();
+    let stars = Stars::new(comparer, buckets, candidates, room)?;
     let mut joining = Joining { stars, parents: FxHashMap::default() };
     let mut documents = buckets.documents();
     loop {
@@ -44,22 +44,18 @@ pub(crate) fn joined_copies(
         .parents
         .keys()
         .map(|&rank| (rank, joining.root(rank)))
-        .filter(|(rank, root)| rank != root && texts.roles.may_go(*rank))
+        .filter(|(rank, root)| rank != root && roles.may_go(*rank))
         .collect();
     copies.sort_unstable();
-    found.copies = copies
-        .into_par_iter()
-        .map(|(copy, kept)| {
-            let similarity = texts.similarity(&texts.shingles(copy), &joining.stars.cached(kept));
-            NearCopy { copy, kept, similarity }
-        })
-        .collect();
+    let comparer = &*joining.stars.comparer;
+    let near_copy = |(copy, kept)| NearCopy { copy, kept, similarity: comparer.similarity(copy, kept) };
+    found.copies = copies.into_par_iter().map(near_copy).collect();
     Ok(found)
 }
 
-struct Joining<'a> {
+struct Joining<'a, C> {
     /// Remembers every document, not only the kept ones.
-    stars: Stars<'a>,
+    stars: Stars<'a, C>,
     /// For each document that is joined to another one of a better rank, or itself.
     parents: FxHashMap<u64, u64>,
 }
@@ -71,33 +67,35 @@ struct Edges {
     n_passed_over: u64,
 }
 
-impl Joining<'_> {
+impl<C: Comparer> Joining<'_, C> {
     fn take_block(&mut self, block: &[Document], found: &mut NearCopies) {
         let joining = &*self;
-        let compared: Vec<(Arc<Shingles>, Edges)> = block
+        let comparer = &*joining.stars.comparer;
+        let compared: Vec<(C::Content, Edges)> = block
             .par_iter()
             .map_init(Memory::default, |memory, document| {
-                let shingles = Arc::new(joining.stars.texts.shingles_in(document.0, memory));
+                let content = comparer.content(document.0, memory);
                 let earlier = 0..block[0].0;
-                let edges = joining.edges(document, &shingles, earlier, |rank| joining.stars.cached(rank));
-                (shingles, edges)
+                let edges = joining.edges(document, &content, earlier, |rank| comparer.cached(rank));
+                (content, edges)
             })
             .collect();
-        let mut fresh: FxHashMap<u64, Arc<Shingles>> = FxHashMap::default();
-        for (document, (shingles, earlier)) in block.iter().zip(compared) {
+        let mut fresh: FxHashMap<u64, C::Content> = FxHashMap::default();
+        for (document, (content, earlier)) in block.iter().zip(compared) {
             earlier.to.iter().for_each(|&other| self.join(document.0, other));
             let block = block[0].0..document.0;
-            let within = self.edges(document, &shingles, block, |rank| Arc::clone(&fresh[&rank]));
+            let within = self.edges(document, &content, block, |rank| fresh[&rank].clone());
             within.to.iter().for_each(|&other| self.join(document.0, other));
             for edges in [&earlier, &within] {
                 found.n_compared += edges.n_compared;
                 found.n_passed_over += edges.n_passed_over;
             }
             found.n_passed_over += self.stars.keep(document.0, &document.1);
-            fresh.insert(document.0, shingles);
+            fresh.insert(document.0, content);
         }
         for (rank, _) in block {
-            fresh.remove(rank).into_iter().for_each(|shingles| self.stars.remember(*rank, shingles));
+            let content = fresh.remove(rank).into_iter();
+            content.for_each(|content| self.stars.comparer.remember(*rank, content));
         }
     }
 
@@ -106,12 +104,12 @@ impl Joining<'_> {
     fn edges(
         &self,
         (rank, buckets): &Document,
-        shingles: &Shingles,
+        content: &C::Content,
         others: Range<u64>,
-        shingles_of: impl Fn(u64) -> Arc<Shingles>,
+        content_of: impl Fn(u64) -> C::Content,
     ) -> Edges {
-        let (candidates, n_passed_over) =
-            self.stars.candidates((*rank, shingles.len()), buckets, others.start);
+        let n_shingles = self.stars.comparer.n_shingles(content);
+        let (candidates, n_passed_over) = self.stars.candidates((*rank, n_shingles), buckets, others.start);
         let mut edges = Edges { to: Vec::new(), n_compared: 0, n_passed_over };
         let mut components = vec![self.root(*rank)];
         for other in candidates.into_iter().filter(|other| others.contains(other)) {
@@ -120,8 +118,8 @@ impl Joining<'_> {
                 continue;
             }
             edges.n_compared += 1;
-            let copy = (*rank, shingles);
-            if self.stars.texts.similar(copy, (other, &shingles_of(other))).is_some() {
+            let copy = (*rank, content);
+            if self.stars.comparer.similar(copy, (other, &content_of(other))).is_some() {
                 edges.to.push(other);
                 components.push(component);
             }

@@ -55,6 +55,13 @@ pub struct ExactConfig {
     pub key: Option<FieldPath>,
 }
 
+impl ExactConfig {
+    /// True where texts that are equal here are equal to a shingler as well.
+    pub(crate) fn shares_a_text(&self, shingler: &Shingler) -> bool {
+        self.key.is_none() && self.normalizer == *shingler.normalizer()
+    }
+}
+
 /// What becomes of documents whose text is empty or white space. They are nobody's copies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

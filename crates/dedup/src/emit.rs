@@ -104,25 +104,48 @@ pub fn emit(
 ) -> Result<Tally> {
     plan.check_corpus(corpus)?;
     let copies = Copies::new(plan);
-    let run = out_dir.join(RUN_FOLDER);
     let tally = match emission.filtered {
         true => write_corpus((corpus, &copies), emission, out_dir, progress)?,
         false => planned(corpus, plan)?,
     };
-    write_lists(corpus, plan, &run)?;
+    write_beside((corpus, &copies), emission, out_dir, progress)?;
+    corpus.verify_unchanged()?;
+    Ok(tally)
+}
+
+/// Writes what [`emit`] would beside a clean corpus that others have written, of which this was kept.
+pub(crate) fn emit_beside(
+    (corpus, plan): (&Corpus, &Plan),
+    emission: &Emission,
+    (out_dir, kept): (&Path, Count),
+    progress: &dyn Progress,
+) -> Result<Tally> {
+    let tally = account(corpus, plan, kept)?;
+    write_beside((corpus, &Copies::new(plan)), emission, out_dir, progress)?;
+    Ok(tally)
+}
+
+/// Writes the lists of the run, and what was asked for beside the corpus.
+fn write_beside(
+    (corpus, copies): (&Corpus, &Copies<'_>),
+    emission: &Emission,
+    out_dir: &Path,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let run = out_dir.join(RUN_FOLDER);
+    write_lists(corpus, copies.plan(), &run)?;
     let beside = if emission.filtered { run } else { out_dir.to_owned() };
     if emission.ids {
-        ids::write(corpus, plan, &folder(&beside, "ids")?)?;
+        ids::write(corpus, copies.plan(), &folder(&beside, "ids")?)?;
     }
     if let Some(name) = &emission.attributes {
         let folder = folder(&beside, "attributes")?.join(name);
-        attributes::write((corpus, &copies), (name, emission.weights), &folder, progress)?;
+        attributes::write((corpus, copies), (name, emission.weights), &folder, progress)?;
     }
     if emission.clusters {
-        clusters::write((corpus, &copies), emission.weights, &folder(&beside, "clusters")?)?;
+        clusters::write((corpus, copies), emission.weights, &folder(&beside, "clusters")?)?;
     }
-    corpus.verify_unchanged()?;
-    Ok(tally)
+    Ok(())
 }
 
 /// Writes the documents that stay, or with weights all of them.

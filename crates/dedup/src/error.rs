@@ -1,10 +1,11 @@
 //! What can go wrong between a corpus and its clean copy, by what a person can do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use verbatim_corpus::Location;
 
 use crate::apply::Tally;
+use crate::stages::StageName;
 
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -134,6 +135,52 @@ pub enum Error {
     /// A threshold for a truth that needs none, or none for one that does.
     #[error("{0}: give --truth-threshold for pairs that have similarities, and for nothing else")]
     TruthThreshold(&'static str),
+    /// Only a search in one process can do this.
+    #[error("{0} cannot be run in stages: run `verbatim dedup` in one process for it")]
+    NotStaged(String),
+    /// A folder that is no planned search.
+    #[error("{path}: there is no such plan; make it with `verbatim stage plan`")]
+    NoStages {
+        /// The plan that is not there.
+        path: PathBuf,
+    },
+    /// A planned search that cannot be gone on with.
+    #[error(
+        "{path}: these stages cannot be gone on with: {cause}; plan them anew with `verbatim stage plan` in another folder"
+    )]
+    BadStages {
+        /// The plan.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// A folder in which another search was planned.
+    #[error(
+        "{path}: other stages were planned here ({differences}); take another folder, or remove this one"
+    )]
+    OtherStages {
+        /// The plan.
+        path: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// A stage needs what another one has not written yet.
+    #[error("{}", missing(.stage, .missing_units, .n_units, .folder))]
+    StageMissing {
+        /// The stage that is not done.
+        stage: StageName,
+        /// Its units that are not done, ascending; at least one.
+        missing_units: Vec<u64>,
+        /// All its units.
+        n_units: u64,
+        /// The folder of the stages.
+        folder: PathBuf,
+    },
+    /// Too many pairs that decide were not compared yet.
+    #[error(
+        "{0} pairs are still to be compared; run `verbatim stage verify` again, then `verbatim stage cluster`"
+    )]
+    OpenPairs(u64),
     /// The caller asked to stop.
     #[error("interrupted; nothing was committed")]
     Interrupted,
@@ -146,6 +193,20 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] verbatim_store::Error),
+}
+
+fn missing(stage: &StageName, units: &[u64], n_units: &u64, folder: &Path) -> String {
+    let (n, first) = (units.len(), units.first().copied().unwrap_or_default());
+    let task = match stage {
+        StageName::Cluster => String::new(),
+        _ if n as u64 == *n_units => " --task 0/1".to_owned(),
+        _ => format!(" --task {first}/{n_units}"),
+    };
+    let command = format!("verbatim stage {stage} --stages {}{task}", folder.display());
+    match n {
+        1 => format!("unit {first} of {n_units} of the stage {stage} is missing; run `{command}`"),
+        _ => format!("{n} of {n_units} units of the stage {stage} are missing; run `{command}`, and so on"),
+    }
 }
 
 impl Error {
@@ -163,18 +224,23 @@ impl Error {
             | Error::TwoCuttingStages
             | Error::Ngram(_)
             | Error::NotASource { .. }
+            | Error::NotStaged(_)
             | Error::TruthThreshold(_) => 2,
             Error::NoEvaluationField(_)
             | Error::TooManyWords
             | Error::TooManyDocuments(_)
             | Error::BadPlan { .. }
+            | Error::BadStages { .. }
+            | Error::OtherStages { .. }
             | Error::OtherCorpus { .. }
             | Error::BadSignatures { .. }
             | Error::OtherReferences { .. }
             | Error::IdOfLines(_)
             | Error::EmptyDocument(_)
             | Error::BadTruth { .. } => 65,
+            Error::NoStages { .. } | Error::StageMissing { .. } => 66,
             Error::Unbalanced(_) => 70,
+            Error::OpenPairs(_) => 75,
             Error::Interrupted => 130,
             Error::Corpus(error) => error.exit_code(),
             Error::Index(error) => error.exit_code(),

@@ -98,10 +98,17 @@ pub(crate) fn with_normalized<T>(normalizer: &Normalizer, raw: &[u8], read: impl
     }
 }
 
-struct NormalizedTexts<'a> {
-    corpus: &'a Corpus,
-    ranking: &'a [DocId],
-    config: &'a ExactConfig,
+/// What the exact stage compares, by rank.
+pub(crate) struct NormalizedTexts<'a> {
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) ranking: &'a [DocId],
+    pub(crate) config: &'a ExactConfig,
+}
+
+impl NormalizedTexts<'_> {
+    pub(crate) fn are_equal(&self, a: u64, b: u64) -> bool {
+        self.with(&[0, a], |a| self.with(&[0, b], |b| a == b))
+    }
 }
 
 impl HashedTexts for NormalizedTexts<'_> {

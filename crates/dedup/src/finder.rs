@@ -19,9 +19,11 @@ use crate::near::{Near, NearSearch};
 use crate::plan::{Parameters, Plan, References, Removal, StageTally};
 use crate::roles::{Roles, ranking};
 use crate::room::Resources;
+use crate::sets::Texts;
 use crate::signs::Signing;
 use crate::similarity::Similarity;
-use crate::star::{NearCopy, Texts};
+use crate::stages::Linked;
+use crate::star::{NearCopies, NearCopy};
 use crate::substring::{SubstringSearch, repeated_runs};
 
 /// Decides what goes. Reads the corpus, writes nothing but to the scratch; the same corpus and configuration give the
@@ -44,7 +46,7 @@ pub fn plan(
     {
         return Plan::read(&scratch.open(file)?, Path::new(&file.name));
     }
-    let plan = Finder { corpus, config, hash: xxh3_64, resources }.plan(progress)?;
+    let plan = Finder { corpus, config, hash: xxh3_64, resources, linked: None }.plan(progress)?;
     if scratch.is_kept() {
         let files = vec![scratch.write((STEP, 0), |file| plan.write(file))?];
         scratch.note(&Note { step: STEP.to_owned(), end: corpus.n_documents(), files })?;
@@ -73,6 +75,8 @@ pub(crate) struct Finder<'a> {
     pub(crate) config: &'a DedupConfig,
     pub(crate) hash: TextHash,
     pub(crate) resources: &'a Resources,
+    /// What other processes have found of copies.
+    pub(crate) linked: Option<&'a Linked>,
 }
 
 impl Finder<'_> {
@@ -91,11 +95,13 @@ impl Finder<'_> {
         }
         let ranking = ranking(corpus, config)?;
         let mut stages = Vec::new();
-        let empty: Vec<DocId> = (0..corpus.n_documents())
-            .into_par_iter()
-            .map(DocId)
-            .filter(|&doc| corpus.is_blank(doc))
-            .collect();
+        let empty: Vec<DocId> = match self.linked {
+            Some(linked) => linked.blank.clone(),
+            None => {
+                let docs = (0..corpus.n_documents()).into_par_iter().map(DocId);
+                docs.filter(|&doc| corpus.is_blank(doc)).collect()
+            }
+        };
         if let (Empty::Error, [first, ..]) = (config.empty, &empty[..]) {
             return Err(Error::EmptyDocument(corpus.location(*first)));
         }
@@ -140,7 +146,7 @@ impl Finder<'_> {
         earlier: &Earlier<'_>,
         progress: &dyn Progress,
     ) -> Result<Option<(Stage, Shortened)>> {
-        let Finder { corpus, config, hash, resources } = *self;
+        let Finder { corpus, config, hash, resources, .. } = *self;
         let roles = Roles::of(corpus, config);
         if let Some(config) = &config.lines {
             let search = LineSearch { corpus, ranking, roles, config, hash, resources };
@@ -159,11 +165,17 @@ impl Finder<'_> {
         stages: &mut Vec<StageTally>,
         progress: &dyn Progress,
     ) -> Result<Vec<Decision>> {
-        let Finder { corpus, config, hash, resources } = *self;
+        let Finder { corpus, config, hash, resources, linked } = *self;
         if config.exact.is_none() && near.is_none() {
             return Ok(Vec::new());
         }
         let roles = Roles::of(corpus, config);
+        if let Some(linked) = linked {
+            let equal = Equal { groups: linked.groups.clone(), n_hashed: linked.n_hashed };
+            return self.decided(near, (ranking, equal), stages, |near, search| {
+                search.join_linked(near, linked, progress)
+            });
+        }
         let first = near.map(|near| (near, near.first_pass(corpus, roles, resources)));
         let (step, in_parts) = first.as_ref().map_or(("signing", true), |(_, first)| first.step());
         let signing = Signing {
@@ -176,34 +188,59 @@ impl Finder<'_> {
         };
         let mut signs = signing.of(corpus, ranking, &resources.room(), progress)?;
         let hashes = signs.take_hashes();
-        let mut groups = match &config.exact {
-            Some(exact) => equal_texts(corpus, ranking, exact, &hashes),
-            None => Vec::new(),
+        let equal = Equal {
+            groups: match &config.exact {
+                Some(exact) => equal_texts(corpus, ranking, exact, &hashes),
+                None => Vec::new(),
+            },
+            n_hashed: match config.exact.as_ref().and_then(|exact| exact.key.as_ref()) {
+                Some(_) => hashes.iter().filter(|&[_, rank]| roles.may_go(rank)).count() as u64,
+                None => corpus.n_documents(),
+            },
         };
+        drop(hashes);
+        self.decided(near, (ranking, equal), stages, |near, search| {
+            let (_, first) = first.expect("there is a first pass where there is a near stage");
+            near.copies(search, first, signs, progress)
+        })
+    }
+
+    /// What follows from the groups of equal texts and from the near copies, which `find` finds among those that then stay.
+    fn decided<'s>(
+        &'s self,
+        near: Option<&Near<'s>>,
+        (ranking, equal): (&'s [DocId], Equal),
+        stages: &mut Vec<StageTally>,
+        find: impl FnOnce(&Near<'s>, &NearSearch<'_>) -> Result<NearCopies>,
+    ) -> Result<Vec<Decision>> {
+        let Finder { corpus, config, resources, .. } = *self;
+        let roles = Roles::of(corpus, config);
+        let Equal { mut groups, n_hashed } = equal;
         groups.retain(|group| roles.may_stay(group[0]));
         let mut decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(roles, group)).collect();
-        if let Some(exact) = &config.exact {
-            let n_without_key = match exact.key {
-                None => 0,
-                Some(_) => {
-                    let n_with = hashes.iter().filter(|&[_, rank]| roles.may_go(rank)).count();
-                    corpus.n_documents() - n_with as u64
-                }
-            };
+        if config.exact.is_some() {
+            let n_without_key = corpus.n_documents() - n_hashed;
             let tally = StageTally::new(Stage::Exact, decided.len() as u64, 0);
             stages.push(StageTally { n_without_key, ..tally });
         }
-        drop(hashes);
-        if let Some((near, first)) = first {
-            let mut gone = vec![false; ranking.len()];
-            decided.iter().for_each(|decision| gone[decision.copy as usize] = true);
-            let search = NearSearch { corpus, ranking, roles, gone: &gone, resources };
-            let found = near.copies(&search, first, signs, progress)?;
-            stages.push(StageTally::new(near.stage(), found.n_compared, found.n_passed_over));
-            decided = rejoin(near, &near.texts(corpus, ranking, roles), &groups, &found.copies);
-        }
-        Ok(decided)
+        let Some(near) = near else { return Ok(decided) };
+        let mut gone = vec![false; ranking.len()];
+        decided.iter().for_each(|decision| gone[decision.copy as usize] = true);
+        let search = NearSearch { corpus, ranking, roles, gone: &gone, resources };
+        let found = find(near, &search)?;
+        stages.push(StageTally::new(near.stage(), found.n_compared, found.n_passed_over));
+        let is_one_text = config.exact.as_ref().is_some_and(|exact| exact.shares_a_text(near.shingler));
+        let joining = Joining { near, texts: near.texts(corpus, ranking, roles), is_one_text };
+        Ok(joining.decided(&groups, &found.copies))
     }
+}
+
+/// What the exact stage found.
+struct Equal {
+    /// Groups of equal texts, by rank.
+    groups: Vec<Vec<u64>>,
+    /// Documents that have what is compared.
+    n_hashed: u64,
 }
 
 /// The documents that others go for, which go as well: each for itself, by the first stage that took one of its copies.
@@ -249,43 +286,59 @@ fn equal_copies(roles: Roles, group: &[u64]) -> impl Iterator<Item = Decision> {
     })
 }
 
-/// All decisions, so that whatever is kept for a document really stays.
+/// Joins the groups of equal texts with the near copies, so that whatever is kept for a document really stays.
 ///
 /// Where the first of a group of equal texts went as a near copy of another document, each other member of the
 /// group is compared with that document, because texts that are equal after the exact stage's normalisation may
 /// still differ in shingles (in components they go for it in any case). The similar ones are its near copies too; of the others the first is kept.
-fn rejoin(near: &Near<'_>, texts: &Texts<'_>, groups: &[Vec<u64>], copies: &[NearCopy]) -> Vec<Decision> {
-    let near_copy = |rank: u64| copies.binary_search_by_key(&rank, |copy| copy.copy).ok().map(|i| copies[i]);
-    let mut decided: Vec<Decision> = copies.iter().map(|copy| Decision::near(near.stage(), copy)).collect();
-    let rejoined: Vec<Vec<Decision>> = groups
-        .par_iter()
-        .map(|group| match near_copy(group[0]) {
-            Some(first) => rejoin_group(near, texts, group, first.kept),
-            None => equal_copies(texts.roles, group).collect(),
-        })
-        .collect();
-    decided.extend(rejoined.into_iter().flatten());
-    decided
+struct Joining<'a> {
+    near: &'a Near<'a>,
+    texts: Texts<'a>,
+    /// Whether equal texts are equal in shingles as well.
+    is_one_text: bool,
 }
 
-fn rejoin_group(near: &Near<'_>, texts: &Texts<'_>, group: &[u64], kept: u64) -> Vec<Decision> {
-    let shingles = texts.shingles(kept);
-    let mut decided = Vec::new();
-    let mut different = Vec::new();
-    for &copy in &group[1..] {
-        let set = texts.shingles(copy);
-        let similarity = match near.clustering {
-            Clustering::Star => texts.similar((copy, &set), (kept, &shingles)),
-            // It is joined to the kept document through its equal.
-            Clustering::Transitive => Some(texts.similarity(&set, &shingles)),
-        };
-        match similarity {
-            Some(similarity) => decided.push(Decision { copy, kept, stage: near.stage(), similarity }),
-            None => different.push(copy),
+impl Joining<'_> {
+    fn decided(&self, groups: &[Vec<u64>], copies: &[NearCopy]) -> Vec<Decision> {
+        let near_copy =
+            |rank: u64| copies.binary_search_by_key(&rank, |copy| copy.copy).ok().map(|i| copies[i]);
+        let stage = self.near.stage();
+        let mut decided: Vec<Decision> = copies.iter().map(|copy| Decision::near(stage, copy)).collect();
+        let rejoined: Vec<Vec<Decision>> = groups
+            .par_iter()
+            .map(|group| match near_copy(group[0]) {
+                Some(first) if self.is_one_text => group[1..]
+                    .iter()
+                    .map(|&copy| Decision::near(stage, &NearCopy { copy, ..first }))
+                    .collect(),
+                Some(first) => self.rejoined(group, first.kept),
+                None => equal_copies(self.texts.roles, group).collect(),
+            })
+            .collect();
+        decided.extend(rejoined.into_iter().flatten());
+        decided
+    }
+
+    fn rejoined(&self, group: &[u64], kept: u64) -> Vec<Decision> {
+        let Joining { near, texts, .. } = self;
+        let shingles = texts.shingles(kept);
+        let mut decided = Vec::new();
+        let mut different = Vec::new();
+        for &copy in &group[1..] {
+            let set = texts.shingles(copy);
+            let similarity = match near.clustering {
+                Clustering::Star => texts.similar((copy, &set), (kept, &shingles)),
+                // It is joined to the kept document through its equal.
+                Clustering::Transitive => Some(texts.rule.similarity(&set, &shingles)),
+            };
+            match similarity {
+                Some(similarity) => decided.push(Decision { copy, kept, stage: near.stage(), similarity }),
+                None => different.push(copy),
+            }
         }
+        if !different.is_empty() {
+            decided.extend(equal_copies(texts.roles, &different));
+        }
+        decided
     }
-    if !different.is_empty() {
-        decided.extend(equal_copies(texts.roles, &different));
-    }
-    decided
 }

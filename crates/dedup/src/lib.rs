@@ -20,6 +20,7 @@ mod exact;
 mod explain;
 mod finder;
 mod keep;
+mod kernels;
 mod lines;
 mod lsh;
 mod minhash;
@@ -28,14 +29,17 @@ mod plan;
 mod preset;
 mod roles;
 mod room;
+mod sets;
 mod signatures;
 mod signs;
 mod similarity;
 mod sources;
+mod stages;
 mod star;
 mod substring;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use apply::{Count, Tally, apply, remove_contaminated, write_plan};
 pub use config::{AllPairsConfig, Clustering, DedupConfig, Empty, ExactConfig, MinhashConfig, Stage};
@@ -54,6 +58,7 @@ pub use explain::{
 };
 pub use finder::{plan, task};
 pub use keep::{Keep, Order};
+pub use kernels::{Kernels, Links, NearClusters, TextSigns, link};
 pub use lines::{LineUnit, LinesConfig};
 pub use lsh::{BandChoice, candidate_probability, choose_bands};
 pub use plan::{
@@ -65,4 +70,5 @@ pub use room::Resources;
 pub use signatures::Signatures;
 pub use similarity::Measure;
 pub use sources::{SourceTally, Sources};
+pub use stages::{Clustered, Committed, ClusterOutcome, StageJob, StageName, StagePlan, Stages, UnitDone};
 pub use substring::{RunUnit, Snap, SubstringConfig, TokenPlacesFn};

@@ -1,5 +1,8 @@
 //! The near-copy stage: which documents to compare, by MinHash or by all pairs, and the comparing.
 
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
 use verbatim_corpus::{Corpus, DocId};
 use verbatim_index::Shingler;
 use verbatim_store::{Progress, Sorted, Sorter};
@@ -13,9 +16,17 @@ use crate::lsh::BandChoice;
 use crate::minhash::Permutations;
 use crate::roles::Roles;
 use crate::room::Resources;
+use crate::sets::{Comparer, Rule, Sets, Texts};
 use crate::signs::{Sign, Signing, Signs};
 use crate::similarity::{Measure, Threshold};
-use crate::star::{Candidates, NearCopies, NearCopy, Texts, near_copies};
+use crate::stages::Linked;
+use crate::star::{Candidates, NearCopies, NearCopy, near_copies};
+use crate::verdicts::{Asking, Finishing};
+
+/// Pairs without a verdict, at most, that the process which decides compares itself: so many, or this share of those that
+/// it looks at. Small in tests, so that they ask.
+const MAX_LATE: u64 = if cfg!(test) { 8 } else { 1024 };
+const LATE_SHARE: u64 = 32;
 
 /// The stage as it was asked for.
 pub(crate) struct Near<'a> {
@@ -112,8 +123,13 @@ impl<'a> Near<'a> {
 
     /// The texts of the documents of a ranking.
     pub(crate) fn texts(&self, corpus: &'a Corpus, ranking: &'a [DocId], roles: Roles) -> Texts<'a> {
+        Texts { corpus, ranking, roles, rule: self.rule() }
+    }
+
+    /// When two texts are copies.
+    pub(crate) fn rule(&self) -> Rule<'a> {
         let Near { shingler, threshold, measure, edit_threshold, .. } = *self;
-        Texts { corpus, ranking, roles, shingler, threshold, measure, edit_threshold }
+        Rule { shingler, threshold, measure, edit_threshold }
     }
 
     /// The near copies among the documents that are not `gone`, by rank.
@@ -232,16 +248,61 @@ impl NearSearch<'_> {
         progress: &dyn Progress,
     ) -> Result<NearCopies> {
         let room = self.resources.room();
-        let buckets = Buckets::new(keys.finish(), |rank| self.stays(rank), candidates.most_kept(), &room)?;
+        let buckets =
+            Buckets::new(keys.finish().iter(), |rank| self.stays(rank), candidates.most_kept(), &room)?;
         let texts = near.texts(self.corpus, self.ranking, self.roles);
-        let mut found = match near.clustering {
-            Clustering::Star => near_copies(&texts, &buckets, candidates, &room, progress)?,
-            Clustering::Transitive => joined_copies(&texts, &buckets, candidates, &room, progress)?,
-        };
+        let mut sets = Sets::new(texts, candidates, &room);
+        let mut found = self.clustered(near, &mut sets, (&buckets, candidates), progress)?;
         if let Candidates::Filtered(_) = candidates {
             // How many others were compared depends on the table of counts, and so on the memory.
             found.n_compared = found.copies.len() as u64;
         }
         Ok(found)
+    }
+
+    /// The near copies among documents that share keys, of which other processes have compared most.
+    ///
+    /// # Errors
+    /// [`Error::OpenPairs`] if too many of those that decide were not compared, and it may still be asked for them.
+    pub(crate) fn join_linked(
+        &self,
+        near: &Near<'_>,
+        linked: &Linked,
+        progress: &dyn Progress,
+    ) -> Result<NearCopies> {
+        let room = self.resources.room();
+        let candidates = Candidates::Likely;
+        let buckets = Buckets::new(linked.keys(), |rank| self.stays(rank), candidates.most_kept(), &room)?;
+        let n_bytes = |rank: u64| self.corpus.record(self.ranking[rank as usize]).len();
+        let mut asking = Asking::new(Box::new(linked.verdicts()), self.roles, &n_bytes);
+        let found = self.clustered(near, &mut asking, (&buckets, &candidates), progress)?;
+        let open = asking.open();
+        if open.is_empty() && near.clustering == Clustering::Star {
+            return Ok(found);
+        }
+        let n_open = open.len() as u64;
+        if linked.may_ask && n_open > MAX_LATE.max(found.n_compared / LATE_SHARE) {
+            *linked.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+            return Err(Error::OpenPairs(n_open));
+        }
+        let texts = near.texts(self.corpus, self.ranking, self.roles);
+        let mut finishing = Finishing::new(Box::new(linked.verdicts()), Sets::new(texts, &candidates, &room));
+        let found = self.clustered(near, &mut finishing, (&buckets, &candidates), progress)?;
+        linked.n_compared_late.store(finishing.n_compared_late(), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    fn clustered<C: Comparer>(
+        &self,
+        near: &Near<'_>,
+        comparer: &mut C,
+        (buckets, candidates): (&Buckets, &Candidates),
+        progress: &dyn Progress,
+    ) -> Result<NearCopies> {
+        let room = self.resources.room();
+        match near.clustering {
+            Clustering::Star => near_copies(comparer, buckets, candidates, &room, progress),
+            Clustering::Transitive => joined_copies(comparer, buckets, candidates, &room, progress),
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use verbatim_corpus::{Corpus, DocId, TextBuffer};
+use verbatim_corpus::{Corpus, DocId, FieldPath, TextBuffer};
 use verbatim_index::{Buffers, Shingler};
 use verbatim_store::{Note, Progress, Room, Sorted, Sorter};
 
@@ -153,15 +153,11 @@ impl Signing<'_> {
 
     /// True where both stages look at a text after the same steps.
     fn stages_share_a_text(&self) -> bool {
-        match (&self.exact, &self.near) {
-            (Some((exact, _)), Some((shingler, _))) => {
-                exact.key.is_none() && exact.normalizer == *shingler.normalizer()
-            }
-            _ => false,
-        }
+        let stages = self.exact.zip(self.near);
+        stages.is_some_and(|((exact, _), (shingler, _))| exact.shares_a_text(shingler))
     }
 
-    /// Adds the keys of a text; its hash, if it is asked for and the text is not empty.
+    /// Adds the keys of a document's text; its hash, if it is asked for and the text is not empty.
     fn note(
         &self,
         corpus: &Corpus,
@@ -170,6 +166,18 @@ impl Signing<'_> {
         keys: &mut Vec<Posting>,
     ) -> Option<u64> {
         let text = corpus.text_str_in(doc, &mut memory.text);
+        let value_of = |key: &FieldPath| key_of(corpus, doc, key);
+        self.note_text((rank, text), &value_of, &mut memory.work, keys)
+    }
+
+    /// The same of any text, with the values of its record's fields.
+    pub(crate) fn note_text(
+        &self,
+        (rank, text): (u64, &str),
+        value_of: &dyn Fn(&FieldPath) -> Option<String>,
+        work: &mut Work,
+        keys: &mut Vec<Posting>,
+    ) -> Option<u64> {
         // White space is nobody's copy.
         if text.trim_start().is_empty() {
             return None;
@@ -179,17 +187,17 @@ impl Signing<'_> {
         let one_text = self.stages_share_a_text();
         if let Some((exact, hash)) = self.exact.filter(|_| !one_text) {
             noted = match &exact.key {
-                None => hash_of(hash, exact.normalizer.apply_in(text, &mut memory.buffers)),
-                Some(key) => key_of(corpus, doc, key)
-                    .and_then(|key| hash_of(hash, exact.normalizer.apply_in(&key, &mut memory.buffers))),
+                None => hash_of(hash, exact.normalizer.apply_in(text, &mut work.buffers)),
+                Some(key) => value_of(key)
+                    .and_then(|value| hash_of(hash, exact.normalizer.apply_in(&value, &mut work.buffers))),
             };
         }
         let Some((shingler, sign)) = self.near else { return noted };
-        let normalized = shingler.normalize(text, &mut memory.buffers);
+        let normalized = shingler.normalize(text, &mut work.buffers);
         if let Some((_, hash)) = self.exact.filter(|_| one_text) {
             noted = hash_of(hash, normalized);
         }
-        sign.sign(shingler, (rank, normalized), &mut memory.sketch, keys);
+        sign.sign(shingler, (rank, normalized), &mut work.sketch, keys);
         noted
     }
 }
@@ -209,6 +217,12 @@ impl Signs {
 #[derive(Default)]
 struct Memory {
     text: TextBuffer,
+    work: Work,
+}
+
+/// What a text is noted in.
+#[derive(Default)]
+pub(crate) struct Work {
     buffers: Buffers,
     sketch: Sketch,
 }

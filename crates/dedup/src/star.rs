@@ -8,19 +8,15 @@
 //! Copies are compared with kept documents only, so a bucket shared by a million copies costs a million comparisons.
 
 use std::cmp::Reverse;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use rapidfuzz::distance::levenshtein;
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use verbatim_corpus::{Corpus, DocId, TextBuffer};
-use verbatim_index::{Buffers, Shingler, Shingles};
 use verbatim_store::{Progress, Room, Table};
 
 use crate::buckets::{Buckets, Documents};
 use crate::error::{Error, Result};
-use crate::roles::Roles;
-use crate::similarity::{Measure, Similarity, Threshold};
+use crate::sets::{Comparer, Memory};
+use crate::similarity::Similarity;
 
 /// Kept documents that a bucket remembers. Only where more than these share a bucket and are no copies of each other
 /// (a boilerplate page) are later ones not compared through that bucket.
@@ -36,11 +32,6 @@ const BLOCK_DOCS: usize = if cfg!(test) { 8 } else { 512 };
 
 /// Record bytes in a block, which bound the memory for its shingles.
 const BLOCK_BYTES: usize = 4 << 20;
-
-/// Memory for the shingle sets of kept documents, by the documents of the corpus and within bounds.
-const CACHE_BYTES_PER_DOCUMENT: usize = 600;
-const CACHE_BYTES: std::ops::RangeInclusive<usize> =
-    if cfg!(test) { 64 << 10..=64 << 10 } else { 8 << 20..=32 << 20 };
 
 /// A document that is similar to a kept one. Both are ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,75 +51,8 @@ pub(crate) struct NearCopies {
     pub(crate) n_passed_over: u64,
 }
 
-/// Texts by rank, and when two of them are similar.
-pub(crate) struct Texts<'a> {
-    pub(crate) corpus: &'a Corpus,
-    pub(crate) ranking: &'a [DocId],
-    pub(crate) roles: Roles,
-    pub(crate) shingler: &'a Shingler,
-    pub(crate) threshold: Threshold,
-    pub(crate) measure: Measure,
-    /// Of the edit similarity, which then has to be reached too.
-    pub(crate) edit_threshold: Option<Threshold>,
-}
-
-impl Texts<'_> {
-    pub(crate) fn shingles(&self, rank: u64) -> Shingles {
-        self.shingles_in(rank, &mut Memory::default())
-    }
-
-    /// The same in memory that is used again for the next document.
-    pub(crate) fn shingles_in(&self, rank: u64, memory: &mut Memory) -> Shingles {
-        let text = self.corpus.text_str_in(self.ranking[rank as usize], &mut memory.text);
-        self.shingler.shingles_of_normalized(self.shingler.normalize(text, &mut memory.buffers))
-    }
-
-    /// The similarity of a document to one that would be kept for it.
-    pub(crate) fn similarity(&self, copy: &Shingles, kept: &Shingles) -> Similarity {
-        self.measure.of(copy.len(), kept.len(), copy.jaccard(kept).0)
-    }
-
-    /// The similarity of a document to one that would be kept for it, by rank and shingles, if they are copies.
-    pub(crate) fn similar(
-        &self,
-        (copy, copy_set): (u64, &Shingles),
-        (kept, kept_set): (u64, &Shingles),
-    ) -> Option<Similarity> {
-        // No two sets of these sizes are more similar than the smaller inside the larger.
-        let (n_copy, n_kept) = (copy_set.len(), kept_set.len());
-        let most = self.measure.of(n_copy, n_kept, n_copy.min(n_kept));
-        if !self.threshold.reached_by(most) {
-            return None;
-        }
-        let similarity = self.similarity(copy_set, kept_set);
-        let is_copy = similarity.shared > 0
-            && self.threshold.reached_by(similarity)
-            && self
-                .edit_threshold
-                .is_none_or(|threshold| self.reaches_edit_similarity(threshold, copy, kept));
-        is_copy.then_some(similarity)
-    }
-
-    /// Whether the sequences of units are as similar as this: 1 − edit distance / length of the longer (Lee et al. 2021,
-    /// section 4.2).
-    fn reaches_edit_similarity(&self, threshold: Threshold, copy: u64, kept: u64) -> bool {
-        let [copy, kept] = [copy, kept].map(|rank| {
-            let text = self.corpus.text_str(self.ranking[rank as usize]);
-            self.shingler.units_of_normalized(self.shingler.normalize(&text, &mut Buffers::default()))
-        });
-        let longer = copy.len().max(kept.len());
-        let most_edits = longer - threshold.least_of(longer);
-        let within = levenshtein::Args::default().score_cutoff(most_edits);
-        levenshtein::distance_with_args(copy, kept, &within).is_some()
-    }
-}
-
-/// What a thread reads texts in.
-#[derive(Default)]
-pub(crate) struct Memory {
-    text: TextBuffer,
-    buffers: Buffers,
-}
+/// A document, by rank, and its buckets.
+pub(crate) type Document = (u64, Vec<usize>);
 
 /// Which of the documents that share buckets are compared.
 pub(crate) enum Candidates {
@@ -154,7 +78,7 @@ impl Candidates {
 
     /// The documents to compare with, in order, and how many were passed over. `hits` has each as often as it shares a
     /// bucket, ascending.
-    fn choose(&self, hits: &[u64], (rank, n_shingles): (u64, usize)) -> (Vec<u64>, u64) {
+    pub(crate) fn choose(&self, hits: &[u64], (rank, n_shingles): (u64, usize)) -> (Vec<u64>, u64) {
         let runs = hits.chunk_by(|a, b| a == b);
         match self {
             Candidates::All => (runs.map(|run| run[0]).collect(), 0),
@@ -174,8 +98,8 @@ impl Candidates {
 }
 
 /// Finds the near copies among the documents that share a bucket.
-pub(crate) fn near_copies(
-    texts: &Texts<'_>,
+pub(crate) fn near_copies<C: Comparer>(
+    comparer: &mut C,
     buckets: &Buckets,
     candidates: &Candidates,
     room: &Room<'_>,
@@ -183,7 +107,7 @@ pub(crate) fn near_copies(
 ) -> Result<NearCopies> {
     progress.stage("comparing", Some(buckets.documents().count() as u64), "documents");
     let mut found = NearCopies::default();
-    let mut stars = Stars::new(texts, buckets, candidates, room)?;
+    let mut stars = Stars::new(comparer, buckets, candidates, room)?;
     let mut documents = buckets.documents();
     loop {
         if progress.interrupted() {
@@ -198,17 +122,13 @@ pub(crate) fn near_copies(
     }
 }
 
-/// A document, by rank, and its buckets.
-pub(crate) type Document = (u64, Vec<usize>);
-
 /// Documents that are remembered, and how to compare others with them.
-pub(crate) struct Stars<'a> {
-    pub(crate) texts: &'a Texts<'a>,
+pub(crate) struct Stars<'a, C> {
+    pub(crate) comparer: &'a mut C,
     candidates: &'a Candidates,
     /// The table of the buckets: at the first place of each how many kept documents it remembers, then their ranks,
     /// ascending.
     kept: Table,
-    cache: Cache,
 }
 
 /// The result of comparing one document with some kept ones.
@@ -218,23 +138,15 @@ struct Comparison {
     n_passed_over: u64,
 }
 
-impl<'a> Stars<'a> {
+impl<'a, C: Comparer> Stars<'a, C> {
     pub(crate) fn new(
-        texts: &'a Texts<'a>,
+        comparer: &'a mut C,
         buckets: &Buckets,
         candidates: &'a Candidates,
         room: &Room<'_>,
     ) -> Result<Self> {
         let kept = Table::zeros(buckets.n_places(), room.n_bytes, room.scratch)?;
-        let cached = match candidates {
-            // Each set is asked for again and again.
-            Candidates::All => room.n_bytes,
-            Candidates::Likely | Candidates::Filtered(_) => (CACHE_BYTES_PER_DOCUMENT * texts.ranking.len())
-                .clamp(*CACHE_BYTES.start(), *CACHE_BYTES.end())
-                .min(room.n_bytes),
-        };
-        let halves = Halves { most_bytes: cached / 2, ..Halves::default() };
-        Ok(Stars { texts, candidates, kept, cache: Cache { halves: Mutex::new(halves) } })
+        Ok(Stars { comparer, candidates, kept })
     }
 
     /// The next documents that are compared in parallel with those before them; none at the end. Remembers the
@@ -244,7 +156,7 @@ impl<'a> Stars<'a> {
         documents: &mut Documents<'_>,
         found: &mut NearCopies,
     ) -> Vec<Document> {
-        let roles = self.texts.roles;
+        let roles = self.comparer.roles();
         while documents.peek().is_some_and(|rank| !roles.may_go(rank)) {
             documents
                 .next()
@@ -254,33 +166,33 @@ impl<'a> Stars<'a> {
         let mut block = Vec::new();
         let mut n_bytes = 0;
         while let Some(rank) = documents.peek().filter(|_| block.len() < BLOCK_DOCS) {
-            n_bytes += self.texts.corpus.record(self.texts.ranking[rank as usize]).len();
+            n_bytes += self.comparer.n_bytes(rank);
             if n_bytes > BLOCK_BYTES && !block.is_empty() {
                 break;
             }
             block.extend(documents.next());
         }
+        self.comparer.begin(&block);
         block
     }
 
     fn take_block(&mut self, block: &[Document], found: &mut NearCopies) {
         let stars = &*self;
-        let compared: Vec<(Arc<Shingles>, Comparison)> = block
+        let compared: Vec<(C::Content, Comparison)> = block
             .par_iter()
             .map_init(Memory::default, |memory, (rank, buckets)| {
-                let shingles = Arc::new(stars.texts.shingles_in(*rank, memory));
-                let comparison = stars.compare((*rank, buckets), &shingles, 0, |kept| stars.cached(kept));
-                (shingles, comparison)
+                let content = stars.comparer.content(*rank, memory);
+                let cached = |kept| stars.comparer.cached(kept);
+                let comparison = stars.compare((*rank, buckets), &content, 0, cached);
+                (content, comparison)
             })
             .collect();
         let first = block[0].0;
-        let mut fresh: FxHashMap<u64, Arc<Shingles>> = FxHashMap::default();
-        for ((rank, buckets), (shingles, earlier)) in block.iter().zip(compared) {
+        let mut fresh: FxHashMap<u64, C::Content> = FxHashMap::default();
+        for ((rank, buckets), (content, earlier)) in block.iter().zip(compared) {
             let within = match earlier.copy_of {
                 Some(_) => None,
-                None => {
-                    Some(self.compare((*rank, buckets), &shingles, first, |kept| Arc::clone(&fresh[&kept])))
-                }
+                None => Some(self.compare((*rank, buckets), &content, first, |kept| fresh[&kept].clone())),
             };
             for comparison in within.iter().chain([&earlier]) {
                 found.n_compared += comparison.n_compared;
@@ -290,20 +202,20 @@ impl<'a> Stars<'a> {
                 Some((kept, similarity)) => found.copies.push(NearCopy { copy: *rank, kept, similarity }),
                 None => {
                     found.n_passed_over += self.keep(*rank, buckets);
-                    fresh.insert(*rank, shingles);
+                    fresh.insert(*rank, content);
                 }
             }
         }
         for (rank, _) in block {
-            if let Some(shingles) = fresh.remove(rank) {
-                self.cache.insert(*rank, shingles);
+            if let Some(content) = fresh.remove(rank) {
+                self.comparer.remember(*rank, content);
             }
         }
     }
 
     /// Enters a document into its buckets; the number of those that are full.
     pub(crate) fn keep(&mut self, rank: u64, buckets: &[usize]) -> u64 {
-        if !self.texts.roles.may_stay(rank) {
+        if !self.comparer.roles().may_stay(rank) {
             return 0;
         }
         let mut n_full = 0;
@@ -324,15 +236,16 @@ impl<'a> Stars<'a> {
     fn compare(
         &self,
         (rank, buckets): (u64, &[usize]),
-        shingles: &Shingles,
+        content: &C::Content,
         from: u64,
-        shingles_of: impl Fn(u64) -> Arc<Shingles>,
+        content_of: impl Fn(u64) -> C::Content,
     ) -> Comparison {
-        let (candidates, n_passed_over) = self.candidates((rank, shingles.len()), buckets, from);
+        let n_shingles = self.comparer.n_shingles(content);
+        let (candidates, n_passed_over) = self.candidates((rank, n_shingles), buckets, from);
         let mut n_compared = 0;
         let copy_of = candidates.into_iter().find_map(|kept| {
             n_compared += 1;
-            let similarity = self.texts.similar((rank, shingles), (kept, &shingles_of(kept)));
+            let similarity = self.comparer.similar((rank, content), (kept, &content_of(kept)));
             similarity.map(|similarity| (kept, similarity))
         });
         Comparison { copy_of, n_compared, n_passed_over }
@@ -347,61 +260,5 @@ impl<'a> Stars<'a> {
         let mut hits: Vec<u64> = buckets.iter().flat_map(recent).collect();
         hits.sort_unstable();
         self.candidates.choose(&hits, document)
-    }
-
-    /// Keeps the shingles of a document for a while.
-    pub(crate) fn remember(&self, rank: u64, shingles: Arc<Shingles>) {
-        self.cache.insert(rank, shingles);
-    }
-
-    pub(crate) fn cached(&self, rank: u64) -> Arc<Shingles> {
-        self.cache.get(rank).unwrap_or_else(|| {
-            let shingles = Arc::new(self.texts.shingles(rank));
-            self.cache.insert(rank, Arc::clone(&shingles));
-            shingles
-        })
-    }
-}
-
-/// Shingle sets in bounded memory. When the younger half is full it becomes the older half, and the former older
-/// half is forgotten. What is cached changes the time a run takes, never its result.
-struct Cache {
-    halves: Mutex<Halves>,
-}
-
-#[derive(Default)]
-struct Halves {
-    young: FxHashMap<u64, Arc<Shingles>>,
-    old: FxHashMap<u64, Arc<Shingles>>,
-    young_bytes: usize,
-    /// Bytes of a half.
-    most_bytes: usize,
-}
-
-impl Cache {
-    fn get(&self, rank: u64) -> Option<Arc<Shingles>> {
-        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shingles) = halves.young.get(&rank) {
-            return Some(Arc::clone(shingles));
-        }
-        let shingles = halves.old.remove(&rank)?;
-        halves.insert(rank, Arc::clone(&shingles));
-        Some(shingles)
-    }
-
-    fn insert(&self, rank: u64, shingles: Arc<Shingles>) {
-        self.halves.lock().unwrap_or_else(PoisonError::into_inner).insert(rank, shingles);
-    }
-}
-
-impl Halves {
-    fn insert(&mut self, rank: u64, shingles: Arc<Shingles>) {
-        let n_bytes = 8 * shingles.len();
-        if self.young_bytes + n_bytes > self.most_bytes {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
-        }
-        self.young_bytes += n_bytes;
-        self.young.insert(rank, shingles);
     }
 }

@@ -106,7 +106,8 @@ impl Error {
         }
     }
 
-    pub(crate) fn damaged(path: &Path, cause: impl Into<String>) -> Self {
+    /// That of a file which is not what this program wrote.
+    pub fn damaged(path: &Path, cause: impl Into<String>) -> Self {
         Error::Damaged { path: path.to_path_buf(), cause: cause.into() }
     }
 

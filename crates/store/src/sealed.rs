@@ -3,7 +3,7 @@
 //!
 //! After the content stand the xxh3-128 hashes of its blocks, 16 bytes each, the least significant first.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::replace::create_file;
 use crate::scratch::hex;
-use crate::{Access, Bytes, Error, Output, Progress, Result};
+use crate::{Access, Bytes, Error, Existing, Output, Progress, Replace, Result};
 
 /// Bytes of content in a block. Small in tests, so that they cross the borders.
 const BLOCK_BYTES: usize = if cfg!(test) { 64 } else { 1 << 16 };
@@ -36,8 +36,9 @@ pub struct Seal {
 #[derive(Debug)]
 #[must_use = "the file is not whole before `finish`"]
 pub struct SealedWriter {
-    out: Output,
-    name: &'static str,
+    out: Target,
+    path: PathBuf,
+    name: String,
     block: Vec<u8>,
     sums: Vec<u8>,
     n_bytes: u64,
@@ -48,9 +49,25 @@ impl SealedWriter {
     ///
     /// # Errors
     /// Those of [`create_file`].
-    pub fn create(folder: &Path, name: &'static str) -> Result<Self> {
-        let out = create_file(&folder.join(name), Access::Private)?;
-        Ok(SealedWriter { out, name, block: Vec::with_capacity(BLOCK_BYTES), sums: Vec::new(), n_bytes: 0 })
+    pub fn create(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join(name);
+        let out = Target::New(create_file(&path, Access::Private)?);
+        Ok(SealedWriter::new(out, path, name))
+    }
+
+    /// Starts a file that appears in its folder only when it is finished, in place of an older one; for its owner only.
+    ///
+    /// # Errors
+    /// Those of [`Replace::create`].
+    pub fn replace(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join(name);
+        let out = Target::Replaced(Replace::create(&path, Access::Private, Existing::Replace)?);
+        Ok(SealedWriter::new(out, path, name))
+    }
+
+    fn new(out: Target, path: PathBuf, name: &str) -> Self {
+        let block = Vec::with_capacity(BLOCK_BYTES);
+        SealedWriter { out, path, name: name.to_owned(), block, sums: Vec::new(), n_bytes: 0 }
     }
 
     /// Writes a number as eight bytes, the least significant first.
@@ -85,19 +102,45 @@ impl SealedWriter {
     pub fn finish(mut self) -> Result<Seal> {
         self.seal_block()?;
         let written = self.out.write_all(&self.sums);
-        written.map_err(|e| Error::io(self.out.path(), "write", e))?;
-        self.out.finish()?;
-        Ok(Seal { name: self.name.to_owned(), n_bytes: self.n_bytes, checksum: xxh3_128(&self.sums) })
+        written.map_err(|e| Error::io(&self.path, "write", e))?;
+        match self.out {
+            Target::New(file) => file.finish()?,
+            Target::Replaced(file) => file.finish()?,
+        }
+        Ok(Seal { name: self.name, n_bytes: self.n_bytes, checksum: xxh3_128(&self.sums) })
     }
 
     fn seal_block(&mut self) -> Result<()> {
         if !self.block.is_empty() {
             self.sums.extend_from_slice(&xxh3_128(&self.block).to_le_bytes());
             let written = self.out.write_all(&self.block);
-            written.map_err(|e| Error::io(self.out.path(), "write", e))?;
+            written.map_err(|e| Error::io(&self.path, "write", e))?;
             self.block.clear();
         }
         Ok(())
+    }
+}
+
+/// Where a sealed file is written.
+#[derive(Debug)]
+enum Target {
+    New(Output),
+    Replaced(Replace),
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Target::New(file) => file.write(bytes),
+            Target::Replaced(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Target::New(file) => file.flush(),
+            Target::Replaced(file) => file.flush(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::args::values::{local, open_fraction, run_length, size, threshold};
-use crate::args::{Emitting, Output, Reading, SourceGuard};
+use crate::args::{Emitting, Output, Reading, SourceGuard, Staging};
 
 /// `verbatim dedup`
 #[derive(Debug, Args)]
@@ -112,6 +112,8 @@ pub(crate) struct Dedup {
     pub(crate) guard: SourceGuard,
     #[command(flatten)]
     pub(crate) reading: Reading,
+    #[command(flatten)]
+    pub(crate) staging: Staging,
 }
 
 /// What counts as a copy.

@@ -14,11 +14,18 @@ use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
-use crate::args::{self, Dedup, Matching};
-use crate::commands::{Context, check_apart, check_scratch, emitting, existing, reading};
+use crate::args::{self, Dedup, Matching, Runner};
+use crate::commands::{Context, check_apart, check_scratch, emitting, existing, reading, slurm};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
+    match (arguments.staging.runner, &arguments.staging.stages) {
+        (Some(Runner::Slurm), _) => return slurm::run(arguments, context),
+        (None, Some(_)) => {
+            return Err(failure::usage("--stages is for --runner, and for `verbatim stage plan`"));
+        }
+        (None, None) => {}
+    }
     let to_pipe = arguments.output == Path::new("-");
     if to_pipe && arguments.dry_run {
         return Err(failure::usage("a dry run writes a plan, which needs a folder: give -o DIR"));
@@ -122,7 +129,7 @@ fn signatures(against: &[PathBuf]) -> anyhow::Result<Option<Signatures>> {
 }
 
 /// What the inputs are compared with: what `--against` names, or the corpus of the signatures that it names.
-fn references(arguments: &Dedup) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn references(arguments: &Dedup) -> anyhow::Result<Vec<PathBuf>> {
     for folder in &arguments.against {
         let Some(signatures) = Signatures::open(folder)? else { continue };
         if arguments.against.len() > 1 {
@@ -159,7 +166,7 @@ pub(crate) fn finish(
     context.tell(&report, &dedup_text(&report.result))
 }
 
-fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
+pub(crate) fn config(arguments: &Dedup) -> anyhow::Result<DedupConfig> {
     let asked = &arguments.matching;
     let none_named = !asked.exact
         && !asked.minhash

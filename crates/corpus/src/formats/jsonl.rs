@@ -87,7 +87,10 @@ fn find<'a>(json: &'a str, rules: &Rules) -> Result<(&'a str, Option<IdHash>), F
         b'{' => "an object",
         _ => "a number",
     };
-    Err((Cause::NotAString { field: rules.text_field.to_string(), found }, offset(json, quoted)))
+    Err((
+        Cause::NotAString { field: rules.text_field.to_string(), found: found.into() },
+        offset(json, quoted),
+    ))
 }
 
 /// The value at a path of names, unread, and the id at another path. Every object on the way is read to its end, so that a

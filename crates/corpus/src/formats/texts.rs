@@ -76,7 +76,7 @@ impl<'a> Texts<'a> {
     fn check<'t>(&self, text: Option<&'t [u8]>) -> Result<&'t [u8], (Cause, usize)> {
         let field = || self.rules.text_field.to_string();
         let max_doc_bytes = self.rules.max_doc_bytes;
-        let text = text.ok_or_else(|| (Cause::NotAString { field: field(), found: "null" }, 0))?;
+        let text = text.ok_or_else(|| (Cause::NotAString { field: field(), found: "null".into() }, 0))?;
         if size(text.len()) > max_doc_bytes {
             return Err((Cause::TooLong { max_doc_bytes }, 0));
         }

@@ -97,7 +97,7 @@ pub(super) fn plan(corpus: &Corpus, config: &DedupConfig, progress: &dyn Progres
 /// A plan with a forged hash of texts.
 pub(super) fn plan_with_hash(corpus: &Corpus, config: &DedupConfig, hash: TextHash) -> Plan {
     assert_ne!(hash(b"a"), xxh3_64(b"a"));
-    Finder { corpus, config, hash, resources: &little() }.plan(&Silent).unwrap()
+    Finder { corpus, config, hash, resources: &little(), linked: None }.plan(&Silent).unwrap()
 }
 
 /// The text of a plan file.

@@ -126,7 +126,7 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(remaining(&corpus, &found), expected);
-        let in_little = Finder { corpus: &corpus, config: &config, hash: |_| 7, resources: &little() };
+        let in_little = Finder { corpus: &corpus, config: &config, hash: |_| 7, resources: &little(), linked: None };
         prop_assert_eq!(json(&in_little.plan(&Silent).unwrap()), json(&found));
     }
 

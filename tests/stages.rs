@@ -1,0 +1,399 @@
+//! `verbatim stage` and `--runner slurm`: many tasks give the bytes of one run.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, StringArray};
+use arrow_ipc::writer::FileWriter;
+
+use crate::harness::{Outcome, Scene};
+
+/// A small generator of numbers, the same everywhere.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    fn words(&mut self, n: usize) -> Vec<String> {
+        (0..n).map(|_| format!("w{}", self.below(5000))).collect()
+    }
+
+    /// The same words but for some.
+    fn edited(&mut self, words: &[String], n: usize) -> Vec<String> {
+        let mut words = words.to_vec();
+        for _ in 0..n {
+            let place = self.below(words.len() as u64) as usize;
+            words[place] = format!("x{}", self.below(100_000));
+        }
+        words
+    }
+}
+
+/// Texts of which many are copies of others, nearly and in full, or share a template.
+fn texts(n: usize) -> Vec<String> {
+    let mut draw = Draw(7);
+    let template = draw.words(60);
+    let mut bases: Vec<Vec<String>> = Vec::new();
+    let mut texts = Vec::new();
+    for i in 0..n {
+        let text = match draw.below(10) {
+            0 | 1 if !texts.is_empty() => {
+                let copied: &String = &texts[draw.below(texts.len() as u64) as usize];
+                if i % 2 == 0 { copied.to_uppercase() } else { copied.clone() }
+            }
+            2..=4 if !bases.is_empty() => {
+                let base = bases[draw.below(bases.len() as u64) as usize].clone();
+                let n_edits = draw.below(5) as usize;
+                draw.edited(&base, n_edits).join(" ")
+            }
+            5 | 6 => {
+                let n_own = 10 + draw.below(15) as usize;
+                [&template[..], &draw.words(n_own)].concat().join(" ")
+            }
+            7 if i % 3 == 0 => " ".to_owned(),
+            _ => {
+                let n_words = 40 + draw.below(60) as usize;
+                bases.push(draw.words(n_words));
+                bases[bases.len() - 1].join(" ")
+            }
+        };
+        texts.push(text);
+    }
+    texts
+}
+
+fn lines(texts: &[String], first: usize) -> String {
+    let record = |(text, id): (&String, usize)| {
+        serde_json::json!({ "id": format!("d{id}"), "url": id % 7, "text": text }).to_string() + "\n"
+    };
+    texts.iter().zip(first..).map(record).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn arrow(texts: &[String]) -> Vec<u8> {
+    let texts = StringArray::from_iter_values(texts);
+    let batch = RecordBatch::try_from_iter([("text", Arc::new(texts) as arrow_array::ArrayRef)]).unwrap();
+    let mut file = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    file.write(&batch).unwrap();
+    file.into_inner().unwrap()
+}
+
+/// A corpus of files of many kinds in `in`, and another one in `before`.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    let texts = texts(300);
+    for (part, texts) in texts[..200].chunks(40).enumerate() {
+        scene.write(&format!("in/a/part-{part}.jsonl"), lines(texts, 40 * part));
+    }
+    scene.write("in/b/packed.jsonl.gz", gzip(lines(&texts[200..230], 200).as_bytes()));
+    scene.write(
+        "in/b/packed.jsonl.zst",
+        zstd::encode_all(lines(&texts[230..260], 230).as_bytes(), 1).unwrap(),
+    );
+    scene.write("in/c.arrow", arrow(&texts[260..280]));
+    scene.write("before/old.jsonl", lines(&texts[280..], 280) + &lines(&texts[100..110], 900));
+    scene
+}
+
+/// Runs all stages with so many tasks each, in an order that is not theirs.
+fn stages(scene: &Scene, output: &str, n_tasks: usize, flags: &[&str]) -> Outcome {
+    let folder = format!("stages-{output}");
+    let plan = ["stage", "plan", "in", "-o", output, "--stages", &folder, "--unit-bytes", "8000"];
+    scene.run(plan.iter().chain(flags)).ok();
+    let mut draw = Draw(n_tasks as u64);
+    for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"] {
+        let mut tasks: Vec<usize> = (0..if stage == "cluster" { 1 } else { n_tasks }).collect();
+        tasks.sort_by_key(|_| draw.below(1 << 20));
+        for task in tasks {
+            run_task(scene, stage, &folder, &format!("{task}/{n_tasks}")).ok();
+        }
+    }
+    scene.run(["stage", "commit", "--stages", &folder]).ok()
+}
+
+fn run_task(scene: &Scene, stage: &str, folder: &str, task: &str) -> Outcome {
+    let command = ["stage", stage, "--stages", folder, "--task", task];
+    scene.run(&command[..if stage == "cluster" { 4 } else { 6 }])
+}
+
+#[test]
+fn any_number_of_tasks_in_any_order_gives_the_bytes_of_one_run() {
+    let scene = scene();
+    let one = scene.run(["dedup", "in", "-o", "one", "--emit", "filtered,ids,clusters"]).ok();
+    let expected = scene.result_of("one");
+    assert!(expected.1.contains("\"minhash\"") && expected.0.len() > 12, "{expected:?}");
+    let mut files = Vec::new();
+    for n_tasks in [1, 3, 7] {
+        let output = format!("many-{n_tasks}");
+        let many = stages(&scene, &output, n_tasks, &["--emit", "filtered,ids,clusters"]);
+        assert!(scene.result_of(&output) == expected, "{n_tasks} tasks");
+        let flow = |text: &str| text.lines().next().map(str::to_owned);
+        assert_eq!(flow(&many.stdout), flow(&one.stdout));
+        let mut tree = scene.tree(&format!("stages-{output}"));
+        tree.retain(|(name, _)| {
+            name.ends_with("keys") || name.ends_with("verdicts") || name.ends_with("heads")
+        });
+        files.push(tree);
+    }
+    assert!(
+        files[0].len() > 20 && files.iter().all(|tree| *tree == files[0]),
+        "the plan alone decides about files"
+    );
+}
+
+#[test]
+fn what_dedup_is_asked_for_stages_do_as_well() {
+    let scene = scene();
+    scene.write(
+        "in/a/part-1.jsonl",
+        lines(&texts(40), 5) + "{\"text\": 3}\n{\"id\": \"d5\", \"text\": \"\"}\n",
+    );
+    let skip = ["--on-bad", "skip"];
+    for (i, flags) in [
+        &["--keep", "last"][..],
+        &["--keep", "longest", "--against", "before", "--empty", "remove"],
+        &["--against", "before", "--only-against"],
+        &["--keep", "source:b,a", "--cluster", "transitive"],
+        &["--keep", "none", "--exact"],
+        &["--keep", "field:url:max", "--exact-key", "url", "--exact"],
+        &["--exact-key", "id", "--threshold", "0.6", "--exact", "--minhash"],
+        &["--minhash", "--edit-similarity", "0.8", "--bands", "20", "--rows", "5", "--keep", "random:3"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let flags = [flags, &skip].concat();
+        let (one, many) = (format!("one-{i}"), format!("many-{i}"));
+        scene.run(["dedup", "in", "-o", &one].iter().chain(&flags)).ok();
+        stages(&scene, &many, 2, &flags);
+        assert!(scene.result_of(&one) == scene.result_of(&many), "{flags:?}");
+    }
+}
+
+#[test]
+fn a_task_that_was_killed_is_done_again_alone() {
+    let scene = scene();
+    scene.run(["dedup", "in", "-o", "one"]).ok();
+    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "8000"];
+    scene.run(plan).ok();
+    scene.run(plan).ok();
+    // Killed before it was done: what it leaves is a file without a name of its own, or files that no row names.
+    run_task(&scene, "sign", "shared", "0/1").ok();
+    fs::remove_file(scene.path("shared/sign/unit-2.json")).unwrap();
+    fs::remove_file(scene.path("shared/sign/unit-2.keys")).unwrap();
+    scene.write("shared/sign/.verbatim-left", "half");
+    let n_units = fs::read_dir(scene.path("shared/sign"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".blank"))
+        .count();
+    let command =
+        format!("verbatim stage sign --stages {} --task 2/{n_units}", scene.path("shared").display());
+    run_task(&scene, "link", "shared", "0/1").failed(66, &format!("unit 2 of {n_units}"));
+    run_task(&scene, "link", "shared", "0/1").failed(66, &command);
+    let status = scene.run(["stage", "status", "--stages", "shared"]).ok().stderr;
+    assert!(status.contains(&command) && status.contains(&format!("sign: {} of", n_units - 1)), "{status}");
+    let again = run_task(&scene, "sign", "shared", &format!("2/{n_units}")).ok().stderr;
+    assert!(again.contains(&format!("1 of {n_units} units done")), "{again}");
+    let rest = run_task(&scene, "sign", "shared", "0/1").ok().stderr;
+    assert!(rest.contains(&format!("0 of {n_units} units done, {n_units} were done before")), "{rest}");
+    for stage in ["link", "verify", "cluster", "verify", "cluster", "rewrite"] {
+        run_task(&scene, stage, "shared", "0/1").ok();
+    }
+    fs::remove_file(scene.path("shared/rewrite/unit-1.json")).unwrap();
+    scene.run(["stage", "commit", "--stages", "shared"]).failed(66, "stage rewrite");
+    assert!(!scene.path("many").exists());
+    run_task(&scene, "rewrite", "shared", "1/3").ok();
+    scene.run(["stage", "commit", "--stages", "shared"]).ok();
+    assert!(scene.result_of("one") == scene.result_of("many"));
+}
+
+#[test]
+fn inputs_and_plans_that_changed_are_refused() {
+    let scene = scene();
+    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "8000"];
+    scene.run(["stage", "sign", "--stages", "shared"]).failed(66, "verbatim stage plan");
+    scene.run(plan).ok();
+    scene
+        .run(plan.iter().chain(&["--threshold", "0.7"]))
+        .failed(65, "minhash.threshold: there 0.8, here 0.7");
+    run_task(&scene, "sign", "shared", "0/1").ok();
+    run_task(&scene, "link", "shared", "0/1").ok();
+    scene.write("in/a/part-3.jsonl", lines(&texts(41), 0));
+    run_task(&scene, "verify", "shared", "0/2")
+        .failed(65, "part-3.jsonl: no longer the file that was listed");
+    let stages = scene.text("shared/stages.json").replace("\"program\": \"", "\"program\": \"0.0.0-old-");
+    scene.write("shared/stages.json", stages);
+    run_task(&scene, "verify", "shared", "0/1").failed(65, "0.0.0-old-");
+}
+
+#[test]
+fn what_only_one_process_can_do_is_refused_when_it_is_planned() {
+    let scene = scene();
+    let refused = |flags: &[&str], saying: &str| {
+        let plan = ["stage", "plan", "in", "-o", "out", "--stages", "shared"];
+        scene.run(plan.iter().chain(flags)).failed(2, saying);
+        assert!(!scene.path("shared").exists());
+    };
+    refused(&["--all-pairs"], "all pairs");
+    refused(&["--lines", "line"], "repeated lines");
+    refused(&["--substring", "200b"], "repeated passages");
+    refused(&["--emit", "attributes"], "verbatim apply");
+    refused(&["--dry-run"], "verbatim apply");
+    refused(&["--against", "-"], "cannot read it");
+    scene.run(["stage", "plan", "in", "-o", "out"]).failed(2, "--stages DIR");
+    scene.run(["stage", "plan", "in", "-o", "out", "--stages", "in/x"]).failed(2, "stand apart");
+    scene.run(["dedup", "in", "-o", "out", "--stages", "x"]).failed(2, "--runner");
+    scene.run(["stage", "sign", "--stages", "x", "--task", "3/3"]).failed(2, "from 0 to N-1");
+    scene.write("out/mine.txt", "x");
+    scene.run(["stage", "plan", "in", "-o", "out", "--stages", "shared"]).failed(73, "exists already");
+}
+
+/// Documents of which three in ten have one boilerplate text, with some words of their own, so that they share keys with each
+/// other and are no copies; three in ten are copies of one page, all but a few words.
+fn skewed(n: usize) -> Vec<String> {
+    let mut draw = Draw(3);
+    let (boilerplate, page) = (draw.words(70), draw.words(250));
+    let mut text = |i| match i % 10 {
+        0..=2 => [&boilerplate[..], &draw.words(22)].concat().join(" "),
+        3..=5 => {
+            let n_edits = 1 + draw.below(2) as usize;
+            draw.edited(&page, n_edits).join(" ")
+        }
+        _ => draw.words(90).join(" "),
+    };
+    (0..n).map(|i| text(i)).collect()
+}
+
+#[test]
+fn a_key_that_a_third_of_the_documents_has_does_not_make_one_task_the_job() {
+    let scene = Scene::new();
+    for (part, texts) in skewed(1000).chunks(125).enumerate() {
+        scene.write(&format!("in/{part}.jsonl"), lines(texts, 125 * part));
+    }
+    let flags = ["--threshold", "0.85", "--bands", "8", "--rows", "2"];
+    scene.run(["dedup", "in", "-o", "one"].iter().chain(&flags)).ok();
+    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "60KiB"];
+    scene.run(plan.iter().chain(&flags)).ok();
+    let mut told = String::new();
+    for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"] {
+        let outcome = run_task(&scene, stage, "shared", "0/1").ok();
+        if outcome.stderr.contains("compared here") {
+            told = outcome.stderr;
+        }
+    }
+    scene.run(["stage", "commit", "--stages", "shared"]).ok();
+    assert!(scene.result_of("one") == scene.result_of("many"));
+    // A verdict is four numbers, and every 64 KiB have a checksum of 16 bytes.
+    let tree = scene.tree("shared/verify");
+    let verdicts = tree.iter().filter(|(name, _)| name.ends_with(".verdicts"));
+    let pairs: Vec<usize> = verdicts.map(|(_, bytes)| bytes.len() / 32).collect();
+    let (n_pairs, most) = (pairs.iter().sum::<usize>(), *pairs.iter().max().unwrap());
+    let n_compared =
+        scene.json("one/_verbatim/plan.json")["stages"][1]["n_compared"].as_u64().unwrap() as usize;
+    let late: usize =
+        told.split(';').next_back().unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    eprintln!("{n_compared} pairs in one process; {pairs:?} in units, {late} late");
+    assert!(pairs.len() >= 10 && n_compared > 10_000, "{pairs:?} {n_compared}");
+    assert!(most <= 2 * n_pairs / pairs.len(), "{pairs:?}");
+    assert!(n_pairs <= 2 * n_compared && 10 * late <= n_compared, "{n_pairs} {late} {n_compared}");
+}
+
+/// A scheduler of the name `sbatch` that runs what it is given: the elements of an array from the middle outwards, and one of
+/// them only at the second try. It is told of by a list of what it did.
+const SBATCH: &str = r#"#!/bin/bash
+script="${@: -1}"
+here=$(dirname "$0")
+job=$((100 + $(wc -l < "$here/jobs")))
+echo "$* " | sed "s|$script|$(basename "$script")|" >> "$here/jobs"
+last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$script")
+run() {
+    echo "$(basename "$script") $1 $2" >> "$here/elements"
+    # The first try of one element ends with its machine.
+    if [ "$(basename "$script") $1 $2" = "3-verify.sh 1 0" ]; then return 1; fi
+    SLURM_JOB_ID=$job$1 SLURM_ARRAY_TASK_ID=$1 SLURM_RESTART_COUNT=$2 bash "$script" > "$here/out" 2>&1
+}
+order=0
+if [ -n "$last" ]; then order=$( (seq $((last / 2)) -1 0; seq $((last / 2 + 1)) "$last") ); fi
+for element in $order; do
+    run "$element" 0 || run "$element" 1 || { cat "$here/out" >&2; exit 1; }
+done
+echo "$job;cluster"
+"#;
+
+fn executable(scene: &Scene, name: &str, text: &str) {
+    let path = scene.write(name, text);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn slurm_arrays_give_the_bytes_of_one_run_and_a_failed_element_runs_again_alone() {
+    let scene = scene();
+    executable(&scene, "bin/sbatch", SBATCH);
+    scene.write("bin/jobs", "");
+    scene.write("bin/elements", "");
+    scene.run(["dedup", "in", "-o", "one"]).ok();
+    let runner = [
+        "--runner",
+        "slurm",
+        "--tasks",
+        "3",
+        "--stages",
+        "it's shared",
+        "--unit-bytes",
+        "8000",
+        "--at-once",
+        "2",
+    ];
+    let command = ["dedup", "in", "-o", "many", "--submit"].iter().chain(&runner);
+    let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
+    Outcome::of(scene.command(command).env("PATH", path).output().unwrap()).ok();
+    assert!(scene.result_of("one") == scene.result_of("many"));
+    let jobs = scene.text("bin/jobs");
+    let expected =
+        ["1-sign", "2-link", "3-verify", "4-cluster", "5-verify", "6-cluster", "7-rewrite", "8-commit"];
+    for (i, (line, name)) in jobs.lines().zip(expected).enumerate() {
+        let after = if i == 0 { String::new() } else { format!("--dependency=afterok:{} ", 99 + i) };
+        assert_eq!(line.trim(), format!("--parsable {after}{name}.sh"));
+    }
+    let elements = scene.text("bin/elements");
+    let verify: Vec<&str> = elements.lines().filter(|line| line.starts_with("3-verify")).collect();
+    assert_eq!(verify, ["3-verify.sh 1 0", "3-verify.sh 1 1", "3-verify.sh 0 0", "3-verify.sh 2 0"]);
+    assert!(scene.text("it's shared/slurm/1-sign.sh").contains("#SBATCH --array=0-2%2\n"));
+}
+
+#[test]
+fn an_element_that_was_killed_asks_for_its_place_in_the_queue_and_one_with_bad_input_does_not() {
+    let scene = scene();
+    let command =
+        ["dedup", "in", "-o", "many", "--runner", "slurm", "--stages", "shared", "--unit-bytes", "8000"];
+    scene.run(command).ok();
+    let script = scene.text("shared/slurm/1-sign.sh");
+    executable(&scene, "bin/scontrol", "#!/bin/bash\necho \"$*\" >> asked\n");
+    let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
+    let run = |death: &str, restarts: &str| {
+        let program = env!("CARGO_BIN_EXE_verbatim");
+        assert!(script.contains(program), "{script}");
+        scene.write("script.sh", script.replace(&format!("'{program}'"), "./died"));
+        executable(&scene, "died", &format!("#!/bin/bash\n{death}\n"));
+        let mut bash = std::process::Command::new("bash");
+        bash.arg("script.sh").current_dir(scene.path("")).env("PATH", &path);
+        bash.env("SLURM_RESTART_COUNT", restarts).env("SLURM_JOB_ID", "7").env("SLURM_ARRAY_TASK_ID", "0");
+        bash.output().unwrap().status.code()
+    };
+    assert_eq!(run("kill -9 $$", "0"), Some(137));
+    assert_eq!(scene.text("asked"), "requeue 7\n");
+    assert_eq!(run("kill -9 $$", "3"), Some(137));
+    assert_eq!(run("exit 65", "0"), Some(65));
+    assert_eq!(run("exit 74", "2"), Some(74));
+    assert_eq!(scene.text("asked"), "requeue 7\nrequeue 7\n");
+}

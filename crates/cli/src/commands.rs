@@ -18,6 +18,7 @@ mod invert;
 mod model;
 mod plant;
 mod prompts;
+mod ray;
 mod reading;
 mod redaction;
 mod review;

@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
 use arrow_pyarrow::PyArrowType;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+#[cfg(feature = "models")]
+use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::{PyErr, PyResult, Python};
 
 /// Why a kernel gave no answer.

@@ -306,7 +306,9 @@ pub(crate) fn verify(py: Python<'_>, batch: Batch, config: Config) -> PyResult<B
                     let pair = [document, others.value(row).cast_unsigned()];
                     questions.push(Question { kind: kinds[row], pair });
                 }
-                (false, Some(text)) => drop(text_of.insert(document, text)),
+                (false, Some(text)) => {
+                    text_of.insert(document, text);
+                }
                 (false, None) => {
                     return Err(Failure::Value(format!("row {row} has neither a text nor a question")));
                 }

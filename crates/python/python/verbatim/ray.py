@@ -197,10 +197,10 @@ def _rewrite(block: pa.Table, first: Optional[int], columns: Columns, removals: 
 
 
 class UnitFailed(Exception):
-    """A unit of a stage ended with an error that another try would meet again."""
+    """A unit of a stage ended with an error that another try would meet again: what it said, and its exit code."""
 
 
-class UnitLost(Exception):
+class UnitLost(UnitFailed):
     """A unit of a stage was killed, or met what may pass: a full disk, a lost network, a lock."""
 
 
@@ -227,7 +227,8 @@ def _unit(program: str, folder: str, stage: str, number: int, n_units: int, cpus
     code = done.returncode
     if code != 0:
         kind = UnitLost if code < 0 or code in (74, 75) or code >= 128 else UnitFailed
-        raise kind(f"{stage}, unit {number} of {n_units} ended with {code}: {done.stderr.strip()[-2000:]}")
+        said = done.stderr.strip()[-2000:] or f"{stage}, unit {number} of {n_units} ended with {code}"
+        raise kind(said, code if code > 0 else 74)
 
 
 def stage_units(word: str) -> Tuple[str, int]:
@@ -249,8 +250,12 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     try:
         run_stages(arguments.program, arguments.stages, arguments.units, cpus=arguments.cpus)
     except ray.exceptions.RayTaskError as error:
-        print(f"verbatim: {error.cause}", file=sys.stderr)
-        return 1
+        said, code = error.cause.args if isinstance(error.cause, UnitFailed) else (error.cause, 70)
+        print(said, file=sys.stderr)
+        return code
+    except ray.exceptions.RayError as error:
+        print(f"verbatim: the cluster failed: {error}", file=sys.stderr)
+        return 75
     finally:
         ray.shutdown()
     return 0

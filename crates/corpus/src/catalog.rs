@@ -1,7 +1,6 @@
 //! Where the documents of listed files are, saved by the process that scanned them, so that others open the corpus without
 //! a scan.
 
-use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::schema::{FieldPath, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
 use serde::{Deserialize, Serialize};
@@ -54,8 +54,8 @@ enum Name {
     Bytes(Vec<u8>),
 }
 
-impl From<&PathBuf> for Name {
-    fn from(path: &PathBuf) -> Name {
+impl From<&Path> for Name {
+    fn from(path: &Path) -> Name {
         match path.to_str() {
             Some(text) => Name::Text(text.to_owned()),
             None => Name::Bytes(path.as_os_str().as_bytes().to_vec()),
@@ -78,7 +78,7 @@ mod names {
     use super::*;
 
     pub(super) fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(Name::from))
+        serializer.collect_seq(paths.iter().map(|path| Name::from(path.as_path())))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
@@ -93,7 +93,7 @@ pub(crate) mod name {
 
     use super::*;
 
-    pub(crate) fn serialize<S: Serializer>(path: &PathBuf, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
         Name::from(path).serialize(serializer)
     }
 

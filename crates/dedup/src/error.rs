@@ -8,7 +8,7 @@ use crate::apply::Tally;
 use crate::stages::StageName;
 
 /// The result of this crate's fallible functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A de-duplication that cannot be planned or applied.
 #[derive(Debug, thiserror::Error)]

@@ -70,5 +70,5 @@ pub use room::Resources;
 pub use signatures::Signatures;
 pub use similarity::Measure;
 pub use sources::{SourceTally, Sources};
-pub use stages::{Clustered, Committed, ClusterOutcome, StageJob, StageName, StagePlan, Stages, UnitDone};
+pub use stages::{ClusterOutcome, Clustered, Committed, StageJob, StageName, StagePlan, Stages, UnitDone};
 pub use substring::{RunUnit, Snap, SubstringConfig, TokenPlacesFn};

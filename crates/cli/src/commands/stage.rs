@@ -54,11 +54,9 @@ pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(
     drop(StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?);
     let reading = reading::here(arguments.reading.config()?);
     let listing = Listing::of([&arguments.inputs, &references], &reading, context.teller)?;
-    let command = json!({
-        "arguments": words()?,
-        "folder": std::env::current_dir()?.to_str().ok_or_else(not_utf8)?,
-        "tokenizer": tokenizer(arguments)?,
-    });
+    let (words, place, tokenizer) = (words()?, std::env::current_dir()?, tokenizer(arguments)?);
+    let place = place.to_str().ok_or_else(not_utf8)?;
+    let command = json!({ "arguments": words, "folder": place, "tokenizer": tokenizer });
     let unit_bytes = arguments.staging.unit_bytes;
     StagePlan::new(listing, &config, unit_bytes, (VERSION, command))?.save(folder)?;
     let folder = std::path::absolute(folder)?;

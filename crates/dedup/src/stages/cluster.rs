@@ -1,6 +1,5 @@
 //! `cluster`: decides what goes, by the rule of a search in one process, with what the stages before it found.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 

@@ -4,7 +4,6 @@
 //! not known here, so a document is compared in that order with all of them until one is similar, and, since a copy of many
 //! goes for the best of them, in the order of rank as well.
 
-use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use super::fixture::{Draw, both, json, little, near, near_only, plan};
 use crate::config::{Clustering, DedupConfig, Empty, MinhashConfig};
 use crate::emit::{Emission, emit};
 use crate::keep::Keep;
-use crate::stages::{Clustered, ClusterOutcome, StageJob, StageName, StagePlan, Stages, UnitDone};
+use crate::stages::{ClusterOutcome, Clustered, StageJob, StageName, StagePlan, Stages, UnitDone};
 
 /// Writes texts into files of a folder, at most so many in each.
 fn files(folder: &Path, texts: &[String], most: usize) -> Vec<PathBuf> {

@@ -68,8 +68,12 @@ impl From<verbatim_lm::Error> for Failure {
 
 /// An error and its causes, as the program prints them.
 pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Runs a kernel while other threads of Python go on.

@@ -150,7 +150,7 @@ impl Decided {
         for document in run.iter().map(|posting| posting.document) {
             let mut is_of = |group: &Vec<u64>| {
                 let pair = [document, group[0]];
-                let place = answers.equal.partition_point(|answer| answer[..2] < pair);
+                let place = answers.equal.partition_point(|answer| answer[..2] < pair[..]);
                 match answers.equal.get(place) {
                     Some(answer) if answer[..2] == pair => answer[2] > 0,
                     _ => {

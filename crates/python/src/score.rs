@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_pyarrow::PyArrowType;
+use pyo3::types::PyAnyMethods;
 use pyo3::{PyResult, Python, pyclass, pymethods};
 use verbatim_lm::{Checkpoint, Resources, Runtime};
 use verbatim_membership::{Inferring, Need, Signal, text_signals};

@@ -2,8 +2,8 @@
 
     python benches/engines.py --program target/release/verbatim [--work FOLDER] [--bytes 400000000] [--modes ...] TEXT...
 
-Needs the wheel, Ray and, for the modes of Spark, pyspark and Java. The corpus is made of the text files below TEXT, in the
-order of their paths, one document a file, as JSON lines in 16 files. Every mode writes the clean files, which are compared
+Needs the wheel, Ray and, for the modes of Spark, pyspark and Java. The corpus is made of text files below TEXT, in an order
+drawn from their paths, one document a file, as JSON lines in 16 files. Every mode writes the clean files, which are compared
 with those of the program byte for byte. Nodes are a head and two workers on this machine, a core each; `-kill` modes lose
 a worker, without a goodbye, once half of the documents are signed.
 
@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -117,29 +118,6 @@ def ray_stages(arguments, corpus, out, kill):
     assert running.wait() == 0
 
 
-def lines_of(corpus):
-    import pyarrow as pa
-
-    for path in sorted(glob.glob(f"{corpus}/*.jsonl")):
-        lines = open(path, "rb").read().splitlines()
-        texts = [json.loads(line)["text"] for line in lines]
-        names = [os.path.basename(path)] * len(lines)
-        yield pa.table(
-            {"file": names, "line": pa.array(lines, pa.large_binary()), "text": pa.array(texts, pa.large_string()),
-             "n_bytes": [len(line) for line in lines]}
-        )
-
-
-def write_lines(tables, corpus, out):
-    os.makedirs(out)
-    files = {os.path.basename(path): open(f"{out}/{os.path.basename(path)}", "wb") for path in glob.glob(f"{corpus}/*.jsonl")}
-    for table in tables:
-        for name, line in zip(table["file"].to_pylist(), table["line"].to_pylist()):
-            files[name].write(line + b"\n")
-    for file in files.values():
-        file.close()
-
-
 def ray_data(arguments, corpus, out, kill):
     import ray
     import ray.data
@@ -148,8 +126,6 @@ def ray_data(arguments, corpus, out, kill):
 
     cluster = cluster_of_three()
     ray.init(address=cluster.address, log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    dataset = ray.data.from_arrow_refs([ray.put(table) for table in lines_of(corpus)])
     exchanged, was_killed = verbatim.ray.exchanged, []
 
     def killed(rows, *more):
@@ -160,32 +136,34 @@ def ray_data(arguments, corpus, out, kill):
         return exchanged(rows, *more)
 
     verbatim.ray.exchanged = killed
-    clean = verbatim.ray.dedup(dataset, n_bytes="n_bytes")
-    write_lines((ray.get(ref) for ref in clean.to_arrow_refs()), corpus, out)
+    lines = verbatim.ray.read_jsonl(corpus)
+    verbatim.ray.write_jsonl(verbatim.ray.dedup(lines, n_bytes="n_bytes"), out)
 
 
 def spark(arguments, corpus, out):
     import pyarrow as pa
+    import pyarrow.parquet
     from pyspark.sql import SparkSession
 
     import verbatim.spark
+    from verbatim import jsonl
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     session = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     session = session.config("spark.driver.host", "127.0.0.1").config("spark.driver.memory", "4g")
     session = session.config("spark.sql.shuffle.partitions", "16").getOrCreate()
-    import pyarrow.parquet
-
     first, parquet = 0, out + ".parquet"
     os.makedirs(parquet)
-    for number, table in enumerate(lines_of(corpus)):
+    for number, file in enumerate(jsonl.files(corpus)):
+        table = jsonl.read(corpus, file)
         ids = pa.array(range(first, first + table.num_rows), pa.int64())
         pyarrow.parquet.write_table(table.append_column("id", ids), f"{parquet}/{number:02}.parquet")
         first += table.num_rows
     frame = session.read.parquet(parquet)
-    clean = verbatim.spark.dedup(frame, n_bytes="n_bytes")
-    clean.write.parquet(out + ".clean")
-    write_lines([pyarrow.parquet.read_table(out + ".clean").sort_by("id")], corpus, out)
+    verbatim.spark.dedup(frame, n_bytes="n_bytes").write.parquet(out + ".clean")
+    clean = pyarrow.parquet.read_table(out + ".clean").sort_by("id")
+    for file in jsonl.files(corpus):
+        jsonl.write(out, file, clean)
     session.stop()
 
 
@@ -235,7 +213,7 @@ def look(pid):
 
 
 def measured(command):
-    begun = time.monotonic()
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     running = subprocess.Popen(command, start_new_session=True)
     cpu, peak = {}, 0
     while running.poll() is None:
@@ -248,7 +226,9 @@ def measured(command):
             cpu[pid], memory = seconds, memory + pss
         peak = max(peak, memory)
         time.sleep(0.2)
-    return running.returncode, time.monotonic() - begun, sum(cpu.values()), peak
+    wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    waited_for = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return running.returncode, wall, max(sum(cpu.values()), waited_for), peak
 
 
 def main():

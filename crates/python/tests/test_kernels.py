@@ -11,7 +11,7 @@ import pytest
 from conftest import Corpus, made_texts, rows_of, searched
 
 import verbatim
-from verbatim import _verbatim
+from verbatim import _verbatim, jsonl
 
 
 def numbered(texts):
@@ -176,7 +176,8 @@ def test_other_threads_run_while_a_kernel_works():
     thread = threading.Thread(target=tick)
     thread.start()
     begun = time.monotonic()
-    verbatim.sign(table)
+    for _ in range(5):
+        verbatim.sign(table)
     ended = time.monotonic()
     done.set()
     thread.join()
@@ -189,3 +190,22 @@ def test_the_stubs_name_what_is_there():
     names = set(re.findall(r"^(?:def|class) (\w+)", stubs, re.M))
     assert names == {name for name in dir(_verbatim) if not name.startswith("_")}
     assert all(getattr(verbatim, name).__doc__ for name in verbatim.__all__)
+
+
+def test_lines_keep_their_bytes(tmp_path):
+    raw = b'{"text":"a\\u00e9", "x":1}\n{"x": 2,"text" : "b\xc3\xa9"}'
+    (tmp_path / "b").mkdir()
+    for name in ["b/x.jsonl", "b-a.jsonl", ".hidden.jsonl", "c.txt"]:
+        (tmp_path / name).write_bytes(raw)
+    assert jsonl.files(tmp_path) == ["b-a.jsonl", "b/x.jsonl"]
+    table = jsonl.read(tmp_path, "b/x.jsonl")
+    assert table["text"].to_pylist() == ["a\u00e9", "b\u00e9"] and table["n_bytes"].to_pylist() == [25, 23]
+    assert jsonl.names(table) == jsonl.names(table.slice(0, 0)) == ["b/x.jsonl"]
+    jsonl.write(tmp_path / "out", "b/x.jsonl", table.slice(0, 1), table.slice(1))
+    assert (tmp_path / "out/b/x.jsonl").read_bytes() == raw + b"\n"
+    assert [path.name for path in (tmp_path / "out/b").iterdir()] == ["x.jsonl"]
+    for line in [b'{"text": 5}', b'{"text": "\\ud800"}', b"[]", b"secret", b""]:
+        (tmp_path / "bad.jsonl").write_bytes(raw + b"\n" + line + b"\n")
+        with pytest.raises(ValueError, match=r"bad.jsonl:3: no string in field `text` \(") as raised:
+            jsonl.read(tmp_path, "bad.jsonl")
+        assert "secret" not in str(raised.value)

@@ -4,6 +4,11 @@
     clean = verbatim.ray.dedup(ray.data.read_parquet("corpus/"), text="text")
     clean.write_parquet("clean/")
 
+    lines = verbatim.ray.read_jsonl("corpus/")
+    verbatim.ray.write_jsonl(verbatim.ray.dedup(lines, n_bytes="n_bytes"), "clean/")
+
+What the second example writes are, byte for byte, the files of `verbatim dedup corpus/ -o clean/`.
+
 `python -m verbatim.ray` runs the stages that `verbatim dedup --runner ray` has planned.
 """
 
@@ -13,13 +18,13 @@ import argparse
 import os
 import subprocess
 import sys
-from typing import Any, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import pyarrow as pa
 import ray
 import ray.data
 
-from verbatim import kernels
+from verbatim import jsonl, kernels
 from verbatim.config import Config
 
 RETRIES = 5
@@ -73,6 +78,31 @@ def removals(
     columns = Columns(text, id, n_bytes)
     found = decide(blocks_of(dataset, columns), columns, config, partitions)
     return pa.Table.from_batches([ray.get(found)])
+
+
+def read_jsonl(folder: jsonl.Place, text: str = "text") -> ray.data.Dataset:
+    """The lines of the files `*.jsonl` below a folder that all nodes see, a block for each file, in order.
+
+    The columns are `file`, `line` (its bytes), `text` (the string in the field that `text` names) and `n_bytes`.
+    """
+    files = jsonl.files(folder)
+    if not files:
+        raise FileNotFoundError(f"{folder}: there is no file *.jsonl in it")
+    return ray.data.from_arrow_refs([_read.remote(os.path.abspath(folder), file, text) for file in files])
+
+
+def write_jsonl(dataset: ray.data.Dataset, folder: jsonl.Place) -> None:
+    """Writes lines that `read_jsonl` read into files of the same names below a folder that all nodes see.
+
+    Files without a line left are there and empty. Each file is written whole or not at all.
+    """
+    dataset.context.execution_options.preserve_order = True
+    refs = dataset.materialize().to_arrow_refs()
+    blocks: Dict[str, List[Ref]] = {}
+    for ref, names in zip(refs, ray.get([_names.remote(ref) for ref in refs])):
+        for name in names:
+            blocks.setdefault(name, []).append(ref)
+    ray.get([_write.remote(os.path.abspath(folder), file, *parts) for file, parts in blocks.items()])
 
 
 class Columns:
@@ -152,6 +182,11 @@ def _link(rows: pa.Table) -> pa.Table:
 def _verify(rows: pa.Table, config: Config) -> pa.Table:
     one_thread()
     return table(kernels.verify(rows, config))
+
+
+_read = ray.remote(max_retries=RETRIES)(jsonl.read)
+_names = ray.remote(max_retries=RETRIES)(jsonl.names)
+_write = ray.remote(max_retries=RETRIES)(jsonl.write)
 
 
 @ray.remote(max_retries=RETRIES)

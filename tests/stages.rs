@@ -106,14 +106,14 @@ fn scene() -> Scene {
 }
 
 /// Runs all stages with so many tasks each, in an order that is not theirs.
-fn stages(scene: &Scene, output: &str, n_tasks: usize, flags: &[&str]) -> Outcome {
+fn stages(scene: &Scene, (output, unit_bytes): (&str, &str), n_tasks: usize, flags: &[&str]) -> Outcome {
     let folder = format!("stages-{output}");
-    let plan = ["stage", "plan", "in", "-o", output, "--stages", &folder, "--unit-bytes", "8000"];
+    let plan = ["stage", "plan", "in", "-o", output, "--stages", &folder, "--unit-bytes", unit_bytes];
     scene.run(plan.iter().chain(flags)).ok();
     let mut draw = Draw(n_tasks as u64);
     for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"] {
         let mut tasks: Vec<usize> = (0..if stage == "cluster" { 1 } else { n_tasks }).collect();
-        tasks.sort_by_key(|_| draw.below(1 << 20));
+        tasks.sort_by_cached_key(|_| draw.below(1 << 20));
         for task in tasks {
             run_task(scene, stage, &folder, &format!("{task}/{n_tasks}")).ok();
         }
@@ -137,7 +137,7 @@ fn any_number_of_tasks_in_any_order_gives_the_bytes_of_one_run() {
     let mut files = Vec::new();
     for n_tasks in [1, 3, 7] {
         let output = format!("many-{n_tasks}");
-        stages(&scene, &output, n_tasks, &["--emit", "filtered,ids,clusters"]);
+        stages(&scene, (&output, "15000"), n_tasks, &["--emit", "filtered,ids,clusters"]);
         assert!(scene.result_of(&output) == expected, "{n_tasks} tasks");
         let mut tree = scene.tree(&format!("stages-{output}"));
         tree.retain(|(name, _)| {
@@ -146,7 +146,7 @@ fn any_number_of_tasks_in_any_order_gives_the_bytes_of_one_run() {
         files.push(tree);
     }
     assert!(
-        files[0].len() > 20 && files.iter().all(|tree| *tree == files[0]),
+        files[0].len() > 12 && files.iter().all(|tree| *tree == files[0]),
         "the plan alone decides about files"
     );
 }
@@ -175,7 +175,7 @@ fn what_dedup_is_asked_for_stages_do_as_well() {
         let flags = [flags, &always].concat();
         let (one, many) = (format!("one-{i}"), format!("many-{i}"));
         scene.run(["dedup", "in", "-o", &one].iter().chain(&flags)).ok();
-        stages(&scene, &many, 2, &flags);
+        stages(&scene, (&many, "50000"), 2, &flags);
         assert!(scene.result_of(&one) == scene.result_of(&many), "{flags:?}");
     }
 }
@@ -184,7 +184,7 @@ fn what_dedup_is_asked_for_stages_do_as_well() {
 fn a_task_that_was_killed_is_done_again_alone() {
     let scene = scene();
     scene.run(["dedup", "in", "-o", "one"]).ok();
-    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "8000"];
+    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "15000"];
     scene.run(plan).ok();
     scene.run(plan).ok();
     // Killed before it was done: what it leaves is a file without a name of its own, or files that no row names.
@@ -220,7 +220,7 @@ fn a_task_that_was_killed_is_done_again_alone() {
 #[test]
 fn inputs_and_plans_that_changed_are_refused() {
     let scene = scene();
-    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "8000"];
+    let plan = ["stage", "plan", "in", "-o", "many", "--stages", "shared", "--unit-bytes", "15000"];
     scene.run(["stage", "sign", "--stages", "shared"]).failed(66, "verbatim stage plan");
     scene.run(plan).ok();
     scene
@@ -263,7 +263,7 @@ fn what_only_one_process_can_do_is_refused_when_it_is_planned() {
 fn skewed(n: usize) -> Vec<String> {
     let mut draw = Draw(3);
     let (boilerplate, page) = (draw.words(70), draw.words(250));
-    let mut text = |i| match i % 10 {
+    let text = |i| match i % 10 {
         0..=2 => [&boilerplate[..], &draw.words(22)].concat().join(" "),
         3..=5 => {
             let n_edits = 1 + draw.below(2) as usize;
@@ -271,7 +271,7 @@ fn skewed(n: usize) -> Vec<String> {
         }
         _ => draw.words(90).join(" "),
     };
-    (0..n).map(|i| text(i)).collect()
+    (0..n).map(text).collect()
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn slurm_arrays_give_the_bytes_of_one_run_and_a_failed_element_runs_again_alone(
         "--stages",
         "it's shared",
         "--unit-bytes",
-        "8000",
+        "15000",
         "--at-once",
         "2",
     ];
@@ -375,7 +375,7 @@ fn slurm_arrays_give_the_bytes_of_one_run_and_a_failed_element_runs_again_alone(
 fn an_element_that_was_killed_asks_for_its_place_in_the_queue_and_one_with_bad_input_does_not() {
     let scene = scene();
     let command =
-        ["dedup", "in", "-o", "many", "--runner", "slurm", "--stages", "shared", "--unit-bytes", "8000"];
+        ["dedup", "in", "-o", "many", "--runner", "slurm", "--stages", "shared", "--unit-bytes", "15000"];
     scene.run(command).ok();
     let script = scene.text("shared/slurm/1-sign.sh");
     executable(&scene, "bin/scontrol", "#!/bin/bash\necho \"$*\" >> asked\n");

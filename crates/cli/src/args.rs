@@ -138,8 +138,9 @@ pub(crate) enum Command {
     /// does what is missing; what is done stays. Inputs that change after the plan are refused.
     ///
     /// sign: hashes and keys of bands. link: which documents share one. verify: the similarity of likely pairs, from their texts.
-    /// cluster: what goes, decided by the rule of `dedup`; a pair that verify did not foresee is compared there. rewrite: the
-    /// clean files. commit: lists, report, and the output in one step.
+    /// cluster: what goes, decided by the rule of `dedup`. Where verify did not foresee many of the pairs that this needs,
+    /// cluster asks for them, and both are run once more. rewrite: the clean files. commit: lists, report, and the output in
+    /// one step.
     ///
     /// Signatures, and what compressed inputs unpack to, stay in DIR until you remove it. Tasks put temporary files into TMPDIR.
     Stage(Stage),

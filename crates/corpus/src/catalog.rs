@@ -213,3 +213,106 @@ impl Saved {
 fn damaged(path: &Path) -> Error {
     Error::Store(StoreError::damaged(path, "it is not what was written"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::schema::OnBad;
+    use verbatim_store::{Silent, write_private, write_shared};
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// Files of several kinds, with bad records and repeated ids.
+    fn inputs(folder: &Path) -> [Vec<PathBuf>; 2] {
+        let files: [(&str, Vec<u8>); 5] = [
+            (
+                "a.jsonl",
+                b"{\"id\": 1, \"text\": \"one\"}\n{\"text\": 2}\n\n{\"id\": 2, \"text\": \"two\"}\n".to_vec(),
+            ),
+            ("b.jsonl.gz", gzip("{\"text\": \"three\", \"id\": 2}\n{\"text\": \"\\u0066our\", \"id\": 1}\n")),
+            ("c.txt", b"a text\nof two lines".to_vec()),
+            ("d.jsonl", b"".to_vec()),
+            ("e.jsonl", b"{\"text\": \"five\"}\nx\n".to_vec()),
+        ];
+        let paths = files.map(|(name, bytes)| {
+            write_shared(&folder.join(name), &bytes).unwrap();
+            folder.join(name)
+        });
+        [paths[..4].to_vec(), paths[4..].to_vec()]
+    }
+
+    #[test]
+    fn a_corpus_that_is_opened_from_catalogs_is_the_one_that_was_scanned() {
+        let (folder, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [own, others] = inputs(folder.path());
+        let config =
+            OpenConfig { on_bad: OnBad::Skip, max_bad: MaxBad::Records(1), ..OpenConfig::standard() };
+        let expected = Corpus::open_against(&own, &others, &config, &Silent).unwrap();
+        let listing = Listing::of([&own, &others], &config, &Silent).unwrap();
+        let scan = |files| Catalog::scan((&listing, files), &config, shared.path(), &Silent).unwrap();
+        let catalogs: Vec<Catalog> = [0..1, 1..4, 4..5].into_iter().map(|files| scan(files).1).collect();
+        let catalogs: Vec<Catalog> =
+            serde_json::from_str(&serde_json::to_string(&catalogs).unwrap()).unwrap();
+        let found = Corpus::reopen_with_ids(&listing, (&catalogs, shared.path()), &config).unwrap();
+        assert_eq!((found.n_documents(), found.references().len()), (5, 1));
+        assert_eq!(found.fingerprint(), expected.fingerprint());
+        assert_eq!(found.reference_fingerprint(), expected.reference_fingerprint());
+        assert_eq!(
+            (found.text_bytes(), found.record_bytes()),
+            (expected.text_bytes(), expected.record_bytes())
+        );
+        assert_eq!(found.warnings(), expected.warnings());
+        assert!(found.warnings().iter().any(|warning| warning.contains("2 ids stand more than once")));
+        assert_eq!((found.rejects(), found.rejects().len()), (expected.rejects(), 1));
+        for doc in found.ids().chain(found.references()) {
+            assert_eq!(found.text(doc), expected.text(doc));
+            assert_eq!(found.record(doc), expected.record(doc));
+            assert_eq!(
+                (found.label(doc), found.location(doc)),
+                (expected.label(doc), expected.location(doc))
+            );
+        }
+        let without = Corpus::reopen(&listing, (&catalogs, shared.path()), &config).unwrap();
+        assert_eq!(without.warnings().len() + 1, expected.warnings().len());
+        let part = Corpus::reopen(&listing, (&catalogs[1..2], shared.path()), &config).unwrap();
+        assert!(part.ids().map(|doc| part.text(doc).into_owned()).eq([
+            &b"three"[..],
+            b"four",
+            b"a text\nof two lines"
+        ]));
+    }
+
+    #[test]
+    fn inputs_that_changed_and_catalogs_that_are_damaged_are_refused() {
+        let (folder, shared) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [own, _] = inputs(folder.path());
+        let config =
+            OpenConfig { on_bad: OnBad::Skip, max_bad: MaxBad::Records(1), ..OpenConfig::standard() };
+        let listing = Listing::of([&own, &[]], &config, &Silent).unwrap();
+        let (_, catalog) = Catalog::scan((&listing, 0..4), &config, shared.path(), &Silent).unwrap();
+        let reopen = || Corpus::reopen(&listing, (std::slice::from_ref(&catalog), shared.path()), &config);
+        reopen().unwrap();
+        let spans = shared.path().join("file-0.spans");
+        let mut bytes = std::fs::read(&spans).unwrap();
+        bytes[0] ^= 1;
+        std::fs::remove_file(&spans).unwrap();
+        write_private(&spans, &bytes).unwrap();
+        let error = reopen().unwrap_err();
+        assert!(error.exit_code() == 65 && error.to_string().contains("file-0.spans"), "{error}");
+        std::fs::remove_file(&own[1]).unwrap();
+        write_shared(&own[1], b"other").unwrap();
+        let error = reopen().unwrap_err();
+        assert!(error.to_string().contains("b.jsonl.gz: no longer the file that was listed"), "{error}");
+        assert!(Catalog::scan((&listing, 1..2), &config, shared.path(), &Silent).is_err());
+        for input in ["-", "s3://bucket/key"] {
+            let error = Listing::of([&[input.into()], &[]], &config, &Silent).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

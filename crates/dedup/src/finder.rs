@@ -217,7 +217,7 @@ impl Finder<'_> {
         let roles = Roles::of(corpus, config);
         let Equal { mut groups, n_hashed } = equal;
         groups.retain(|group| roles.may_stay(group[0]));
-        let mut decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(roles, group)).collect();
+        let decided: Vec<Decision> = groups.iter().flat_map(|group| equal_copies(roles, group)).collect();
         if config.exact.is_some() {
             let n_without_key = corpus.n_documents() - n_hashed;
             let tally = StageTally::new(Stage::Exact, decided.len() as u64, 0);

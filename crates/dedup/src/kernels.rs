@@ -10,7 +10,7 @@ use std::convert::Infallible;
 
 use rayon::prelude::*;
 use verbatim_index::Buffers;
-use verbatim_store::{Room, Scratch, Silent, Sorter};
+use verbatim_store::{Room, Scratch, Silent};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::buckets::{Buckets, for_each_shared};

@@ -32,7 +32,7 @@ pub(super) fn are_candidates(
     let resources = little();
     let room = resources.room();
     let signs = signing.of(corpus, &ranking, &room, &Silent).unwrap();
-    let buckets = Buckets::new(signs.keys.finish(), |_| true, usize::MAX, &room).unwrap();
+    let buckets = Buckets::new(signs.keys.finish().iter(), |_| true, usize::MAX, &room).unwrap();
     let buckets: BTreeMap<u64, Vec<usize>> = buckets.documents().collect();
     let buckets_of = |doc: DocId| buckets.get(&doc.0).map_or(&[][..], Vec::as_slice);
     pairs.iter().map(|&(a, b, _)| buckets_of(a).iter().any(|bucket| buckets_of(b).contains(bucket))).collect()

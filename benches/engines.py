@@ -26,7 +26,7 @@ import time
 
 MODES = ["program", "program-1-thread", "tasks", "ray-stages", "ray-stages-kill", "ray", "ray-kill", "spark"]
 N_FILES = 16
-STAGES = ["sign", "link", "verify", "cluster", "rewrite"]
+STAGES = ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"]  # cluster may ask for more, once
 
 
 def make_corpus(folder, places, n_bytes):

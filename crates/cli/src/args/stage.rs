@@ -111,7 +111,13 @@ pub(crate) struct Staging {
     )]
     pub(crate) at_once: Option<u64>,
     /// The Python that runs the stages on Ray
-    #[arg(long, value_name = "FILE", default_value = "python3", requires = "runner", help_heading = "Many machines")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "python3",
+        requires = "runner",
+        help_heading = "Many machines"
+    )]
     pub(crate) python: PathBuf,
     /// Hand the scripts to the scheduler, each to begin when the one before it is done
     #[arg(long, requires = "runner", help_heading = "Many machines")]

@@ -17,7 +17,8 @@ pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()
     command.arg(std::env::current_exe().context("cannot tell where this program is")?);
     command.arg("--stages").arg(&folder);
     command.args(StageName::ROUNDS.map(|stage| format!("{stage}={}", stages.n_units(stage))));
-    let status = command.status().with_context(|| format!("{}: cannot be run; see --python", python.display()))?;
+    let status =
+        command.status().with_context(|| format!("{}: cannot be run; see --python", python.display()))?;
     context.check()?;
     match status.code() {
         Some(0) => {}

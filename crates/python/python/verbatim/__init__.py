@@ -9,7 +9,11 @@ on any machine, in any order and more than once. What comes out at the end is, b
 """
 
 from verbatim.config import Config
-from verbatim._verbatim import Model
 from verbatim.kernels import Clusters, cluster, count, link, rewrite, route, score, sign, verify
+
+try:
+    from verbatim._verbatim import Model
+except ImportError:  # a build without the feature `models`
+    Model = None  # type: ignore[assignment, misc]
 
 __all__ = ["Clusters", "Config", "Model", "cluster", "count", "link", "rewrite", "route", "score", "sign", "verify"]

@@ -19,6 +19,7 @@ mod merge;
 mod model;
 mod plant;
 mod prompts;
+mod ray;
 mod reading;
 mod redaction;
 mod review;

@@ -36,6 +36,11 @@ pub(crate) struct Product;
 #[error("{0}")]
 pub(crate) struct Missing(pub(crate) String);
 
+/// Tasks on other machines failed, as those who ran them have told; with the exit code of the first.
+#[derive(Debug, thiserror::Error)]
+#[error("the stages were not all done; what is done stays, and the same command goes on")]
+pub(crate) struct Runner(u8);
+
 /// A defect of ours: a panic that reached the top.
 #[derive(Debug, thiserror::Error)]
 #[error("internal error in verbatim {}; please report it with the line above", env!("CARGO_PKG_VERSION"))]
@@ -43,6 +48,10 @@ pub(crate) struct Internal;
 
 pub(crate) fn internal() -> anyhow::Error {
     Internal.into()
+}
+
+pub(crate) fn runner(code: i32) -> anyhow::Error {
+    Runner(u8::try_from(code).unwrap_or(70)).into()
 }
 
 pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -149,6 +158,9 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if cause.is::<Missing>() {
         return Some(66);
+    }
+    if let Some(Runner(code)) = cause.downcast_ref() {
+        return Some(*code);
     }
     (cause.is::<Product>() || cause.is::<io::Error>()).then_some(74)
 }

@@ -1,11 +1,11 @@
-//! How often given strings stand in the documents of a corpus, overlapping occurrences included.
+//! How often given strings stand in the documents of a corpus, or in texts, overlapping occurrences included.
 
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use rayon::prelude::*;
 use verbatim_corpus::{Corpus, DocId};
-use verbatim_store::Progress;
+use verbatim_store::{Progress, Silent};
 
 use crate::error::Result;
 use crate::occurrences::Occurrences;
@@ -25,6 +25,19 @@ pub(crate) const BATCH_BYTES: usize = if cfg!(test) { 20 } else { 4 << 20 };
 pub fn count_strings(corpus: &Corpus, strings: &[Vec<u8>], progress: &dyn Progress) -> Vec<Occurrences> {
     let slices: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
     let counted = distinct(&slices, |strings| scan_for(Symbols::Bytes(corpus), strings, 1, progress));
+    counted.expect("a scan of bytes has no errors")
+}
+
+/// The same for texts in memory: a place is the number of a text, and the byte in it.
+///
+/// ```
+/// let found = verbatim_index::count_in_texts(&[b"banana", b"band"], &[b"an".to_vec(), b"nd".to_vec()]);
+/// assert_eq!((found[0].n_documents, found[0].n_occurrences), (2, 3));
+/// assert_eq!((found[1].n_documents, found[1].n_occurrences), (1, 1));
+/// ```
+pub fn count_in_texts(texts: &[&[u8]], strings: &[Vec<u8>]) -> Vec<Occurrences> {
+    let slices: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
+    let counted = distinct(&slices, |strings| scan_for(Symbols::Texts(texts), strings, 1, &Silent));
     counted.expect("a scan of bytes has no errors")
 }
 
@@ -148,7 +161,6 @@ mod tests {
     use super::*;
     use crate::scan::tests::corpus_of;
     use proptest::prelude::*;
-    use verbatim_store::Silent;
 
     #[test]
     fn batches_hold_every_item_once() {
@@ -175,7 +187,10 @@ mod tests {
         ) {
             let corpus = corpus_of(&texts);
             let strings: Vec<Vec<u8>> = strings.into_iter().map(String::into_bytes).collect();
-            for (string, count) in strings.iter().zip(count_strings(&corpus, &strings, &Silent)) {
+            let counts = count_strings(&corpus, &strings, &Silent);
+            let slices: Vec<&[u8]> = texts.iter().map(String::as_bytes).collect();
+            prop_assert_eq!(&count_in_texts(&slices, &strings), &counts);
+            for (string, count) in strings.iter().zip(counts) {
                 let mut expected = Occurrences::default();
                 for (doc, text) in (0..).map(DocId).zip(&texts) {
                     let places: Vec<usize> =

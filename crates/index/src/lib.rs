@@ -25,7 +25,7 @@ mod testing;
 mod words;
 
 pub use buffers::Buffers;
-pub use count::count_strings;
+pub use count::{count_in_texts, count_strings};
 pub use error::{Error, Result};
 pub use locate::{Engine, Located, Locator};
 pub use normalize::{Normalizer, Step};

@@ -1,4 +1,4 @@
-//! The texts of a corpus as symbols: bytes, or tokens of four bytes each.
+//! Texts as symbols: bytes, or tokens of four bytes each.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -22,6 +22,8 @@ const WAVE_DOCS: u64 = if cfg!(test) { 3 } else { 1 << 10 };
 pub(crate) enum Symbols<'a> {
     /// Their bytes.
     Bytes(&'a Corpus),
+    /// The bytes of texts in memory, which are taken for documents with their numbers.
+    Texts(&'a [&'a [u8]]),
     /// Their tokens, on disk.
     Tokens {
         /// Those of all texts.
@@ -35,7 +37,7 @@ impl<'a> Symbols<'a> {
     /// Bytes of a symbol.
     pub(crate) fn width(&self) -> usize {
         match self {
-            Symbols::Bytes(_) => 1,
+            Symbols::Bytes(_) | Symbols::Texts(_) => 1,
             Symbols::Tokens { .. } => TOKEN_BYTES,
         }
     }
@@ -43,6 +45,7 @@ impl<'a> Symbols<'a> {
     pub(crate) fn n_documents(&self) -> u64 {
         match self {
             Symbols::Bytes(corpus) => corpus.n_documents(),
+            Symbols::Texts(texts) => texts.len() as u64,
             Symbols::Tokens { starts, .. } => starts.n_numbers() as u64 - 1,
         }
     }
@@ -51,6 +54,7 @@ impl<'a> Symbols<'a> {
     pub(crate) fn n_bytes(&self) -> u64 {
         match self {
             Symbols::Bytes(corpus) => corpus.text_bytes(),
+            Symbols::Texts(texts) => texts.iter().map(|text| text.len() as u64).sum(),
             Symbols::Tokens { ids, .. } => ids.n_bytes() as u64,
         }
     }
@@ -62,6 +66,7 @@ impl<'a> Symbols<'a> {
     pub(crate) fn text(&self, doc: u64) -> Result<Cow<'a, [u8]>> {
         match *self {
             Symbols::Bytes(corpus) => Ok(corpus.text(DocId(doc))),
+            Symbols::Texts(texts) => Ok(Cow::Borrowed(texts[doc as usize])),
             Symbols::Tokens { ids, starts } => {
                 let at = |i: u64| starts.number(i as usize).map(|start| start as usize);
                 let bytes = at(doc)?.saturating_mul(TOKEN_BYTES)..at(doc + 1)?.saturating_mul(TOKEN_BYTES);

@@ -79,8 +79,9 @@ impl FromStr for Task {
 /// How a search goes to many machines.
 #[derive(Debug, Args)]
 pub(crate) struct Staging {
-    /// Run the search as tasks on other machines: write a script for each stage to DIR/slurm, with `--submit` hand them to the
-    /// scheduler as well. The output has the same bytes as that of a run in one process
+    /// Run the search as tasks on other machines. `ray` runs them and writes the output; `slurm` writes a script for each stage
+    /// to DIR/slurm, with `--submit` hands them to the scheduler as well. The output has the same bytes as that of a run in
+    /// one process
     #[arg(long, value_enum, value_name = "RUNNER", requires = "stages", help_heading = "Many machines")]
     pub(crate) runner: Option<Runner>,
     /// Folder for what the stages hand on: signatures, tables, and what compressed inputs unpack to. All tasks must see it, and
@@ -109,6 +110,15 @@ pub(crate) struct Staging {
         help_heading = "Many machines"
     )]
     pub(crate) at_once: Option<u64>,
+    /// The Python that runs the stages on Ray
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "python3",
+        requires = "runner",
+        help_heading = "Many machines"
+    )]
+    pub(crate) python: PathBuf,
     /// Hand the scripts to the scheduler, each to begin when the one before it is done
     #[arg(long, requires = "runner", help_heading = "Many machines")]
     pub(crate) submit: bool,
@@ -117,6 +127,9 @@ pub(crate) struct Staging {
 /// What runs tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Runner {
+    /// Ray: tasks on a cluster, RAY_ADDRESS or else one on this machine, which are run again where a node is lost. Needs Python
+    /// with the package `verbatim` (crates/python) and Ray.
+    Ray,
     /// Slurm: job arrays. An element that fails for reasons that may pass is put in the queue again, alone, up to three times.
     Slurm,
 }

@@ -15,12 +15,13 @@ use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
 use crate::args::{self, Dedup, Matching, Runner};
-use crate::commands::{Context, check_apart, check_scratch, emitting, existing, reading, slurm};
+use crate::commands::{Context, check_apart, check_scratch, emitting, existing, ray, reading, slurm};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     match (arguments.staging.runner, &arguments.staging.stages) {
         (Some(Runner::Slurm), _) => return slurm::run(arguments, context),
+        (Some(Runner::Ray), _) => return ray::run(arguments, context),
         (None, Some(_)) => {
             return Err(failure::usage("--stages is for --runner, and for `verbatim stage plan`"));
         }

@@ -189,7 +189,7 @@ fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
+pub(crate) fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     let planned = Planned::open(folder)?;
     let arguments = &planned.arguments;
     let emission = check_emission(arguments)?;

@@ -266,7 +266,7 @@ fn wave(symbols: Symbols<'_>, next: u64, room: Room<'_>) -> Range<u64> {
     match symbols {
         Symbols::Bytes(corpus) => next..next + corpus.n_fitting(docs.map(DocId), most_bytes) as u64,
         // They are mapped, and take no memory.
-        Symbols::Tokens { .. } => docs,
+        Symbols::Tokens { .. } | Symbols::Texts(_) => docs,
     }
 }
 

@@ -30,7 +30,7 @@ from verbatim.config import Config
 RETRIES = 5
 """How often a task is run again whose node or process was lost."""
 
-FEW = 20_000
+FEW = 2_000
 """Questions that one task answers, because a shuffle would take longer."""
 
 Ref = Any

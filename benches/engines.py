@@ -138,6 +138,9 @@ def ray_data(arguments, corpus, out, kill):
     verbatim.ray.exchanged = killed
     lines = verbatim.ray.read_jsonl(corpus)
     verbatim.ray.write_jsonl(verbatim.ray.dedup(lines, n_bytes="n_bytes"), out)
+    # Ray ends a driver whose cluster goes first with an error.
+    ray.shutdown()
+    cluster.shutdown()
 
 
 def spark(arguments, corpus, out):

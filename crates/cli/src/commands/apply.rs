@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use verbatim_corpus::Corpus;
-use verbatim_dedup::{CutSummary, Plan, Sources};
-use verbatim_report::DedupFacts;
+use verbatim_dedup::{Plan, Sources};
 use verbatim_store::{Access, StagedDir};
 
 use crate::args::Apply;
@@ -26,14 +25,5 @@ pub(crate) fn run(arguments: &Apply, context: &Context<'_>) -> anyhow::Result<()
     let corpus = Corpus::open_against(inputs, &source.against, &here, context.teller)?;
     let tally = verbatim_dedup::emit(&corpus, &plan, &emission, staged.path(), context.teller)?;
     let sources = Sources::by_folder(&corpus);
-    let facts = DedupFacts {
-        provenance: dedup::provenance(&corpus, &plan)?,
-        outcome: emitting::outcome(&emission),
-        plan: &plan,
-        tally,
-        cuts: CutSummary::of(&corpus, &plan, &sources),
-        losses: sources.losses(&plan),
-        warnings: corpus.warnings().to_vec(),
-    };
-    dedup::finish(facts, &corpus, staged, context)
+    dedup::finish(dedup::facts(&corpus, &plan, (&emission, tally), &sources)?, &corpus, staged, context)
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use verbatim_corpus::{Corpus, DocId, Origin};
 use verbatim_dedup::{
-    AllPairsConfig, Clustering, CutSummary, DedupConfig, Empty, ExactConfig, Keep, LineUnit, LinesConfig,
-    Measure, MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, SubstringConfig,
+    AllPairsConfig, Clustering, CutSummary, DedupConfig, Emission, Empty, ExactConfig, Keep, LineUnit,
+    LinesConfig, Measure, MinhashConfig, Plan, Preset, Resources, RunUnit, Signatures, Snap, Sources,
+    SubstringConfig, Tally,
 };
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
@@ -150,6 +151,24 @@ pub(crate) fn provenance(corpus: &Corpus, plan: &Plan) -> anyhow::Result<Provena
     let provenance = Provenance::new(env!("CARGO_PKG_VERSION")).corpus(reading::used("input", corpus));
     let provenance = reading::references_used(corpus).into_iter().fold(provenance, Provenance::corpus);
     Ok(provenance.parameter("dedup", serde_json::to_value(plan.parameters())?))
+}
+
+/// What a plan came to that was carried out.
+pub(crate) fn facts<'a>(
+    corpus: &Corpus,
+    plan: &'a Plan,
+    (emission, tally): (&Emission, Tally),
+    sources: &Sources,
+) -> anyhow::Result<DedupFacts<'a>> {
+    Ok(DedupFacts {
+        provenance: provenance(corpus, plan)?,
+        outcome: emitting::outcome(emission),
+        plan,
+        tally,
+        cuts: CutSummary::of(corpus, plan, sources),
+        losses: sources.losses(plan),
+        warnings: corpus.warnings().to_vec(),
+    })
 }
 
 /// Adds the report to what was staged, commits it, and tells.

@@ -7,14 +7,13 @@ use clap::Parser;
 use serde_json::json;
 use verbatim_corpus::{Listing, OpenConfig, Origin};
 use verbatim_dedup::{
-    ClusterOutcome, Clustered, Committed, CutSummary, DedupConfig, Emission, Resources, StageJob, StageName,
-    StagePlan, Stages, UnitDone,
+    ClusterOutcome, Clustered, Committed, DedupConfig, Emission, Resources, StageJob, StageName, StagePlan,
+    Stages, UnitDone,
 };
-use verbatim_report::DedupFacts;
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
 use crate::args::{Arguments, Command, Dedup, Folder, Stage, StageCommand, Units};
-use crate::commands::{Context, check_apart, dedup, emitting, existing, reading};
+use crate::commands::{Context, check_apart, dedup, existing, reading};
 use crate::failure;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -197,16 +196,7 @@ pub(crate) fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<(
     let committed = planned.stages.commit(&planned.job(), &emission, staged.path(), context.teller)?;
     let Committed { corpus, plan, tally } = committed;
     let sources = arguments.guard.sources(&corpus)?;
-    let facts = DedupFacts {
-        provenance: dedup::provenance(&corpus, &plan)?,
-        outcome: emitting::outcome(&emission),
-        plan: &plan,
-        tally,
-        cuts: CutSummary::of(&corpus, &plan, &sources),
-        losses: sources.losses(&plan),
-        warnings: corpus.warnings().to_vec(),
-    };
-    dedup::finish(facts, &corpus, staged, context)
+    dedup::finish(dedup::facts(&corpus, &plan, (&emission, tally), &sources)?, &corpus, staged, context)
 }
 
 fn status(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {

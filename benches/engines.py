@@ -3,13 +3,13 @@
     python benches/engines.py --program target/release/verbatim [--work FOLDER] [--bytes 400000000] [--modes ...] TEXT...
 
 Needs the wheel, Ray and, for the modes of Spark, pyspark and Java. The corpus is made of text files below TEXT, in an order
-drawn from their paths, one document a file, as JSON lines in 16 files. Every mode writes the clean files, which are compared
+drawn from their paths, one document a file, as JSON lines in files of 25 MB. Every mode writes the clean files, which are compared
 with those of the program byte for byte. Nodes are a head and two workers on this machine, a core each; `-kill` modes lose
 a worker, without a goodbye, once half of the documents are signed.
 
-CPU and memory are those of a mode's whole tree of processes, looked at five times a second: memory is the largest sum of
-what each process has for itself and its share of the rest (PSS), shared memory of an object store included. CPU time of
-processes that end between two looks is lost, at most a fifth of a second each.
+CPU time is that of the whole machine, which has to be idle otherwise: many processes are gone before anybody can look at
+them. Memory is the largest sum, of five looks a second, of what each process of a mode's tree has for itself and its share
+of the rest (PSS), shared memory of an object store included.
 """
 
 import argparse
@@ -25,14 +25,15 @@ import sys
 import time
 
 MODES = ["program", "program-1-thread", "tasks", "ray-stages", "ray-stages-kill", "ray", "ray-kill", "spark"]
-N_FILES = 16
+FILE_BYTES = 25_000_000
 STAGES = ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"]  # cluster may ask for more, once
 
 
 def make_corpus(folder, places, n_bytes):
-    paths = sorted(path for place in places for path in glob.glob(f"{place}/**/*", recursive=True))
+    walked = [step for place in places for step in os.walk(place)]
+    paths = sorted(f"{folder}/{name}" for folder, _, names in walked for name in names)
     os.makedirs(folder)
-    files = [open(f"{folder}/part-{i:02}.jsonl", "w") for i in range(N_FILES)]
+    files = [open(f"{folder}/part-{i:03}.jsonl", "w") for i in range(max(1, n_bytes // FILE_BYTES))]
     total, n_documents = 0, 0
     random.Random(1).shuffle(paths)
     for path in paths:
@@ -47,11 +48,11 @@ def make_corpus(folder, places, n_bytes):
         if "\0" in text:
             continue
         line = json.dumps({"id": path, "text": text}) + "\n"
-        files[total * N_FILES // n_bytes].write(line)
+        files[min(total // FILE_BYTES, len(files) - 1)].write(line)
         total, n_documents = total + len(line), n_documents + 1
     for file in files:
         file.close()
-    print(f"{n_documents} documents, {total} bytes in {N_FILES} files")
+    print(f"{n_documents} documents, {total} bytes in {len(files)} files")
 
 
 def digest(folder):
@@ -75,7 +76,8 @@ def tasks(arguments, corpus, out):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     planned = ["stage", "plan", corpus, "-o", out, "--stages", stages, "--unit-bytes", "16MiB"]
     subprocess.run([arguments.program, *planned], check=True, **quiet)
-    for stage in STAGES:
+    for round, stage in enumerate(STAGES):
+        before = cpu_of_children()
         words = [["--task", f"{i}/{n_tasks}"] for i in range(n_tasks)] if stage != "cluster" else [[]]
         draw.shuffle(words)
         running = []
@@ -85,7 +87,14 @@ def tasks(arguments, corpus, out):
             if len(running) == 2:
                 assert running.pop(0).wait() == 0
         assert all(task.wait() == 0 for task in running)
+        n_bytes = sum(os.path.getsize(path) for path in glob.glob(f"{stages}/{stage}/*"))
+        print(f"  {round + 1} {stage}: {cpu_of_children() - before:.1f} CPU s, {n_bytes} bytes in its folder", file=sys.stderr)
     subprocess.run([arguments.program, "stage", "commit", "--stages", stages], check=True, **quiet)
+
+
+def cpu_of_children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def cluster_of_three():
@@ -111,7 +120,7 @@ def ray_stages(arguments, corpus, out, kill):
     command += ["--unit-bytes", "16MiB", "--python", sys.executable]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "RAY_ADDRESS": cluster.address})
     while kill and running.poll() is None:
-        if len(glob.glob(f"{stages}/sign/unit-*.json")) >= N_FILES // 2:
+        if len(glob.glob(f"{stages}/sign/unit-*.json")) >= len(os.listdir(corpus)) // 2:
             lose_a_worker(cluster)
             break
         time.sleep(0.05)
@@ -207,31 +216,31 @@ def tree(root):
     return found
 
 
-def look(pid):
-    """CPU seconds and bytes of memory of a process."""
-    fields = open(f"/proc/{pid}/stat").read().rsplit(") ", 1)[1].split()
+def memory_of(pid):
+    """Bytes."""
     rollup = open(f"/proc/{pid}/smaps_rollup").read()
-    pss = next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pss
+    return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def cpu_of_machine():
+    """Seconds of all processors in programs and in the kernel."""
+    user, nice, system, _idle, _waiting, irq, softirq = map(int, open("/proc/stat").readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(command):
-    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun, before, peak = time.monotonic(), cpu_of_machine(), 0
     running = subprocess.Popen(command, start_new_session=True)
-    cpu, peak = {}, 0
     while running.poll() is None:
         memory = 0
         for pid in tree(running.pid):
             try:
-                seconds, pss = look(pid)
+                memory += memory_of(pid)
             except (OSError, StopIteration):
                 continue
-            cpu[pid], memory = seconds, memory + pss
         peak = max(peak, memory)
         time.sleep(0.2)
-    wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    waited_for = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return running.returncode, wall, max(sum(cpu.values()), waited_for), peak
+    return running.returncode, time.monotonic() - begun, cpu_of_machine() - before, peak
 
 
 def main():

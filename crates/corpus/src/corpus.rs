@@ -230,6 +230,15 @@ impl Corpus {
         }
     }
 
+    /// The line end behind the record of a document, `\n` for a last line without one; nothing where a record is no line.
+    pub fn line_end(&self, id: DocId) -> &'static [u8] {
+        let (shard, local) = self.shard_of(id);
+        match shard.format {
+            Format::Parquet | Format::Arrow => b"",
+            Format::Jsonl | Format::Text(_) => shard.line_end(local),
+        }
+    }
+
     /// How many of some documents, one at least, have no more than so many bytes of records together: what is looked at
     /// before the next look at the memory that is taken.
     pub fn n_fitting(&self, docs: impl IntoIterator<Item = DocId>, most_bytes: usize) -> usize {

@@ -161,6 +161,17 @@ impl Shard {
         index(self.span(document).line - 1)
     }
 
+    /// What stands, or has to, behind the record of a document: the line end that it has, `\n` for a last line without one.
+    pub(crate) fn line_end(&self, local: u64) -> &'static [u8] {
+        let span = self.span(local);
+        let after = &self.content()[index(span.offset) + span.len as usize..];
+        match self.format {
+            Format::Text(TextUnit::File) => b"",
+            _ if after.starts_with(b"\r\n") => b"\r\n",
+            _ => b"\n",
+        }
+    }
+
     pub(crate) fn span(&self, document: u64) -> Span {
         self.spans.get(index(document))
     }

@@ -189,7 +189,6 @@ impl Survivors<'_> {
     /// Copies records with the line ends that they have; a last line without one gets one.
     fn copy(&self, sink: &mut dyn Write, path: &Path, progress: &dyn Progress) -> Result<Written> {
         let failed = |e| Error::Store(verbatim_store::Error::io(path, "write", e));
-        let content = self.shard.content();
         let mut written = Written::default();
         for (batch, keep) in self.keep.chunks(BATCH_DOCUMENTS).enumerate() {
             if progress.interrupted() {
@@ -200,14 +199,7 @@ impl Survivors<'_> {
                 let id = DocId(self.first + size(local));
                 self.selection.write(id, &pieces, sink).map_err(failed)?;
                 written += counted(&pieces);
-                let span = self.shard.spans.get(local);
-                let after = &content[index(span.offset) + span.len as usize..];
-                let line_end: &[u8] = match self.shard.format {
-                    Format::Text(TextUnit::File) => b"",
-                    _ if after.starts_with(b"\r\n") => b"\r\n",
-                    _ => b"\n",
-                };
-                sink.write_all(line_end).map_err(failed)?;
+                sink.write_all(self.shard.line_end(size(local))).map_err(failed)?;
             }
             progress.advance(size(keep.len()));
         }

@@ -9,7 +9,7 @@
 use std::convert::Infallible;
 
 use rayon::prelude::*;
-use verbatim_index::Buffers;
+use verbatim_index::{Buffers, Shingles};
 use verbatim_store::{Room, Scratch, Silent};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -116,17 +116,24 @@ impl<'a> Kernels<'a> {
         all
     }
 
-    /// Compares pairs; `texts` has the two texts of each.
-    pub fn verify(&self, pairs: &[[u64; 2]], texts: &[[&str; 2]]) -> Vec<[u64; 4]> {
+    /// Compares pairs. The shingles of all their texts are in memory at once, some 1.5 times the texts.
+    pub fn verify<'t>(&self, pairs: &[[u64; 2]], text_of: impl Fn(u64) -> &'t str + Sync) -> Vec<[u64; 4]> {
         let rule = self.near.rule();
-        let compared = |buffers: &mut Buffers, (&[copy, kept], texts): (&[u64; 2], &[&str; 2])| {
-            let [copy_set, kept_set] = texts
-                .map(|text| rule.shingler.shingles_of_normalized(rule.shingler.normalize(text, buffers)));
-            let similarity =
-                rule.similar(&copy_set, &kept_set, |threshold| rule.has_few_edits(threshold, *texts));
+        let mut documents = pairs.as_flattened().to_vec();
+        documents.sort_unstable();
+        documents.dedup();
+        let shingles = |buffers: &mut Buffers, &document: &u64| {
+            rule.shingler.shingles_of_normalized(rule.shingler.normalize(text_of(document), buffers))
+        };
+        let sets: Vec<Shingles> = documents.par_iter().map_init(Buffers::default, shingles).collect();
+        let set_of = |document| &sets[documents.partition_point(|&other| other < document)];
+        let compared = |&[copy, kept]: &[u64; 2]| {
+            let similarity = rule.similar(set_of(copy), set_of(kept), |threshold| {
+                rule.has_few_edits(threshold, [copy, kept].map(&text_of))
+            });
             verdict(copy, kept, similarity)
         };
-        pairs.par_iter().zip(texts).map_init(Buffers::default, compared).collect()
+        pairs.par_iter().map(compared).collect()
     }
 
     /// Decides which documents are near copies of which, from all postings of keys that documents share, without those of

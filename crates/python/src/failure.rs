@@ -6,9 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
 use arrow_pyarrow::PyArrowType;
-#[cfg(feature = "models")]
-use pyo3::exceptions::PyOSError;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::{PyErr, PyResult, Python};
 
 /// Why a kernel gave no answer.
@@ -17,7 +15,6 @@ pub(crate) enum Failure {
     /// The caller gave what cannot be.
     Value(String),
     /// A file cannot be used.
-    #[cfg(feature = "models")]
     File(String),
     /// Something else.
     Other(String),
@@ -27,7 +24,6 @@ impl From<Failure> for PyErr {
     fn from(failure: Failure) -> PyErr {
         match failure {
             Failure::Value(message) => PyValueError::new_err(message),
-            #[cfg(feature = "models")]
             Failure::File(message) => PyOSError::new_err(message),
             Failure::Other(message) => PyRuntimeError::new_err(message),
         }
@@ -38,6 +34,16 @@ impl From<verbatim_dedup::Error> for Failure {
     fn from(error: verbatim_dedup::Error) -> Failure {
         match error.exit_code() {
             2 => Failure::Value(told(&error)),
+            _ => Failure::Other(told(&error)),
+        }
+    }
+}
+
+impl From<verbatim_corpus::Error> for Failure {
+    fn from(error: verbatim_corpus::Error) -> Failure {
+        match error.exit_code() {
+            2 | 65 => Failure::Value(told(&error)),
+            66 | 74 | 77 => Failure::File(told(&error)),
             _ => Failure::Other(told(&error)),
         }
     }

@@ -316,30 +316,32 @@ pub(crate) fn verify(py: Python<'_>, batch: Batch, config: Config) -> PyResult<B
         }
         questions.sort_unstable();
         questions.dedup();
-        let texts_of = |question: &Question| {
-            let [document, other] =
-                question.pair.map(|document| text_of.get(&document).copied().ok_or(document));
-            Ok([document?, other?])
-        };
-        let texts: Result<Vec<[&str; 2]>, u64> = questions.iter().map(texts_of).collect();
-        let missing = |document| {
-            Failure::Value(format!("document {document} is asked about, and its text is not here"))
-        };
-        answered(&config, &questions, &texts.map_err(missing)?)?.batch()
+        let asked = questions.iter().flat_map(|question| question.pair);
+        if let Some(missing) = asked.into_iter().find(|document| !text_of.contains_key(document)) {
+            return Err(Failure::Value(format!(
+                "document {missing} is asked about, and its text is not here"
+            )));
+        }
+        answered(&config, &questions, |document| text_of[&document])?.batch()
     })
 }
 
-/// The answers to questions in order, with their texts.
-fn answered(config: &DedupConfig, questions: &[Question], texts: &[[&str; 2]]) -> Result<Answers, Failure> {
+/// The answers to questions in order.
+fn answered<'t>(
+    config: &DedupConfig,
+    questions: &[Question],
+    text_of: impl Fn(u64) -> &'t str + Sync,
+) -> Result<Answers, Failure> {
     let n_equal = questions.partition_point(|question| question.kind == EQUAL);
     let plain = Normalizer::default();
     let normalizer = config.exact.as_ref().map_or(&plain, |exact| &exact.normalizer);
-    let equal = questions[..n_equal].iter().zip(texts).map(|(question, [a, b])| {
+    let equal = questions[..n_equal].iter().map(|&Question { pair, .. }| {
+        let [a, b] = pair.map(&text_of);
         let is_equal = a == b || normalizer.apply(a) == normalizer.apply(b);
-        [question.pair[0], question.pair[1], u64::from(is_equal), 1]
+        [pair[0], pair[1], u64::from(is_equal), 1]
     });
     let pairs: Vec<[u64; 2]> = questions[n_equal..].iter().map(|question| question.pair).collect();
-    let similar = Kernels::new(config)?.verify(&pairs, &texts[n_equal..]);
+    let similar = Kernels::new(config)?.verify(&pairs, &text_of);
     Ok(Answers { equal: equal.collect(), similar })
 }
 

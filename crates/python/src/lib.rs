@@ -7,6 +7,7 @@ mod config;
 mod count;
 mod failure;
 mod kernels;
+mod read;
 mod rows;
 #[cfg(feature = "models")]
 mod score;
@@ -20,6 +21,8 @@ mod _verbatim {
     use crate::count::count;
     #[pymodule_export]
     use crate::kernels::{cluster, link, rewrite, route, sign, verify};
+    #[pymodule_export]
+    use crate::read::read_jsonl;
     #[cfg(feature = "models")]
     #[pymodule_export]
     use crate::score::Model;

@@ -3,12 +3,13 @@
 import pathlib
 import pickle
 import re
+import subprocess
 import threading
 import time
 
 import pyarrow as pa
 import pytest
-from conftest import Corpus, made_texts, rows_of, searched
+from conftest import Corpus, made_texts, program, rows_of, searched
 
 import verbatim
 from verbatim import _verbatim, jsonl
@@ -209,3 +210,29 @@ def test_lines_keep_their_bytes(tmp_path):
         with pytest.raises(ValueError, match=r"bad.jsonl:3: no string in field `text` \(") as raised:
             jsonl.read(tmp_path, "bad.jsonl")
         assert "secret" not in str(raised.value)
+
+
+def test_lines_are_read_and_written_as_the_program_does_it(tmp_path):
+    lines = [b'{"text": "a \\u00e9", "n": 1}\r\n', b"\n", b'{"text":""}\n', b' {"n": [2], "text": "b"}']
+    (tmp_path / "in/below").mkdir(parents=True)
+    (tmp_path / "in/below/a.jsonl").write_bytes(b"".join(lines))
+    (tmp_path / "in/b.jsonl").write_bytes(b"")
+    command = [program(), "--progress", "none", "dedup", str(tmp_path / "in"), "-o", str(tmp_path / "out")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert jsonl.files(tmp_path / "in") == ["b.jsonl", "below/a.jsonl"]
+    for file in jsonl.files(tmp_path / "in"):
+        table = jsonl.read(tmp_path / "in", file)
+        assert table.schema.equals(jsonl.SCHEMA) and jsonl.names(table) == [file]
+        jsonl.write(tmp_path / "clean", file, table.slice(0, 1), table.slice(1))
+        assert (tmp_path / "clean" / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
+    assert table["text"].to_pylist() == ["a \u00e9", "", "b"]
+    assert table["n_bytes"].to_pylist() == [len(line.strip()) for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize("line", [b'{"text": 5}', b"[]", b'{"text": "a', b'{"text": "\xff"}', b"{}"])
+def test_a_line_that_cannot_be_used_is_named_with_its_place(tmp_path, line):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n' + line + b"\n")
+    with pytest.raises(ValueError, match="a.jsonl:2:14"):
+        jsonl.read(tmp_path, "a.jsonl")
+    with pytest.raises(OSError, match="none.jsonl"):
+        jsonl.read(tmp_path, "none.jsonl")

@@ -68,11 +68,7 @@ fn what_is_asked_for_is_verified_until_all_is_decided_and_equals_one_search() {
     assert!(signs.hashes.is_empty() && signs.keys.len() == 400 * 12);
     for most in [0, 1, 16] {
         let links = link(&mut signs.keys.clone(), most);
-        let verify = |pairs: &[[u64; 2]]| {
-            let texts: Vec<[&str; 2]> =
-                pairs.iter().map(|pair| pair.map(|document| texts[document as usize].as_str())).collect();
-            kernels.verify(pairs, &texts)
-        };
+        let verify = |pairs: &[[u64; 2]]| kernels.verify(pairs, |document| texts[document as usize].as_str());
         let mut verdicts = verify(&links.pairs);
         let n_bytes = |document| corpus.record(verbatim_corpus::DocId(document)).len();
         let mut n_rounds = 0;

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import tempfile
 from typing import List, Union
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from verbatim import _verbatim
 
 Place = Union[str, "os.PathLike[str]"]
 
@@ -16,11 +18,11 @@ SCHEMA = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
         pa.field("line", pa.large_binary(), nullable=False),
-        pa.field("text", pa.large_string()),
+        pa.field("text", pa.large_string(), nullable=False),
         pa.field("n_bytes", pa.int64(), nullable=False),
     ]
 )
-"""The file below its folder, the line without its end, the text in it, and the length of the line."""
+"""The file below its folder, the line with its end, the text in it, and the length of the line without its end."""
 
 FILE = b"verbatim.file"
 """Where the schema of a table names the file that it was read from, which may have no rows left."""
@@ -38,20 +40,14 @@ def files(folder: Place) -> List[str]:
 
 
 def read(folder: Place, file: str, text: str = "text") -> pa.Table:
-    """The lines of a file. Raises ValueError for one that is no JSON object with a string in the field `text`."""
-    lines, texts = [], []
-    with open(os.path.join(folder, file), "rb") as data:
-        for number, line in enumerate(data, 1):
-            line = line[:-1] if line.endswith(b"\n") else line
-            try:
-                value = json.loads(line)[text]
-                value.encode()
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise ValueError(f"{file}:{number}: no string in field `{text}` ({type(error).__name__})") from None
-            lines.append(line)
-            texts.append(value)
-    columns = [[file] * len(lines), lines, texts, [len(line) for line in lines]]
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA)], schema=SCHEMA.with_metadata({FILE: file}))
+    """The lines of a file, found and checked as the program does it.
+
+    Raises ValueError, with file:line:byte, for a line that is no JSON object with a string in the field `text`, and OSError
+    for a file that cannot be read.
+    """
+    rows = _verbatim.read_jsonl(os.path.join(folder, file), text)
+    columns = [pa.repeat(pa.scalar(file), rows.num_rows), *rows.columns]
+    return pa.table(columns, schema=SCHEMA.with_metadata({FILE: file}))
 
 
 def names(table: pa.Table) -> List[str]:
@@ -69,9 +65,8 @@ def write(folder: Place, file: str, *tables: pa.Table) -> None:
     try:
         with os.fdopen(handle, "wb") as out:
             for table in tables:
-                for name, line in zip(table["file"].to_pylist(), table["line"].to_pylist()):
-                    if name == file:
-                        out.write(line + b"\n")
+                for chunk in table.filter(pc.equal(table["file"], file))["line"].cast(pa.large_binary()).chunks:
+                    out.write(joined(chunk))
             out.flush()
             os.fsync(out.fileno())
         os.chmod(part, 0o644)
@@ -79,3 +74,10 @@ def write(folder: Place, file: str, *tables: pa.Table) -> None:
     except BaseException:
         os.unlink(part)
         raise
+
+
+def joined(lines: pa.LargeBinaryArray) -> memoryview:
+    """The bytes of all lines, which lie one after the other."""
+    ends, data = (memoryview(buffer or b"") for buffer in lines.buffers()[1:])
+    ends = ends.cast("q")[lines.offset : lines.offset + len(lines) + 1]
+    return data[ends[0] : ends[-1]] if lines else data[:0]

@@ -15,12 +15,14 @@ What the second example writes are, byte for byte, the files of `verbatim dedup 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 
@@ -32,6 +34,9 @@ RETRIES = 5
 
 FEW = 2_000
 """Questions that one task answers, because a shuffle would take longer."""
+
+ROWS = 2**32
+"""More rows than a block has: the numbers of documents are those of their blocks times this, and their rows."""
 
 Ref = Any
 Block = Tuple[Ref, Optional[int]]
@@ -76,14 +81,21 @@ def removals(
     A document is known by its `id`, or else by its place in the data set, from 0.
     """
     columns = Columns(text, id, n_bytes)
-    found = decide(blocks_of(dataset, columns), columns, config, partitions)
-    return pa.Table.from_batches([ray.get(found)])
+    blocks = blocks_of(dataset, columns)
+    found = pa.Table.from_batches([ray.get(decide(blocks, columns, config, partitions))])
+    if id is not None:
+        return found
+    firsts = [0, *itertools.accumulate(ray.get([_n_rows.remote(ref) for ref, _ in blocks]))]
+    for place, name in enumerate(["document", "kept"]):
+        places = [firsts[number // ROWS] + number % ROWS for number in found[name].to_pylist()]
+        found = found.set_column(place, found.schema.field(name), pa.array(places, pa.int64()))
+    return found
 
 
 def read_jsonl(folder: jsonl.Place, text: str = "text") -> ray.data.Dataset:
     """The lines of the files `*.jsonl` below a folder that all nodes see, a block for each file, in order.
 
-    The columns are `file`, `line` (its bytes), `text` (the string in the field that `text` names) and `n_bytes`.
+    The columns are `file`, `line` (its bytes, with the line end), `text` (the string in the field that `text` names) and `n_bytes`.
     """
     files = jsonl.files(folder)
     if not files:
@@ -130,13 +142,7 @@ def blocks_of(dataset: ray.data.Dataset, columns: Columns) -> List[Block]:
     """The blocks of a data set, in their order."""
     dataset.context.execution_options.preserve_order = True
     refs = dataset.materialize().to_arrow_refs()
-    if columns.id is not None:
-        return [(ref, None) for ref in refs]
-    blocks, first = [], 0
-    for ref, n_rows in zip(refs, ray.get([_n_rows.remote(ref) for ref in refs])):
-        blocks.append((ref, first))
-        first += n_rows
-    return blocks
+    return [(ref, number * ROWS if columns.id is None else None) for number, ref in enumerate(refs)]
 
 
 def decide(blocks: Sequence[Block], columns: Columns, config: Config, partitions: Optional[int]) -> Ref:
@@ -144,23 +150,24 @@ def decide(blocks: Sequence[Block], columns: Columns, config: Config, partitions
     if partitions is None:
         partitions = max(1, len(blocks), int(ray.cluster_resources().get("CPU", 1)))
     signed = [_sign.remote(*block, columns, config, partitions) for block in blocks]
-    linked = exchanged(signed, _link, {})
+    linked = exchanged(signed, partitions, _link, {})
     answers: List[Ref] = []
     while True:
-        found, questions, wanted, n_questions = _cluster.remote(config, partitions, len(linked), *linked, *answers)
-        n = ray.get(n_questions)
+        found, questions, wanted, asked = _cluster.remote(config, partitions, len(linked), *linked, *answers)
+        n, numbers = ray.get(asked)
         if n == 0:
             return found
-        routed = [_route.remote(*block, columns, wanted) for block in blocks]
+        looked_at = [blocks[number] for number in numbers] if columns.id is None else blocks
+        routed = [_route.remote(*block, columns, wanted) for block in looked_at]
         if n <= FEW:
             answers.append(_verify_all.remote(config, questions, *routed))
         else:
-            answers.extend(exchanged([questions, *routed], _verify, {"config": config}))
+            answers.extend(exchanged([questions, *routed], partitions, _verify, {"config": config}))
 
 
-def exchanged(rows: Sequence[Ref], kernel: Any, arguments: dict) -> List[Ref]:
+def exchanged(rows: Sequence[Ref], partitions: int, kernel: Any, arguments: dict) -> List[Ref]:
     """What a kernel makes of the rows of each partition, which Ray Data's default shuffle brings together."""
-    groups = ray.data.from_arrow_refs(list(rows)).groupby("partition")
+    groups = ray.data.from_arrow_refs(list(rows)).groupby("partition", num_partitions=partitions)
     done = groups.map_groups(kernel, batch_format="pyarrow", fn_kwargs=arguments)
     return done.materialize().to_arrow_refs()
 
@@ -208,7 +215,8 @@ def _cluster(config: Config, partitions: int, n_linked: int, *rows: pa.Table) ->
     links_table = pa.concat_tables(links) if links else kernels.POSTINGS.empty_table()
     answers_table = pa.concat_tables(answers) if answers else None
     found = kernels.cluster(links_table, answers_table, config, partitions)
-    return found.removals, table(found.questions), found.wanted, found.questions.num_rows
+    blocks = pc.unique(pc.divide(found.wanted["document"], ROWS)).to_pylist()
+    return found.removals, table(found.questions), found.wanted, (found.questions.num_rows, blocks)
 
 
 @ray.remote(max_retries=RETRIES)

@@ -74,11 +74,11 @@ def tasks(arguments, corpus, out):
     """As a scheduler would run them: many tasks a stage, two at a time, in an order that is not theirs."""
     stages, n_tasks, draw = out + ".stages", 24, random.Random(7)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    planned = ["stage", "plan", corpus, "-o", out, "--stages", stages, "--unit-bytes", "16MiB"]
+    planned = ["stage", "plan", corpus, "-o", out, "--stages", stages, "--unit-bytes", "64MiB"]
     subprocess.run([arguments.program, *planned], check=True, **quiet)
     for round, stage in enumerate(STAGES):
         before = cpu_of_children()
-        words = [["--task", f"{i}/{n_tasks}"] for i in range(n_tasks)] if stage != "cluster" else [[]]
+        words = [["--task", f"{i + 1}/{n_tasks}"] for i in range(n_tasks)] if stage != "cluster" else [[]]
         draw.shuffle(words)
         running = []
         for share in words:
@@ -117,7 +117,7 @@ def lose_a_worker(cluster):
 def ray_stages(arguments, corpus, out, kill):
     cluster, stages = cluster_of_three(), out + ".stages"
     command = [arguments.program, "--progress", "none", "dedup", corpus, "-o", out, "--stages", stages, "--runner", "ray"]
-    command += ["--unit-bytes", "16MiB", "--python", sys.executable]
+    command += ["--unit-bytes", "64MiB", "--python", sys.executable]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "RAY_ADDRESS": cluster.address})
     while kill and running.poll() is None:
         if len(glob.glob(f"{stages}/sign/unit-*.json")) >= len(os.listdir(corpus)) // 2:

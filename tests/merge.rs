@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use crate::harness::{Scene, root, tree_file};
 
-fn demo() -> (String, String) {
+pub(crate) fn demo() -> (String, String) {
     (tree_file("models/demo-raw"), tree_file("corpora/demo/corpus.jsonl"))
 }
 
 /// A scene with a key, so that findings have the same names in every run.
-fn scene_with_key() -> Scene {
+pub(crate) fn scene_with_key() -> Scene {
     let scene = Scene::new();
     scene.write("key", [7; 32]);
     scene
 }
 
 /// Every file of an output but the reports, and the result in the report.
-fn told(scene: &Scene, output: &str) -> (Vec<(String, Vec<u8>)>, String) {
+pub(crate) fn told(scene: &Scene, output: &str) -> (Vec<(String, Vec<u8>)>, String) {
     let mut tree = scene.tree(output);
     tree.retain(|(path, _)| path != "report.json" && path != "report.html");
     (tree, scene.json(&format!("{output}/report.json"))["result"].to_string())
@@ -77,7 +77,7 @@ const AUDIT: [&str; 22] = [
     "0.5",
 ];
 
-fn audit<'a>(model: &'a str, corpus: &'a str) -> Vec<&'a str> {
+pub(crate) fn audit<'a>(model: &'a str, corpus: &'a str) -> Vec<&'a str> {
     [&["audit", "--model", model, "--corpus", corpus], &AUDIT[..]].concat()
 }
 

@@ -1,8 +1,7 @@
-//! `verbatim stage` and `--runner slurm`: many tasks give the bytes of one run.
+//! `verbatim stage`: many tasks give the bytes of one run.
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, StringArray};
@@ -89,7 +88,7 @@ fn arrow(texts: &[String]) -> Vec<u8> {
 }
 
 /// A corpus of files of many kinds in `in`, and another one in `before`.
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     let scene = Scene::new();
     let texts = texts(300);
     for (part, texts) in texts[..200].chunks(40).enumerate() {
@@ -112,7 +111,7 @@ fn stages(scene: &Scene, (output, unit_bytes): (&str, &str), n_tasks: usize, fla
     scene.run(plan.iter().chain(flags)).ok();
     let mut draw = Draw(n_tasks as u64);
     for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"] {
-        let mut tasks: Vec<usize> = (0..if stage == "cluster" { 1 } else { n_tasks }).collect();
+        let mut tasks: Vec<usize> = (1..=if stage == "cluster" { 1 } else { n_tasks }).collect();
         tasks.sort_by_cached_key(|_| draw.below(1 << 20));
         for task in tasks {
             run_task(scene, stage, &folder, &format!("{task}/{n_tasks}")).ok();
@@ -188,7 +187,7 @@ fn a_task_that_was_killed_is_done_again_alone() {
     scene.run(plan).ok();
     scene.run(plan).ok();
     // Killed before it was done: what it leaves is a file without a name of its own, or files that no row names.
-    run_task(&scene, "sign", "shared", "0/1").ok();
+    run_task(&scene, "sign", "shared", "1/1").ok();
     fs::remove_file(scene.path("shared/sign/unit-2.json")).unwrap();
     fs::remove_file(scene.path("shared/sign/unit-2.keys")).unwrap();
     scene.write("shared/sign/.verbatim-left", "half");
@@ -197,22 +196,22 @@ fn a_task_that_was_killed_is_done_again_alone() {
         .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".blank"))
         .count();
     let command =
-        format!("verbatim stage sign --stages {} --task 2/{n_units}", scene.path("shared").display());
-    run_task(&scene, "link", "shared", "0/1").failed(66, &format!("unit 2 of {n_units}"));
-    run_task(&scene, "link", "shared", "0/1").failed(66, &command);
+        format!("verbatim stage sign --stages {} --task 3/{n_units}", scene.path("shared").display());
+    run_task(&scene, "link", "shared", "1/1").failed(66, &format!("unit 2 of {n_units}"));
+    run_task(&scene, "link", "shared", "1/1").failed(66, &command);
     let status = scene.run(["stage", "status", "--stages", "shared"]).ok().stderr;
     assert!(status.contains(&command) && status.contains(&format!("sign: {} of", n_units - 1)), "{status}");
-    let again = run_task(&scene, "sign", "shared", &format!("2/{n_units}")).ok().stderr;
+    let again = run_task(&scene, "sign", "shared", &format!("3/{n_units}")).ok().stderr;
     assert!(again.contains(&format!("1 of {n_units} units done")), "{again}");
-    let rest = run_task(&scene, "sign", "shared", "0/1").ok().stderr;
+    let rest = run_task(&scene, "sign", "shared", "1/1").ok().stderr;
     assert!(rest.contains(&format!("0 of {n_units} units done, {n_units} were done before")), "{rest}");
     for stage in ["link", "verify", "cluster", "verify", "cluster", "rewrite"] {
-        run_task(&scene, stage, "shared", "0/1").ok();
+        run_task(&scene, stage, "shared", "1/1").ok();
     }
     fs::remove_file(scene.path("shared/rewrite/unit-1.json")).unwrap();
     scene.run(["stage", "commit", "--stages", "shared"]).failed(66, "stage rewrite");
     assert!(!scene.path("many").exists());
-    run_task(&scene, "rewrite", "shared", "1/3").ok();
+    run_task(&scene, "rewrite", "shared", "2/3").ok();
     scene.run(["stage", "commit", "--stages", "shared"]).ok();
     assert!(scene.result_of("one") == scene.result_of("many"));
 }
@@ -226,14 +225,14 @@ fn inputs_and_plans_that_changed_are_refused() {
     scene
         .run(plan.iter().chain(&["--threshold", "0.7"]))
         .failed(65, "minhash.threshold: there 0.8, here 0.7");
-    run_task(&scene, "sign", "shared", "0/1").ok();
-    run_task(&scene, "link", "shared", "0/1").ok();
+    run_task(&scene, "sign", "shared", "1/1").ok();
+    run_task(&scene, "link", "shared", "1/1").ok();
     scene.write("in/a/part-3.jsonl", lines(&texts(41), 0));
-    run_task(&scene, "verify", "shared", "0/2")
+    run_task(&scene, "verify", "shared", "1/2")
         .failed(65, "part-3.jsonl: no longer the file that was listed");
     let stages = scene.text("shared/stages.json").replace("\"program\": \"", "\"program\": \"0.0.0-old-");
     scene.write("shared/stages.json", stages);
-    run_task(&scene, "verify", "shared", "0/1").failed(65, "0.0.0-old-");
+    run_task(&scene, "verify", "shared", "1/1").failed(65, "0.0.0-old-");
 }
 
 #[test]
@@ -253,7 +252,7 @@ fn what_only_one_process_can_do_is_refused_when_it_is_planned() {
     scene.run(["stage", "plan", "in", "-o", "out"]).failed(2, "--stages DIR");
     scene.run(["stage", "plan", "in", "-o", "out", "--stages", "in/x"]).failed(2, "stand apart");
     scene.run(["dedup", "in", "-o", "out", "--stages", "x"]).failed(2, "--runner");
-    scene.run(["stage", "sign", "--stages", "x", "--task", "3/3"]).failed(2, "from 0 to N-1");
+    scene.run(["stage", "sign", "--stages", "x", "--task", "4/3"]).failed(2, "from 1 to N");
     scene.write("out/mine.txt", "x");
     scene.run(["stage", "plan", "in", "-o", "out", "--stages", "shared"]).failed(73, "exists already");
 }
@@ -286,7 +285,7 @@ fn a_key_that_a_third_of_the_documents_has_does_not_make_one_task_the_job() {
     scene.run(plan.iter().chain(&flags)).ok();
     let mut told = String::new();
     for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"] {
-        let outcome = run_task(&scene, stage, "shared", "0/1").ok();
+        let outcome = run_task(&scene, stage, "shared", "1/1").ok();
         if outcome.stderr.contains("compared here") {
             told = outcome.stderr;
         }
@@ -306,94 +305,4 @@ fn a_key_that_a_third_of_the_documents_has_does_not_make_one_task_the_job() {
     assert!(pairs.len() >= 10 && n_compared > 10_000, "{pairs:?} {n_compared}");
     assert!(most <= 2 * n_pairs / pairs.len(), "{pairs:?}");
     assert!(n_pairs <= 2 * n_compared && 10 * late <= n_compared, "{n_pairs} {late} {n_compared}");
-}
-
-/// A scheduler of the name `sbatch` that runs what it is given: the elements of an array from the middle outwards, and one of
-/// them only at the second try. It is told of by a list of what it did.
-const SBATCH: &str = r#"#!/bin/bash
-script="${@: -1}"
-here=$(dirname "$0")
-job=$((100 + $(wc -l < "$here/jobs")))
-echo "$* " | sed "s|$script|$(basename "$script")|" >> "$here/jobs"
-last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$script")
-run() {
-    echo "$(basename "$script") $1 $2" >> "$here/elements"
-    # The first try of one element ends with its machine.
-    if [ "$(basename "$script") $1 $2" = "3-verify.sh 1 0" ]; then return 1; fi
-    SLURM_JOB_ID=$job$1 SLURM_ARRAY_TASK_ID=$1 SLURM_RESTART_COUNT=$2 bash "$script" > "$here/out" 2>&1
-}
-order=0
-if [ -n "$last" ]; then order=$( (seq $((last / 2)) -1 0; seq $((last / 2 + 1)) "$last") ); fi
-for element in $order; do
-    run "$element" 0 || run "$element" 1 || { cat "$here/out" >&2; exit 1; }
-done
-echo "$job;cluster"
-"#;
-
-fn executable(scene: &Scene, name: &str, text: &str) {
-    let path = scene.write(name, text);
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[test]
-fn slurm_arrays_give_the_bytes_of_one_run_and_a_failed_element_runs_again_alone() {
-    let scene = scene();
-    executable(&scene, "bin/sbatch", SBATCH);
-    scene.write("bin/jobs", "");
-    scene.write("bin/elements", "");
-    scene.run(["dedup", "in", "-o", "one"]).ok();
-    let runner = [
-        "--runner",
-        "slurm",
-        "--tasks",
-        "3",
-        "--stages",
-        "it's shared",
-        "--unit-bytes",
-        "15000",
-        "--at-once",
-        "2",
-    ];
-    let command = ["dedup", "in", "-o", "many", "--submit"].iter().chain(&runner);
-    let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
-    Outcome::of(scene.command(command).env("PATH", path).output().unwrap()).ok();
-    assert!(scene.result_of("one") == scene.result_of("many"));
-    let jobs = scene.text("bin/jobs");
-    let expected =
-        ["1-sign", "2-link", "3-verify", "4-cluster", "5-verify", "6-cluster", "7-rewrite", "8-commit"];
-    for (i, (line, name)) in jobs.lines().zip(expected).enumerate() {
-        let after = if i == 0 { String::new() } else { format!("--dependency=afterok:{} ", 99 + i) };
-        assert_eq!(line.trim(), format!("--parsable {after}{name}.sh"));
-    }
-    let elements = scene.text("bin/elements");
-    let verify: Vec<&str> = elements.lines().filter(|line| line.starts_with("3-verify")).collect();
-    assert_eq!(verify, ["3-verify.sh 1 0", "3-verify.sh 1 1", "3-verify.sh 0 0", "3-verify.sh 2 0"]);
-    assert!(scene.text("it's shared/slurm/1-sign.sh").contains("#SBATCH --array=0-2%2\n"));
-}
-
-#[test]
-fn an_element_that_was_killed_asks_for_its_place_in_the_queue_and_one_with_bad_input_does_not() {
-    let scene = scene();
-    let command =
-        ["dedup", "in", "-o", "many", "--runner", "slurm", "--stages", "shared", "--unit-bytes", "15000"];
-    scene.run(command).ok();
-    let script = scene.text("shared/slurm/1-sign.sh");
-    executable(&scene, "bin/scontrol", "#!/bin/bash\necho \"$*\" >> asked\n");
-    let path = format!("{}:{}", scene.path("bin").display(), std::env::var("PATH").unwrap());
-    let run = |death: &str, restarts: &str| {
-        let program = env!("CARGO_BIN_EXE_verbatim");
-        assert!(script.contains(program), "{script}");
-        scene.write("script.sh", script.replace(&format!("'{program}'"), "./died"));
-        executable(&scene, "died", &format!("#!/bin/bash\n{death}\n"));
-        let mut bash = std::process::Command::new("bash");
-        bash.arg("script.sh").current_dir(scene.path("")).env("PATH", &path);
-        bash.env("SLURM_RESTART_COUNT", restarts).env("SLURM_JOB_ID", "7").env("SLURM_ARRAY_TASK_ID", "0");
-        bash.output().unwrap().status.code()
-    };
-    assert_eq!(run("kill -9 $$", "0"), Some(137));
-    assert_eq!(scene.text("asked"), "requeue 7\n");
-    assert_eq!(run("kill -9 $$", "3"), Some(137));
-    assert_eq!(run("exit 65", "0"), Some(65));
-    assert_eq!(run("exit 74", "2"), Some(74));
-    assert_eq!(scene.text("asked"), "requeue 7\nrequeue 7\n");
 }

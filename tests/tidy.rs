@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lab", &["store", "corpus", "index", "dedup", "lm", "membership", "extraction"]),
     ("report", &["dedup", "extraction", "membership", "lab", "store"]),
     ("cli", &["store", "corpus", "index", "dedup", "lm", "membership", "extraction", "lab", "report"]),
-    ("python", &["store", "index", "dedup", "lm", "membership"]),
+    ("python", &["store", "corpus", "index", "dedup", "lm", "membership"]),
 ];
 
 fn root() -> PathBuf {

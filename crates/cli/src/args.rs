@@ -15,6 +15,8 @@ mod lab;
 mod merge;
 mod output;
 mod review;
+mod running;
+mod shard;
 mod stage;
 mod values;
 
@@ -44,7 +46,9 @@ pub(crate) use lab::{
 pub(crate) use merge::Merge;
 pub(crate) use output::{Emit, Emitting, SourceGuard};
 pub(crate) use review::{Evaluate, Explain};
-pub(crate) use stage::{Folder, Runner, Stage, StageCommand, Staging, Units};
+pub(crate) use running::{Runner, Running};
+pub(crate) use shard::Shard;
+pub(crate) use stage::{Folder, Stage, StageCommand, Staging, Units};
 use values::{local, max_bad, size};
 
 const EXIT_CODES: &str = "Exit codes:
@@ -227,6 +231,11 @@ pub(crate) enum Command {
     /// Shards that are not all of one run, by the model, the texts, the flags, the seed and the version of this program, are
     /// refused (65).
     Merge(Merge),
+    /// Answer one share of the questions of a run that was planned with `--runner`
+    ///
+    /// What the scripts and tasks of `extract`, `audit`, `invert`, `elicit` and `infer` with `--runner` call. DIR is the folder
+    /// given as `--scratch`; the shard is written to DIR/shard-I-of-N, and one that is there already is left as it is.
+    Shard(Shard),
     /// Measure how well a model's own words tell what it was trained on from what it was not
     ///
     /// With --members and --non-members, scores texts of known membership by a dozen signals and more, and tells of each how
@@ -275,6 +284,41 @@ pub(crate) enum Command {
     Plant(Plant),
     /// Write a synthetic corpus of fictional documents with a seeded generator
     Synth(Synth),
+}
+
+impl Command {
+    /// Where the answers of a model come from and where the output goes, for a command that asks one many questions.
+    pub(crate) fn answered(&self) -> Option<(&Answering, Option<Output>)> {
+        match self {
+            Command::Extract(asked) => Some((&asked.answering, Some(asked.output.clone()))),
+            Command::Audit(asked) => Some((&asked.answering, Some(asked.output.clone()))),
+            Command::Infer(asked) => Some((&asked.answering, Some(asked.output.clone()))),
+            Command::Elicit(asked) => Some((&asked.answering, Some(asked.output.clone()))),
+            Command::Invert(asked) => {
+                let output = asked.output.clone().map(|output| Output { output, force: asked.force });
+                Some((&asked.answering, output))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same command with these in other places; `None` for one that asks no model.
+    pub(crate) fn answered_in(mut self, answering: Answering, output: Output) -> Option<Command> {
+        let (old_answering, old_output) = match &mut self {
+            Command::Extract(asked) => (&mut asked.answering, &mut asked.output),
+            Command::Audit(asked) => (&mut asked.answering, &mut asked.output),
+            Command::Infer(asked) => (&mut asked.answering, &mut asked.output),
+            Command::Elicit(asked) => (&mut asked.answering, &mut asked.output),
+            Command::Invert(asked) => {
+                (asked.output, asked.force) = (Some(output.output), output.force);
+                asked.answering = answering;
+                return Some(self);
+            }
+            _ => return None,
+        };
+        (*old_answering, *old_output) = (answering, output);
+        Some(self)
+    }
 }
 
 /// The model that is asked.

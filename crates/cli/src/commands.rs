@@ -24,6 +24,7 @@ mod reading;
 mod redaction;
 mod review;
 mod shadow;
+mod shard;
 mod slurm;
 mod sources;
 mod stage;
@@ -51,9 +52,16 @@ pub(crate) struct Context<'a> {
     clock: Instant,
     /// The answers that a run is ended with, where it is not to ask.
     shards: Option<&'a Shards>,
+    /// The command line of the run that a shard was planned for.
+    planned: Option<&'a [String]>,
 }
 
 pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()> {
+    if let Some((answering, output)) = command.answered()
+        && let Some(runner) = answering.running.runner
+    {
+        return shard::run_all((answering, runner), output, context);
+    }
     match command {
         Command::Demo(arguments) => demo::run(&arguments, context),
         Command::Dedup(arguments) => dedup::run(&arguments, context),
@@ -67,6 +75,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
         Command::Audit(arguments) => audit::run(&arguments, context),
         Command::Invert(arguments) => invert::run(&arguments, context),
         Command::Merge(arguments) => merge::run(&arguments, context),
+        Command::Shard(arguments) => shard::run(&arguments, context),
         Command::Infer(arguments) => infer::run(&arguments, context),
         Command::Elicit(arguments) => elicit::run(&arguments, context),
         Command::Gate(arguments) => gate::run(&arguments, context),
@@ -80,12 +89,18 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
 
 impl<'a> Context<'a> {
     pub(crate) fn new(teller: &'a Teller, global: &Global) -> Self {
-        Self { teller, json: global.json, started: SystemTime::now(), clock: Instant::now(), shards: None }
+        let (started, clock) = (SystemTime::now(), Instant::now());
+        Self { teller, json: global.json, started, clock, shards: None, planned: None }
     }
 
     /// The same for a run that takes up these answers.
     fn merging(&self, shards: &'a Shards) -> Self {
         Self { shards: Some(shards), ..*self }
+    }
+
+    /// The same for a shard of a run that was called so.
+    fn planned_by(&self, words: &'a [String]) -> Self {
+        Self { planned: Some(words), ..*self }
     }
 
     /// The part of a report that differs from run to run. Ends the stage under way, so that its time is in it.
@@ -117,6 +132,12 @@ impl<'a> Context<'a> {
         use verbatim_store::Progress;
         if self.teller.interrupted() { Err(failure::Interrupted.into()) } else { Ok(()) }
     }
+}
+
+/// The command line but for the program, for those who write it down.
+fn words() -> anyhow::Result<Vec<String>> {
+    let not_utf8 = |_| failure::usage("this run writes down its command line, which must be UTF-8");
+    std::env::args_os().skip(1).map(|word| word.into_string().map_err(not_utf8)).collect()
 }
 
 /// What to do when the output is there already.

@@ -199,8 +199,8 @@ fn missing(stage: &StageName, units: &[u64], n_units: &u64, folder: &Path) -> St
     let (n, first) = (units.len(), units.first().copied().unwrap_or_default());
     let task = match stage {
         StageName::Cluster => String::new(),
-        _ if n as u64 == *n_units => " --task 0/1".to_owned(),
-        _ => format!(" --task {first}/{n_units}"),
+        _ if n as u64 == *n_units => " --task 1/1".to_owned(),
+        _ => format!(" --task {}/{n_units}", first + 1),
     };
     let command = format!("verbatim stage {stage} --stages {}{task}", folder.display());
     match n {

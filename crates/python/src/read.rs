@@ -23,7 +23,8 @@ pub(crate) fn read_jsonl(py: Python<'_>, path: PathBuf, text: &str) -> PyResult<
         let (n_lines, n_bytes) = (corpus.n_documents() as usize, corpus.record_bytes() as usize);
         let mut lines = LargeBinaryBuilder::with_capacity(n_lines, n_bytes + 2 * n_lines);
         let mut texts = LargeStringBuilder::with_capacity(n_lines, corpus.text_bytes() as usize);
-        let (mut lengths, mut line, mut buffer) = (Vec::with_capacity(n_lines), Vec::new(), TextBuffer::default());
+        let (mut lengths, mut line, mut buffer) =
+            (Vec::with_capacity(n_lines), Vec::new(), TextBuffer::default());
         for id in corpus.ids() {
             let record = corpus.record(id);
             line.clear();

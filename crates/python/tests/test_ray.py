@@ -10,7 +10,7 @@ import time
 
 import pyarrow as pa
 import pytest
-from conftest import Corpus, made_texts, program, rows_of
+from conftest import ROOT, Corpus, made_texts, program, rows_of
 
 ray = pytest.importorskip("ray", reason="SKIPPED, the engine is not tested: Ray is not installed")
 pytest.importorskip("ray.data", reason="SKIPPED, the engine is not tested: Ray Data is not installed")
@@ -160,3 +160,17 @@ def test_what_a_stage_says_and_its_exit_code_reach_the_caller(cluster, corpus, t
     said = running.communicate()[1].decode()
     assert running.returncode == 65 and "part-000.jsonl:2" in said, said
     assert not (tmp_path / "out").exists()
+
+
+def test_shards_of_an_audit_are_the_whole(cluster, tmp_path):
+    """`extract --runner ray`: the same files and result as one process."""
+    model, demo = ROOT / "models/demo-raw", ROOT / "corpora/demo/corpus.jsonl"
+    (tmp_path / "key").write_bytes(bytes(32))
+    command = [program(), "--progress", "none", "extract", "--model", str(model), "--corpus", str(demo), "--samples", "6"]
+    command += ["--max-new-tokens", "40", "--min-match", "20", "--key", str(tmp_path / "key")]
+    subprocess.run([*command, "-o", str(tmp_path / "one")], check=True, capture_output=True)
+    runner = ["--runner", "ray", "--tasks", "3", "--scratch", str(tmp_path / "scratch"), "--python", sys.executable]
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    subprocess.run([*command, "-o", str(tmp_path / "many"), *runner], check=True, capture_output=True, env=environment)
+    assert tree(tmp_path / "many") == tree(tmp_path / "one") and len(tree(tmp_path / "one")) > 1
+    assert not (tmp_path / "scratch").exists()

@@ -20,7 +20,7 @@ use crate::commands::{Context, check_apart, check_scratch, emitting, existing, r
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
-    match (arguments.staging.runner, &arguments.staging.stages) {
+    match (arguments.staging.running.runner, &arguments.staging.stages) {
         (Some(Runner::Slurm), _) => return slurm::run(arguments, context),
         (Some(Runner::Ray), _) => return ray::run(arguments, context),
         (None, Some(_)) => {

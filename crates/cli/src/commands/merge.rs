@@ -10,8 +10,7 @@ use verbatim_report::Provenance;
 use verbatim_store::{About, Scratch, Shards, StagedDir, differences, write_shard};
 
 use crate::args::{Answering, Arguments, Command, Merge, Output};
-use crate::commands::{Context, check_apart};
-use crate::failure;
+use crate::commands::{Context, check_apart, words};
 
 /// Where a shard keeps its answers until all are there.
 pub(super) const ANSWERING: &str = "answering";
@@ -42,21 +41,8 @@ fn whole(shards: &Shards, output: &Output) -> anyhow::Result<Command> {
         || verbatim_store::Error::Shards("the first shard does not say what it is a shard of".to_owned());
     let called: Called = serde_json::from_value(shards.about().run.clone()).map_err(|_| odd())?;
     let named = std::iter::once("verbatim").chain(called.arguments.iter().map(String::as_str));
-    let mut command = Arguments::try_parse_from(named).map_err(|_| odd())?.command;
-    let (answering, old_output) = match &mut command {
-        Command::Extract(asked) => (&mut asked.answering, &mut asked.output),
-        Command::Audit(asked) => (&mut asked.answering, &mut asked.output),
-        Command::Infer(asked) => (&mut asked.answering, &mut asked.output),
-        Command::Elicit(asked) => (&mut asked.answering, &mut asked.output),
-        Command::Invert(asked) => {
-            (asked.output, asked.force) = (Some(output.output.clone()), output.force);
-            asked.answering = Answering::default();
-            return Ok(command);
-        }
-        _ => return Err(odd().into()),
-    };
-    (*answering, *old_output) = (Answering::default(), output.clone());
-    Ok(command)
+    let command = Arguments::try_parse_from(named).map_err(|_| odd())?.command;
+    Ok(command.answered_in(Answering::default(), output.clone()).ok_or_else(odd)?)
 }
 
 /// What decides about the result of a run beside its task, for shards to have in common.
@@ -84,10 +70,9 @@ pub(super) fn end_shard(
     context: &Context<'_>,
 ) -> anyhow::Result<()> {
     context.check()?;
-    let arguments: Result<Vec<String>, _> =
-        std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
-    let Ok(arguments) = arguments else {
-        return Err(failure::usage("--shard writes down how it was called, for which that must be UTF-8"));
+    let arguments = match context.planned {
+        Some(words) => words.to_vec(),
+        None => words()?,
     };
     let about = About { result, run: json!({ "arguments": arguments }) };
     let share = scratch.share();

@@ -1,29 +1,39 @@
-//! `verbatim dedup --runner ray`: plans the stages, and has the package `verbatim` of Python run them on a cluster.
+//! `--runner ray`: has the package `verbatim` of Python run tasks on a cluster.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
 use verbatim_dedup::StageName;
 
-use crate::args::{Dedup, Folder};
+use crate::args::{Dedup, Folder, Running};
 use crate::commands::{Context, stage};
 use crate::failure;
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
     let (folder, stages) = stage::plan(arguments, context)?;
-    let python = &arguments.staging.python;
+    let units = StageName::ROUNDS.map(|stage| format!("{stage}={}", stages.n_units(stage)));
+    run_tasks(&folder, &units, (&arguments.staging.running, 0), context)?;
+    stage::commit(&Folder { stages: folder }, context)
+}
+
+/// Has tasks run over a folder that all nodes see, each kind (`NAME=N`) when those of the one before it are done.
+pub(super) fn run_tasks(
+    folder: &Path,
+    kinds: &[String],
+    (running, gpus): (&Running, u32),
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
+    let python = &running.python;
     let mut command = Command::new(python);
     command.args(["-m", "verbatim.ray", "--program"]);
     command.arg(std::env::current_exe().context("cannot tell where this program is")?);
-    command.arg("--stages").arg(&folder);
-    command.args(StageName::ROUNDS.map(|stage| format!("{stage}={}", stages.n_units(stage))));
+    command.arg("--folder").arg(folder).args(["--gpus", &gpus.to_string()]).args(kinds);
     let status =
         command.status().with_context(|| format!("{}: cannot be run; see --python", python.display()))?;
     context.check()?;
     match status.code() {
-        Some(0) => {}
-        Some(code) => return Err(failure::runner(code)),
-        None => return Err(failure::runner(74)),
+        Some(0) => Ok(()),
+        code => Err(failure::runner(code.unwrap_or(74))),
     }
-    stage::commit(&Folder { stages: folder }, context)
 }

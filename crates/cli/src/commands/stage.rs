@@ -13,7 +13,7 @@ use verbatim_dedup::{
 use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
 
 use crate::args::{Arguments, Command, Dedup, Folder, Stage, StageCommand, Units};
-use crate::commands::{Context, check_apart, dedup, existing, reading};
+use crate::commands::{Context, check_apart, dedup, existing, reading, words};
 use crate::failure;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -54,22 +54,15 @@ pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(
     let reading = reading::here(arguments.reading.config()?);
     let listing = Listing::of([&arguments.inputs, &references], &reading, context.teller)?;
     let (words, place, tokenizer) = (words()?, std::env::current_dir()?, tokenizer(arguments)?);
-    let place = place.to_str().ok_or_else(not_utf8)?;
+    let place = place
+        .to_str()
+        .ok_or_else(|| failure::usage("the stages note this folder, whose path must be UTF-8"))?;
     let command = json!({ "arguments": words, "folder": place, "tokenizer": tokenizer });
     let unit_bytes = arguments.staging.unit_bytes;
     StagePlan::new(listing, &config, unit_bytes, (VERSION, command))?.save(folder)?;
     let folder = std::path::absolute(folder)?;
     let stages = Stages::open(&folder, VERSION)?;
     Ok((folder, stages))
-}
-
-/// The command line but for the program.
-fn words() -> anyhow::Result<Vec<String>> {
-    std::env::args_os().skip(1).map(|word| word.into_string().map_err(|_| not_utf8())).collect()
-}
-
-fn not_utf8() -> anyhow::Error {
-    failure::usage("the stages note the command line, which must be UTF-8")
 }
 
 fn tokenizer(arguments: &Dedup) -> anyhow::Result<Option<String>> {
@@ -140,7 +133,7 @@ fn run_units(stage: StageName, units: &Units, context: &Context<'_>) -> anyhow::
     let planned = Planned::open(&units.folder)?;
     let n_units = planned.stages.n_units(stage);
     let (mut n_now, mut n_before) = (0, 0);
-    let mut unit = units.task.number;
+    let mut unit = units.task.number() - 1;
     while unit < n_units {
         let done = planned.stages.run(stage, unit, &planned.job(), context.teller);
         match done.with_context(|| format!("{stage}, unit {unit} of {n_units}"))? {
@@ -148,7 +141,7 @@ fn run_units(stage: StageName, units: &Units, context: &Context<'_>) -> anyhow::
             UnitDone::Before => n_before += 1,
         }
         context.check()?;
-        unit = unit.saturating_add(units.task.of);
+        unit = unit.saturating_add(units.task.of());
     }
     let before = if n_before == 0 { String::new() } else { format!(", {n_before} were done before") };
     context.note(&format!("{stage}: {n_now} of {n_units} units done{before}"));
@@ -208,7 +201,7 @@ fn status(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
         context.note(&format!("{stage}: {} of {n_units} units done", n_units - missing.len() as u64));
         if let (None, [first, ..]) = (&next, &missing[..]) {
             let is_all = missing.len() as u64 == n_units;
-            next = Some(command_of(&folder, stage, if is_all { (0, 1) } else { (*first, n_units) }));
+            next = Some(command_of(&folder, stage, if is_all { (1, 1) } else { (first + 1, n_units) }));
         }
     }
     let commit = || format!("verbatim stage commit --stages {}", folder.display());
@@ -222,7 +215,7 @@ fn overview(folder: &Path, stages: &Stages) -> String {
     for stage in StageName::ROUNDS {
         let n_units = stages.n_units(stage);
         let units = if n_units == 1 { "unit" } else { "units" };
-        lines.push(format!("  {}  ({n_units} {units})", command_of(folder, stage, (0, 1))));
+        lines.push(format!("  {}  ({n_units} {units})", command_of(folder, stage, (1, 1))));
     }
     lines.push(format!("  verbatim stage commit --stages {}", folder.display()));
     lines.join("\n")

@@ -9,7 +9,7 @@
 
 What the second example writes are, byte for byte, the files of `verbatim dedup corpus/ -o clean/`.
 
-`python -m verbatim.ray` runs the stages that `verbatim dedup --runner ray` has planned.
+`python -m verbatim.ray` runs what the program has planned for `--runner ray`.
 """
 
 from __future__ import annotations
@@ -239,61 +239,75 @@ def _rewrite(block: pa.Table, first: Optional[int], columns: Columns, removals: 
     return block.take(kept["row"])
 
 
-class UnitFailed(Exception):
-    """A unit of a stage ended with an error that another try would meet again: what it said, and its exit code."""
+class TaskFailed(Exception):
+    """A task ended with an error that another try would meet again: what it said, and its exit code."""
 
 
-class UnitLost(UnitFailed):
-    """A unit of a stage was killed, or met what may pass: a full disk, a lost network, a lock."""
+class TaskLost(TaskFailed):
+    """A task was killed, or met what may pass: a full disk, a lost network, a lock."""
 
 
-def run_stages(
-    program: str, folder: str, units: Iterable[Tuple[str, int]], *, cpus: float = 1, retries: int = RETRIES
+def run_tasks(
+    program: str,
+    folder: str,
+    kinds: Iterable[Tuple[str, int]],
+    *,
+    cpus: float = 1,
+    gpus: float = 0,
+    retries: int = RETRIES,
 ) -> None:
-    """Run the stages that `verbatim stage plan` has planned into a folder that all nodes see, each unit as a task.
+    """Run what the program has planned into a folder that all nodes see: units of the stages of a search for copies, or
+    shards of a run that asks a model, each as a task.
 
-    `units` has the name of each stage and how many units it has, in order. A unit that is done stays done, and one that was
-    lost is run again, alone.
+    `kinds` has the name of each stage and how many units it has, in order; `shard` is that of shards. What is done stays done,
+    and what was lost is run again, alone.
     """
-    unit = _unit.options(num_cpus=cpus, max_retries=retries, retry_exceptions=[UnitLost])
-    for stage, n_units in units:
-        ray.get([unit.remote(program, folder, stage, i, n_units, cpus) for i in range(n_units)])
+    task = _task.options(num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=[TaskLost])
+    for kind, n in kinds:
+        commands = [command(program, folder, kind, f"{i + 1}/{n}", cpus) for i in range(n)]
+        ray.get([task.remote(words) for words in commands])
+
+
+def command(program: str, folder: str, kind: str, share: str, cpus: float) -> List[str]:
+    """What does one task."""
+    words = ["shard", folder] if kind == "shard" else ["stage", kind, "--stages", folder]
+    task = [] if kind == "cluster" else ["--task", share]
+    return [program, "--progress", "none", "--threads", str(max(1, int(cpus))), *words, *task]
 
 
 @ray.remote
-def _unit(program: str, folder: str, stage: str, number: int, n_units: int, cpus: float) -> None:
-    share = [] if stage == "cluster" else ["--task", f"{number}/{n_units}"]
-    command = [program, "--progress", "none", "--threads", str(max(1, int(cpus)))]
+def _task(words: List[str]) -> None:
     done = subprocess.run(
-        [*command, "stage", stage, "--stages", folder, *share], stderr=subprocess.PIPE, text=True, errors="replace"
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
     )
     code = done.returncode
     if code != 0:
-        kind = UnitLost if code < 0 or code in (74, 75) or code >= 128 else UnitFailed
-        said = done.stderr.strip()[-2000:] or f"{stage}, unit {number} of {n_units} ended with {code}"
-        raise kind(said, code if code > 0 else 74)
+        kind = TaskLost if code < 0 or code in (74, 75) or code >= 128 else TaskFailed
+        raise kind(done.stderr.strip()[-2000:] or f"{' '.join(words)} ended with {code}", code if code > 0 else 74)
 
 
-def stage_units(word: str) -> Tuple[str, int]:
+def kind_of(word: str) -> Tuple[str, int]:
     """Reads `sign=3`."""
-    stage, _, n_units = word.partition("=")
-    return stage, int(n_units)
+    kind, _, n = word.partition("=")
+    return kind, int(n)
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:
-    """Runs planned stages; what `verbatim dedup --runner ray` calls."""
+    """Runs planned tasks; what the program calls for `--runner ray`."""
     parser = argparse.ArgumentParser(prog="python -m verbatim.ray", description=main.__doc__)
     parser.add_argument("--program", required=True, help="the program `verbatim`, at the same path on all nodes")
-    parser.add_argument("--stages", required=True, metavar="DIR", help="the folder of the stages, which all nodes see")
+    parser.add_argument("--folder", required=True, metavar="DIR", help="where the tasks are planned, which all nodes see")
     parser.add_argument("--address", help="of a cluster; without it RAY_ADDRESS, or else a new one on this machine")
     parser.add_argument("--cpus", type=float, default=1, help="of a task")
-    parser.add_argument("units", nargs="+", type=stage_units, metavar="STAGE=N", help="stages and their units, in order")
+    parser.add_argument("--gpus", type=float, default=0, help="of a task")
+    parser.add_argument("kinds", nargs="+", type=kind_of, metavar="KIND=N", help="stages or shards and their number, in order")
     arguments = parser.parse_args(words)
     ray.init(address=arguments.address, log_to_driver=False, logging_level="ERROR")
     try:
-        run_stages(arguments.program, arguments.stages, arguments.units, cpus=arguments.cpus)
+        folder, kinds = arguments.folder, arguments.kinds
+        run_tasks(arguments.program, folder, kinds, cpus=arguments.cpus, gpus=arguments.gpus)
     except ray.exceptions.RayTaskError as error:
-        said, code = error.cause.args if isinstance(error.cause, UnitFailed) else (error.cause, 70)
+        said, code = error.cause.args if isinstance(error.cause, TaskFailed) else (error.cause, 70)
         print(said, file=sys.stderr)
         return code
     except ray.exceptions.RayError as error:

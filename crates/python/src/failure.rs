@@ -41,6 +41,9 @@ impl From<verbatim_dedup::Error> for Failure {
 
 impl From<verbatim_corpus::Error> for Failure {
     fn from(error: verbatim_corpus::Error) -> Failure {
+        if let verbatim_corpus::Error::Bad(reject) = &error {
+            return Failure::Value(reject.to_string());
+        }
         match error.exit_code() {
             2 | 65 => Failure::Value(told(&error)),
             66 | 74 | 77 => Failure::File(told(&error)),

@@ -1,6 +1,6 @@
 //! The wheel: kernels of the rooms below over Arrow record batches, for engines that move batches between machines.
 //!
-//! It has no file format, no shuffle and no scheduler: the engine reads, brings rows together and tries again. Every
+//! It has no shuffle and no scheduler: the engine brings rows together and tries again. Every
 //! function lets other threads of Python run, and what goes wrong becomes an exception.
 
 mod config;

@@ -147,7 +147,7 @@ def test_what_is_wrong_is_an_exception_that_says_so():
     for call, message in cases:
         with pytest.raises(ValueError, match=re.escape(message)) as raised:
             call()
-        assert "secret" not in str(raised.value)
+        assert "secret" not in str(raised.value) and "--" not in str(raised.value)
     with pytest.raises(OverflowError):
         verbatim.sign(table, partitions=-1)
 
@@ -205,11 +205,11 @@ def test_lines_keep_their_bytes(tmp_path):
     jsonl.write(tmp_path / "out", "b/x.jsonl", table.slice(0, 1), table.slice(1))
     assert (tmp_path / "out/b/x.jsonl").read_bytes() == raw + b"\n"
     assert [path.name for path in (tmp_path / "out/b").iterdir()] == ["x.jsonl"]
-    for line in [b'{"text": 5}', b'{"text": "\\ud800"}', b"[]", b"secret", b""]:
+    for line in [b'{"text": 5}', b'{"text": "\\ud800"}', b"[]", b"secret"]:
         (tmp_path / "bad.jsonl").write_bytes(raw + b"\n" + line + b"\n")
-        with pytest.raises(ValueError, match=r"bad.jsonl:3: no string in field `text` \(") as raised:
+        with pytest.raises(ValueError, match=r"bad.jsonl:3:\d+: ") as raised:
             jsonl.read(tmp_path, "bad.jsonl")
-        assert "secret" not in str(raised.value)
+        assert "secret" not in str(raised.value) and "--" not in str(raised.value)
 
 
 def test_lines_are_read_and_written_as_the_program_does_it(tmp_path):
@@ -226,13 +226,13 @@ def test_lines_are_read_and_written_as_the_program_does_it(tmp_path):
         jsonl.write(tmp_path / "clean", file, table.slice(0, 1), table.slice(1))
         assert (tmp_path / "clean" / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
     assert table["text"].to_pylist() == ["a \u00e9", "", "b"]
-    assert table["n_bytes"].to_pylist() == [len(line.strip()) for line in lines if line.strip()]
+    assert table["n_bytes"].to_pylist() == [len(line.rstrip()) for line in lines if line.strip()]
 
 
 @pytest.mark.parametrize("line", [b'{"text": 5}', b"[]", b'{"text": "a', b'{"text": "\xff"}', b"{}"])
 def test_a_line_that_cannot_be_used_is_named_with_its_place(tmp_path, line):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "a"}\n' + line + b"\n")
-    with pytest.raises(ValueError, match="a.jsonl:2:14"):
+    with pytest.raises(ValueError, match=r"a.jsonl:2:\d+: "):
         jsonl.read(tmp_path, "a.jsonl")
     with pytest.raises(OSError, match="none.jsonl"):
         jsonl.read(tmp_path, "none.jsonl")

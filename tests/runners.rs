@@ -166,6 +166,8 @@ fn a_runner_is_told_what_it_needs_and_one_folder_holds_one_run() {
         &["--runner", "slurm", "--tasks", "2", "--scratch", "s", "--shard", "1/2"],
         "cannot be used with",
     );
+    let on_ray = ["--runner", "ray", "--tasks", "2", "--scratch", "r", "--submit"];
+    refused(&on_ray, "are for --runner slurm");
     let piped = ["infer", "--model", &model, "--members", "-", "--non-members", &corpus, "-o", "out"];
     let runner = ["--runner", "slurm", "--tasks", "2", "--scratch", "s"];
     scene.run([&piped[..], &runner].concat()).failed(2, "standard input");

@@ -12,8 +12,8 @@ pub(crate) struct Running {
     /// scripts, and with `--submit` hands them to the scheduler as well. The output has the same bytes as that of one process
     #[arg(long, value_enum, value_name = "RUNNER")]
     pub(crate) runner: Option<Runner>,
-    /// Tasks that share the work. For `dedup` this is the most that a stage has, 1000 unless given; a run that asks a model has
-    /// exactly so many shards
+    /// Tasks that share the work. A run that asks a model has exactly so many; in an array of `dedup` on Slurm there are no more,
+    /// 1000 unless given, and on Ray each unit is a task
     #[arg(
         long,
         value_name = "N",

@@ -24,6 +24,9 @@ pub(super) fn run_tasks(
     (running, gpus): (&Running, u32),
     context: &Context<'_>,
 ) -> anyhow::Result<()> {
+    if running.submit || running.at_once.is_some() {
+        return Err(failure::usage("--submit and --at-once are for --runner slurm"));
+    }
     let python = &running.python;
     let mut command = Command::new(python);
     command.args(["-m", "verbatim.ray", "--program"]);

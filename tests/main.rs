@@ -50,6 +50,7 @@ mod policies;
 mod reading;
 #[cfg(test)]
 mod resources;
+#[cfg(test)]
 mod runners;
 #[cfg(test)]
 mod scale;

@@ -14,15 +14,17 @@ fn a_build_without_object_stores_says_so() {
 }
 
 #[test]
-fn nothing_is_written_to_an_object_store() {
+fn only_a_clean_corpus_is_written_to_an_object_store() {
     let scene = Scene::new();
     scene.write("a.jsonl", "{\"text\": \"a\"}\n");
-    for command in ["dedup", "contamination", "plant", "train"] {
+    for command in ["contamination", "plant", "train"] {
         let run = scene.run([command, "a.jsonl", "--eval", "a.jsonl", "-o", "s3://bucket/clean"]);
         assert_eq!(run.code, Some(2), "{run:?}");
     }
-    scene.run(["dedup", "a.jsonl", "-o", "gs://bucket/clean"]).failed(2, "object stores are only read");
-    scene.run(["dedup", "a.jsonl", "-o", "x", "--scratch", "az://c/s"]).failed(2, "only read");
+    scene.run(["synth", "-o", "gs://bucket/clean"]).failed(2, "only a clean corpus");
+    scene.run(["dedup", "a.jsonl", "-o", "x", "--scratch", "az://c/s"]).failed(2, "only a clean corpus");
+    #[cfg(not(feature = "object-stores"))]
+    scene.run(["dedup", "a.jsonl", "-o", "s3://bucket/clean"]).failed(2, "this build reads no object stores");
     assert_eq!(scene.names(), ["a.jsonl"]);
 }
 
@@ -172,6 +174,76 @@ mod stores {
     }
 
     #[test]
+    fn a_clean_corpus_in_a_bucket_has_the_bytes_of_one_in_a_folder() {
+        let scene = Scene::new();
+        let server = stored(&scene);
+        let corpus = "stores/bucket/corpus";
+        scene.run(["dedup", corpus, "-o", "local"]).ok();
+        let expected = scene.result_of("local");
+        let remote = "stores/bucket/out/clean";
+        let dedup = ["dedup", corpus, "-o", "s3://bucket/out/clean/"];
+        server.run(&scene, &dedup).ok();
+        assert!(scene.result_of(remote) == expected);
+        // One that is there is kept, with all of it, unless it is to be replaced; then nothing old is left.
+        server.run(&scene, &dedup).failed(73, "s3://bucket/out/clean");
+        scene.write(&format!("{remote}/old/left.jsonl"), "{}");
+        server.run(&scene, &dedup).failed(73, "s3://bucket/out/clean");
+        server.run(&scene, &[&dedup[..], &["--force"]].concat()).ok();
+        assert!(scene.result_of(remote) == expected);
+        // From one bucket into another place of it, and a plan that is carried out there.
+        let within = ["dedup", "s3://bucket/corpus/", "-o", "s3://bucket/again"];
+        server.run(&scene, &within).ok();
+        scene.run(["dedup", corpus, "-o", "plan", "--dry-run"]).ok();
+        server.run(&scene, &["apply", "plan/_verbatim/plan.json", "-o", "s3://bucket/applied"]).ok();
+        let clean = |folder: &str| {
+            let mut tree = scene.tree(folder);
+            tree.retain(|(name, _)| !name.starts_with("_verbatim"));
+            tree
+        };
+        assert!(
+            clean("stores/bucket/again") == clean("local")
+                && clean("stores/bucket/applied") == clean("local")
+        );
+        // An output in an input, or around it.
+        for output in ["s3://bucket/corpus/clean", "s3://bucket/corpus", "s3://bucket"] {
+            let run = ["dedup", "s3://bucket/corpus/*.jsonl", "-o", output];
+            server.run(&scene, &run).failed(2, "lies in an input");
+        }
+    }
+
+    #[test]
+    fn stages_end_with_an_output_in_a_bucket() {
+        let scene = Scene::new();
+        let server = stored(&scene);
+        let corpus = "stores/bucket/corpus";
+        scene.run(["dedup", corpus, "-o", "local"]).ok();
+        let out = "s3://bucket/staged";
+        server.run(&scene, &["stage", "plan", corpus, "-o", out, "--stages", "shared"]).ok();
+        for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite", "commit"] {
+            server.run(&scene, &["stage", stage, "--stages", "shared"]).ok();
+        }
+        assert!(scene.result_of("stores/bucket/staged") == scene.result_of("local"));
+    }
+
+    #[test]
+    fn an_output_that_a_store_refuses_says_why_and_has_no_report() {
+        let scene = Scene::new();
+        let server = stored(&scene);
+        let corpus = "stores/bucket/corpus";
+        server.run(&scene, &["dedup", corpus, "-o", "s3://none/clean"]).failed(66, "no such bucket");
+        let mut command = server.command(&scene, &["dedup", corpus, "-o", "s3://bucket/clean"]);
+        let refused = Outcome::of(command.env("AWS_SECRET_ACCESS_KEY", "another").output().unwrap());
+        refused.failed(66, "the store refuses");
+        // A name that is a folder there: the store takes none of it.
+        scene.write("stores/bucket/clean/deep/er/c.jsonl.zst/x", "");
+        let run = server.run(&scene, &["dedup", corpus, "-o", "s3://bucket/clean", "--force"]);
+        assert!(
+            run.code != Some(0) && !scene.path("stores/bucket/clean/_verbatim/report.json").exists(),
+            "{run:?}"
+        );
+    }
+
+    #[test]
     fn objects_patterns_and_references_are_inputs_and_plans_are_carried_out() {
         let scene = Scene::new();
         let server = stored(&scene);
@@ -232,8 +304,7 @@ mod stores {
             [("AWS_SECRET_ACCESS_KEY", "wrong-secret"), ("AWS_ACCESS_KEY_ID", "wrong-key-id")]
         {
             let run = server.command(&scene, &object).env(name, wrong).output().unwrap();
-            let run =
-                Outcome::of(run).failed(66, "s3://bucket/corpus/a.jsonl: cannot read: the store refuses");
+            let run = Outcome::of(run).failed(66, "s3://bucket/corpus/a.jsonl: the store refuses");
             assert!(![KEY, SECRET, wrong].iter().any(|secret| run.stderr.contains(secret)), "{run:?}");
         }
         let endpoint = server.endpoint.clone();

@@ -6,6 +6,7 @@ mod contamination;
 mod dedup;
 mod defend;
 mod demo;
+mod destination;
 mod elicit;
 mod emitting;
 mod evaluate;
@@ -218,12 +219,24 @@ fn answers<'a>(
     Ok(Scratch::of_share(&folder, task, share)?)
 }
 
-/// Whether a folder neither is nor holds nor lies in any of some paths. What is in an object store is apart from it.
+/// Whether a folder neither is nor holds nor lies in any of some paths. What is in an object store is apart from folders.
 fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bool {
+    if is_object_url(folder) {
+        let mut urls = paths.into_iter().filter(|path| is_object_url(path)).map(before_pattern);
+        return !urls.any(|url| url.starts_with(folder) || folder.starts_with(&url));
+    }
     let folder = resolved(folder);
     let local = paths.into_iter().filter(|path| !is_object_url(path));
     let mut paths = local.flat_map(matched).map(|path| resolved(&path));
     !paths.any(|path| path.starts_with(&folder) || folder.starts_with(&path))
+}
+
+/// The part of a URL before the first name that is a pattern.
+fn before_pattern(url: &Path) -> PathBuf {
+    let is_pattern = |name: &std::path::Component<'_>| {
+        name.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
+    };
+    url.components().take_while(|name| !is_pattern(name)).collect()
 }
 
 /// What the input matches as a pattern, or the input itself.

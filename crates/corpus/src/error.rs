@@ -134,8 +134,8 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
-    /// An object is missing or may not be read.
-    #[error("{url}: cannot read: {cause}")]
+    /// An object is missing, or may not be read or written.
+    #[error("{url}: {cause}")]
     ObjectUnreadable {
         /// The object or folder.
         url: String,

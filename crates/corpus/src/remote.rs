@@ -1,6 +1,6 @@
-//! Inputs in object stores (S3, Google Cloud Storage, Azure Blob Storage), by URL. They are read, never written.
+//! Inputs and outputs in object stores (S3, Google Cloud Storage, Azure Blob Storage), by URL.
 //!
-//! Without the feature `object-stores` such an input is known for what it is, and refused.
+//! Without the feature `object-stores` such a URL is known for what it is, and refused.
 
 #[cfg(not(feature = "object-stores"))]
 mod absent;
@@ -13,13 +13,19 @@ mod failure;
 #[cfg(feature = "object-stores")]
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "object-stores")]
+mod upload;
 
 use std::path::{Path, PathBuf};
 
 #[cfg(not(feature = "object-stores"))]
+pub use absent::Prefix;
+#[cfg(not(feature = "object-stores"))]
 pub(crate) use absent::{Buckets, Object};
 #[cfg(feature = "object-stores")]
 pub(crate) use bucket::{Buckets, Object};
+#[cfg(feature = "object-stores")]
+pub use upload::Prefix;
 
 /// The schemes of the stores.
 const SCHEMES: [&str; 8] = ["s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss"];

@@ -6,7 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::args::values::{local, open_fraction, run_length, size, threshold};
-use crate::args::{Emitting, Output, Reading, SourceGuard, Staging};
+use crate::args::{Emitting, Reading, SourceGuard, Staging};
 
 /// `verbatim dedup`
 #[derive(Debug, Args)]
@@ -16,8 +16,9 @@ pub(crate) struct Dedup {
     /// the program was built with the feature `object-stores`; credentials come from AWS_*, GOOGLE_* and AZURE_*
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
-    /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output
-    #[arg(short, long, value_name = "DIR", value_parser = local())]
+    /// Folder for the clean corpus, which appears whole or not at all; `-` writes JSON lines to standard output. In an object
+    /// store, s3://BUCKET/PREFIX, it is built in TMPDIR and then uploaded, _verbatim/report.json last: where that is, all is there
+    #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// Files or folders with documents that the inputs are compared with as well, or an index of such: what is a copy of one of these goes, and
     /// these stay as they are (A - B; a new part of a corpus against the parts before it). They are read in the same way
@@ -289,8 +290,12 @@ pub(crate) struct Apply {
     /// Where the corpus is now, if it was moved since the plan was made; its files must have the same names
     #[arg(value_name = "INPUT")]
     pub(crate) inputs: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: Output,
+    /// Folder for the clean corpus, which appears whole or not at all, or a prefix of an object store, as for `dedup`
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Replace the output if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) emitting: Emitting,
 }

@@ -13,10 +13,12 @@ use super::RunLength;
 /// The longest passage that can be asked for.
 const MAX_RUN_LEN: u64 = 1 << 20;
 
-/// A file or folder to write, which cannot be in an object store.
+/// A file or folder on this machine, not in an object store.
 pub(crate) fn local() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match is_object_url(&path) {
-        true => Err("object stores are only read; write to a local folder and copy it there"),
+        true => Err(
+            "only a clean corpus (`dedup -o`, `apply -o`) is written to an object store; take a local folder",
+        ),
         false => Ok(path),
     })
 }

@@ -13,9 +13,10 @@ use verbatim_dedup::{
 use verbatim_index::{Normalizer, Shingler, Step, TokenFn, Unit, Words};
 use verbatim_lm::Tokenizer;
 use verbatim_report::{DedupBody, DedupFacts, Outcome, Provenance, Report, dedup_text};
-use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
+use verbatim_store::{Access, Scratch, sha256_file};
 
 use crate::args::{self, Dedup, Matching, Runner};
+use crate::commands::destination::Destination;
 use crate::commands::{Context, check_apart, check_scratch, emitting, existing, ray, reading, slurm};
 use crate::failure;
 
@@ -62,7 +63,7 @@ fn write_folder(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> 
     let references = references(arguments)?;
     let read = arguments.inputs.iter().chain(&arguments.against).chain(&references);
     check_apart(read.chain(&arguments.matching.tokenizer).map(PathBuf::as_path), &arguments.output)?;
-    let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
+    let staged = Destination::create(&arguments.output, existing(arguments.force), context)?;
     let corpus = open(arguments, &references, context)?;
     let resources = resources(arguments, staged.path(), (&corpus, &config), context)?;
     let plan = verbatim_dedup::plan(&corpus, &config, &resources, context.teller)?.with_source(Origin {
@@ -175,14 +176,14 @@ pub(crate) fn facts<'a>(
 pub(crate) fn finish(
     facts: DedupFacts<'_>,
     corpus: &Corpus,
-    staged: StagedDir,
+    staged: Destination,
     context: &Context<'_>,
 ) -> anyhow::Result<()> {
     let body = DedupBody::new(facts, |document| corpus.label(DocId(document)));
     let report = Report::new(body, context.run());
     report.write(&staged.path().join("_verbatim"), Access::Shared)?;
     context.check()?;
-    staged.commit()?;
+    staged.commit(context)?;
     context.tell(&report, &dedup_text(&report.result))
 }
 

@@ -10,9 +10,10 @@ use verbatim_dedup::{
     ClusterOutcome, Clustered, Committed, DedupConfig, Emission, Resources, StageJob, StageName, StagePlan,
     Stages, UnitDone,
 };
-use verbatim_store::{Access, Scratch, StagedDir, sha256_file};
+use verbatim_store::{Scratch, sha256_file};
 
 use crate::args::{Arguments, Command, Dedup, Folder, Stage, StageCommand, Units};
+use crate::commands::destination::Destination;
 use crate::commands::{Context, check_apart, dedup, existing, reading, words};
 use crate::failure;
 
@@ -50,7 +51,7 @@ pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(
     check_apart(read().chain([arguments.output.as_path()]), folder)
         .context("the folder of the stages must stand apart")?;
     // Whether the output can be made is better known now than at the end.
-    drop(StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?);
+    drop(Destination::create(&arguments.output, existing(arguments.force), context)?);
     let reading = reading::here(arguments.reading.config()?);
     let listing = Listing::of([&arguments.inputs, &references], &reading, context.teller)?;
     let (words, place, tokenizer) = (words()?, std::env::current_dir()?, tokenizer(arguments)?);
@@ -185,7 +186,7 @@ pub(crate) fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<(
     let planned = Planned::open(folder)?;
     let arguments = &planned.arguments;
     let emission = check_emission(arguments)?;
-    let staged = StagedDir::create(&arguments.output, Access::Shared, existing(arguments.force))?;
+    let staged = Destination::create(&arguments.output, existing(arguments.force), context)?;
     let committed = planned.stages.commit(&planned.job(), &emission, staged.path(), context.teller)?;
     let Committed { corpus, plan, tally } = committed;
     let sources = arguments.guard.sources(&corpus)?;

@@ -1,8 +1,8 @@
-//! What stands in the place of object stores in a build without them: every input in one is refused.
+//! What stands in the place of object stores in a build without them: every URL of one is refused.
 
 use std::path::{Path, PathBuf};
 
-use verbatim_store::{Bytes, Progress};
+use verbatim_store::{Bytes, Existing, Progress};
 
 use super::Found;
 use crate::document::printable;
@@ -11,6 +11,28 @@ use crate::schema::OpenConfig;
 
 /// The buckets of a build that reads none.
 pub(crate) struct Buckets;
+
+/// A prefix that nothing can go to.
+#[derive(Debug)]
+pub enum Prefix {}
+
+impl Prefix {
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn open(url: &Path, _: Existing, _: &OpenConfig, _: &dyn Progress) -> Result<Self> {
+        Err(Error::NoObjectStores { url: printable(url) })
+    }
+
+    /// Nothing can come to this.
+    ///
+    /// # Errors
+    /// None.
+    pub fn publish(&self, _folder: &Path, _last: &Path, _: &dyn Progress) -> Result<()> {
+        match *self {}
+    }
+}
 
 /// An object of a build that has none.
 #[derive(Debug)]

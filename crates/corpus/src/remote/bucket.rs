@@ -69,9 +69,14 @@ impl<'a> Buckets<'a> {
     /// # Errors
     /// A URL that is none, nothing there, and whatever keeps the store from answering.
     pub(crate) fn find(&mut self, input: &Path) -> Result<Vec<Found>> {
-        let (root, key) = split(input)?;
-        let bucket = self.open(root)?;
+        let (bucket, key) = self.of(input)?;
         bucket.find(key, self.progress)
+    }
+
+    /// The bucket of a URL, and the key in it.
+    pub(super) fn of<'u>(&mut self, url: &'u Path) -> Result<(Arc<Bucket>, &'u str)> {
+        let (root, key) = split(url)?;
+        Ok((self.open(root)?, key))
     }
 
     pub(super) fn open(&mut self, root: &str) -> Result<Arc<Bucket>> {
@@ -172,13 +177,14 @@ impl Bucket {
         PathBuf::from(format!("{}/{key}", self.root))
     }
 
-    fn wrong(&self, key: &str, error: &object_store::path::Error) -> Error {
-        Error::ObjectUrl { url: printable(self.url(key)), cause: error.to_string() }
+    /// A key as it stands in a URL.
+    pub(super) fn parsed(&self, key: &str) -> Result<Key> {
+        Key::parse(key).map_err(|e| Error::ObjectUrl { url: printable(self.url(key)), cause: e.to_string() })
     }
 
     pub(super) fn find(self: Arc<Self>, key: &str, progress: &dyn Progress) -> Result<Vec<Found>> {
         let url = printable(self.url(key));
-        let prefix = Key::parse(key).map_err(|e| self.wrong(key, &e))?;
+        let prefix = self.parsed(key)?;
         if !key.is_empty() && !key.ends_with('/') {
             match self.wait(self.store.head(&prefix), progress)? {
                 // An empty one can be the marker of a folder.
@@ -199,7 +205,7 @@ impl Bucket {
     }
 
     /// All objects below a prefix, by bytes of the key.
-    fn list(&self, prefix: &Key, progress: &dyn Progress) -> Result<Vec<ObjectMeta>> {
+    pub(super) fn list(&self, prefix: &Key, progress: &dyn Progress) -> Result<Vec<ObjectMeta>> {
         let listed = self.wait(self.store.list(Some(prefix)).try_collect::<Vec<_>>(), progress)?;
         let mut objects = listed.map_err(|e| failure(&printable(self.url(prefix.as_ref())), &e))?;
         // An object named as the folder is its marker; one that is not below it, a server's mistake.
@@ -222,7 +228,7 @@ impl Bucket {
         let Ok(compiled) = Pattern::new(pattern.trim_end_matches('/')) else { return Ok(Vec::new()) };
         let fixed = pattern.find(PATTERN_MARKS).map_or(pattern, |at| &pattern[..at]);
         let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let prefix = Key::parse(folder).map_err(|e| self.wrong(pattern, &e))?;
+        let prefix = self.parsed(folder)?;
         let mut matched: BTreeMap<String, Vec<ObjectMeta>> = BTreeMap::new();
         for object in self.list(&prefix, progress)? {
             let key = object.location.as_ref();

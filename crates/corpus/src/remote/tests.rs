@@ -16,11 +16,12 @@ use object_store::{
     MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result as StoreResult,
 };
-use verbatim_store::{Progress, Silent};
+use verbatim_store::{Existing, Progress, Silent};
 
 use super::Found;
 use super::bucket::{Bucket, Buckets, Object};
 use super::failure::failure;
+use super::upload::Prefix;
 use crate::error::{Error, Result};
 use crate::schema::{ObjectStoreOptions, OpenConfig};
 
@@ -224,6 +225,21 @@ impl Progress for Counted {
     }
 }
 
+/// A wish to stop that comes when it was looked for so many times.
+struct Stopping(Mutex<u64>);
+
+impl Progress for Stopping {
+    fn stage(&self, _name: &'static str, _total: Option<u64>, _unit: &'static str) {}
+
+    fn advance(&self, _n: u64) {}
+
+    fn interrupted(&self) -> bool {
+        let mut left = self.0.lock().unwrap();
+        *left = left.wrapping_sub(1);
+        *left == u64::MAX || *left > 1 << 60
+    }
+}
+
 /// A store whose first answer, or every one, ends after some bytes.
 #[derive(Debug)]
 struct Cutting {
@@ -304,4 +320,52 @@ impl ObjectStore for Cutting {
     async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> StoreResult<()> {
         self.inner.copy_opts(from, to, options).await
     }
+}
+
+/// The keys of a bucket with their bytes.
+fn stored(bucket: &Arc<Bucket>) -> Vec<(String, Vec<u8>)> {
+    let all = bucket.list(&Key::default(), &Silent).unwrap();
+    let of = |meta: ObjectMeta| {
+        let object = Object { bucket: Arc::clone(bucket), meta };
+        let key = object.meta.location.to_string();
+        (key, object.download(&temp_dir(), &Silent).unwrap().to_vec())
+    };
+    all.into_iter().map(of).collect()
+}
+
+#[test]
+fn an_output_replaces_all_that_was_below_its_prefix_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        verbatim_store::write_private(&path, bytes).unwrap();
+    };
+    let long: Vec<u8> = (0..5000_u32).flat_map(u32::to_le_bytes).collect();
+    write("a/odd [x] 100%.jsonl", &long);
+    write("b.jsonl", b"b");
+    write("empty.jsonl", b"");
+    write("_verbatim/last.json", b"all");
+    let last = Path::new("_verbatim/last.json");
+    let bucket = bucket(&["out/old.jsonl", "out/_verbatim/last.json", "out-of/it.jsonl"]);
+    let refused = Prefix::of(Arc::clone(&bucket), "out", Existing::Refuse, &Silent).unwrap_err();
+    assert_eq!((refused.exit_code(), refused.to_string().contains("s3://b/out")), (73, true));
+    let prefix = Prefix::of(Arc::clone(&bucket), "out", Existing::Replace, &Silent).unwrap();
+    // Stopped before the end, there is no last file, old or new: looked at before each file, and after each part of one.
+    let has_last = || stored(&bucket).iter().any(|(key, _)| key == "out/_verbatim/last.json");
+    let stops = (0..).take_while(|&n_looks| {
+        let stopped = prefix.publish(folder.path(), last, &Stopping(Mutex::new(n_looks)));
+        assert_eq!(stopped.is_ok(), has_last(), "{n_looks}");
+        stopped.is_err()
+    });
+    assert_eq!(stops.count(), 4 + 20);
+    prefix.publish(folder.path(), last, &Silent).unwrap();
+    let expected = [
+        ("out-of/it.jsonl".to_owned(), b"out-of/it.jsonl".to_vec()),
+        ("out/_verbatim/last.json".to_owned(), b"all".to_vec()),
+        ("out/a/odd [x] 100%.jsonl".to_owned(), long),
+        ("out/b.jsonl".to_owned(), b"b".to_vec()),
+        ("out/empty.jsonl".to_owned(), Vec::new()),
+    ];
+    assert_eq!(stored(&bucket), expected);
 }

@@ -10,16 +10,15 @@ use crate::args::values::local;
 
 /// How the answers of a model come together.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Long runs")]
 pub(crate) struct Answering {
     /// Folder in which the run keeps what was answered, in the clear and for its owner only: after a kill or an interrupt, the
     /// same command goes on and gives the same bytes. It is removed when the run ends well. With `--runner`, all tasks must see
     /// it, and the inputs and the model under the same paths
-    #[arg(long, value_name = "DIR", value_parser = local())]
+    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Long runs")]
     pub(crate) scratch: Option<PathBuf>,
     /// Ask the I-th of N equal parts of the questions only, so that N machines or GPUs share the work. The output has the
     /// answers, in the clear, and no report: `verbatim merge` makes of all N what one run gives
-    #[arg(long, value_name = "I/N", conflicts_with = "runner")]
+    #[arg(long, value_name = "I/N", conflicts_with = "runner", help_heading = "Long runs")]
     pub(crate) shard: Option<Share>,
     #[command(flatten)]
     pub(crate) running: Running,

@@ -6,11 +6,10 @@ use clap::{Args, ValueEnum};
 
 /// What runs the tasks of a command, and how many.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Many machines")]
 pub(crate) struct Running {
     /// Do the work as tasks on other machines, which see the same files. `ray` runs them and writes the output; `slurm` writes
     /// scripts, and with `--submit` hands them to the scheduler as well. The output has the same bytes as that of one process
-    #[arg(long, value_enum, value_name = "RUNNER")]
+    #[arg(long, value_enum, value_name = "RUNNER", help_heading = "Many machines")]
     pub(crate) runner: Option<Runner>,
     /// Tasks that share the work. A run that asks a model has exactly so many; in an array of `dedup` on Slurm there are no more,
     /// 1000 unless given, and on Ray each unit is a task
@@ -18,7 +17,8 @@ pub(crate) struct Running {
         long,
         value_name = "N",
         requires = "runner",
-        value_parser = clap::value_parser!(u64).range(1..=100_000)
+        value_parser = clap::value_parser!(u64).range(1..=100_000),
+        help_heading = "Many machines"
     )]
     pub(crate) tasks: Option<u64>,
     /// Tasks of an array that run at the same time, at most (Slurm)
@@ -26,14 +26,21 @@ pub(crate) struct Running {
         long,
         value_name = "N",
         requires = "runner",
-        value_parser = clap::value_parser!(u64).range(1..=100_000)
+        value_parser = clap::value_parser!(u64).range(1..=100_000),
+        help_heading = "Many machines"
     )]
     pub(crate) at_once: Option<u64>,
     /// Hand the scripts to the scheduler, each to begin when the one before it is done (Slurm)
-    #[arg(long, requires = "runner")]
+    #[arg(long, requires = "runner", help_heading = "Many machines")]
     pub(crate) submit: bool,
     /// The Python that runs the tasks (Ray)
-    #[arg(long, value_name = "FILE", default_value = "python3", requires = "runner")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "python3",
+        requires = "runner",
+        help_heading = "Many machines"
+    )]
     pub(crate) python: PathBuf,
 }
 

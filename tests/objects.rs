@@ -226,6 +226,44 @@ mod stores {
     }
 
     #[test]
+    fn stages_that_share_a_bucket_give_the_bytes_of_one_run() {
+        let scene = Scene::new();
+        let server = stored(&scene);
+        scene.run(["dedup", "stores/bucket/corpus", "-o", "local"]).ok();
+        let (out, shared) = ("s3://bucket/staged", "s3://bucket/scratch/stages/");
+        let plan = ["stage", "plan", "stores/bucket/corpus", "-o", out, "--stages", shared];
+        server.run(&scene, &[&plan[..], &["--unit-bytes", "30000"]].concat()).ok();
+        let task = |stage: &str, task: &[&str]| {
+            server.run(&scene, &[&["stage", stage, "--stages", shared], task].concat())
+        };
+        task("sign", &["--task", "2/2"]).ok();
+        task("link", &["--task", "1/2"])
+            .failed(66, "verbatim stage sign --stages s3://bucket/scratch/stages/");
+        for stage in ["sign", "link", "verify", "cluster", "verify", "cluster", "rewrite"] {
+            let shares: &[&[&str]] =
+                if stage == "cluster" { &[&[]] } else { &[&["--task", "2/2"], &["--task", "1/2"]] };
+            shares.iter().for_each(|share| drop(task(stage, share).ok()));
+        }
+        // What a task lost is done again, alone.
+        std::fs::remove_file(scene.path("stores/bucket/scratch/stages/rewrite/unit-1.json")).unwrap();
+        task("commit", &[]).failed(66, "rewrite");
+        let again = task("rewrite", &[]).ok().stderr;
+        assert!(again.contains("1 of ") && again.contains("were done before"), "{again}");
+        let status = task("status", &[]).ok().stderr;
+        assert!(
+            status.contains("next: verbatim stage commit --stages s3://bucket/scratch/stages/"),
+            "{status}"
+        );
+        task("commit", &[]).ok();
+        assert!(scene.result_of("stores/bucket/staged") == scene.result_of("local"));
+        let by_length =
+            [&plan[..4], &["s3://bucket/other", "--stages", "s3://bucket/s", "--keep", "longest"]].concat();
+        server.run(&scene, &by_length).failed(2, "an object store will not do");
+        let by_slurm = ["dedup", "stores/bucket/corpus", "-o", "x", "--stages", shared, "--runner", "slurm"];
+        server.run(&scene, &by_slurm).failed(2, "give --stages a local one");
+    }
+
+    #[test]
     fn an_output_that_a_store_refuses_says_why_and_has_no_report() {
         let scene = Scene::new();
         let server = stored(&scene);

@@ -26,6 +26,7 @@ mod redaction;
 mod review;
 mod shadow;
 mod shard;
+mod shared;
 mod slurm;
 mod sources;
 mod stage;

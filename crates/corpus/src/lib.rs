@@ -43,7 +43,7 @@ pub use fields::{FieldValues, NewFields};
 pub use listing::Listing;
 pub use origin::Origin;
 pub use reject::{Cause, Reject};
-pub use remote::{Prefix, is_object_url};
+pub use remote::{Mirror, Prefix, is_object_url};
 pub use schema::{FieldPath, MaxBad, ObjectStoreOptions, OnBad, OpenConfig, Surrogates, TextUnit};
 pub use sidecar::{Row, write_rows};
 pub use write::{Written, write_json_line, write_survivors, write_survivors_to};

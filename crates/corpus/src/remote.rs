@@ -11,6 +11,8 @@ mod download;
 #[cfg(feature = "object-stores")]
 mod failure;
 #[cfg(feature = "object-stores")]
+mod mirror;
+#[cfg(feature = "object-stores")]
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "object-stores")]
@@ -19,11 +21,13 @@ mod upload;
 use std::path::{Path, PathBuf};
 
 #[cfg(not(feature = "object-stores"))]
-pub use absent::Prefix;
-#[cfg(not(feature = "object-stores"))]
 pub(crate) use absent::{Buckets, Object};
+#[cfg(not(feature = "object-stores"))]
+pub use absent::{Mirror, Prefix};
 #[cfg(feature = "object-stores")]
 pub(crate) use bucket::{Buckets, Object};
+#[cfg(feature = "object-stores")]
+pub use mirror::Mirror;
 #[cfg(feature = "object-stores")]
 pub use upload::Prefix;
 

@@ -219,6 +219,8 @@ fn split(sizes: &[u64], first: usize, unit_bytes: u64) -> Vec<Range<usize>> {
 #[derive(Debug)]
 pub struct Stages {
     folder: PathBuf,
+    /// What people call the folder.
+    name: PathBuf,
     plan: StagePlan,
     /// The hash of the plan.
     id: String,
@@ -279,7 +281,13 @@ impl Stages {
             return Err(Error::BadStages { path, cause: "it contradicts itself".to_owned() });
         }
         let id = xxh3_128_hex(&serde_json::to_vec(&plan).unwrap_or_default());
-        Ok(Stages { folder: folder.to_owned(), plan, id })
+        Ok(Stages { folder: folder.to_owned(), name: folder.to_owned(), plan, id })
+    }
+
+    /// The same under the name that people know the folder by, where it is a copy.
+    #[must_use]
+    pub fn known_as(self, name: &Path) -> Self {
+        Stages { name: name.to_owned(), ..self }
     }
 
     /// The plan.

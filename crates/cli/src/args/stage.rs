@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use verbatim_store::Share;
 
-use crate::args::values::{local, size};
+use crate::args::values::size;
 use crate::args::{Dedup, Running};
 
 /// `verbatim stage`
@@ -61,8 +61,9 @@ pub(crate) struct Staging {
     #[command(flatten)]
     pub(crate) running: Running,
     /// Folder for what the stages hand on: signatures, tables, and what compressed inputs unpack to. All tasks must see it, and
-    /// the inputs under the same paths
-    #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Many machines")]
+    /// the inputs under the same paths. A prefix of an object store will do (with --keep first): each task then fetches into
+    /// TMPDIR what the stages before it wrote, so that a few large tasks are better than many small ones
+    #[arg(long, value_name = "DIR", help_heading = "Many machines")]
     pub(crate) stages: Option<PathBuf>,
     /// Bytes of input files, as they lie on disk, in a unit of the stages. Files are not split: the largest is the least unit
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size, help_heading = "Many machines")]

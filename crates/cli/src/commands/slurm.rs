@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context as _;
+use verbatim_corpus::is_object_url;
 use verbatim_dedup::StageName;
 use verbatim_store::write_part;
 
@@ -26,6 +27,9 @@ pub(super) struct Job {
 }
 
 pub(crate) fn run(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<()> {
+    if arguments.staging.stages.as_deref().is_some_and(is_object_url) {
+        return Err(failure::usage("scripts need a folder that all nodes see: give --stages a local one"));
+    }
     let (folder, stages) = stage::plan(arguments, context)?;
     let most = arguments.staging.running.tasks.unwrap_or(1000);
     let stages_flag = format!("--stages {}", quoted(&folder)?);

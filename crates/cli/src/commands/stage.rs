@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Parser;
 use serde_json::json;
-use verbatim_corpus::{Listing, OpenConfig, Origin};
+use verbatim_corpus::{Listing, OpenConfig, Origin, is_object_url};
 use verbatim_dedup::{
-    ClusterOutcome, Clustered, Committed, DedupConfig, Emission, Resources, StageJob, StageName, StagePlan,
-    Stages, UnitDone,
+    ClusterOutcome, Clustered, Committed, DedupConfig, Emission, Keep, Resources, StageJob, StageName,
+    StagePlan, Stages, UnitDone,
 };
 use verbatim_store::{Scratch, sha256_file};
 
 use crate::args::{Arguments, Command, Dedup, Folder, Stage, StageCommand, Units};
 use crate::commands::destination::Destination;
+use crate::commands::shared::{Shared, Use};
 use crate::commands::{Context, check_apart, dedup, existing, reading, words};
 use crate::failure;
 
@@ -36,12 +37,17 @@ pub(crate) fn run(arguments: &Stage, context: &Context<'_>) -> anyhow::Result<()
     }
 }
 
-/// Fixes the stages of a search, in the folder that it gives back.
+/// Fixes the stages of a search, in the folder that all tasks know by the name that it gives back.
 pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(PathBuf, Stages)> {
     let folder = arguments.staging.stages.as_ref();
     let folder = folder.ok_or_else(|| failure::usage("give the folder of the stages: --stages DIR"))?;
     check_emission(arguments)?;
     let config = dedup::config(arguments)?;
+    if is_object_url(folder) && !matches!(config.keep, Keep::First | Keep::None) {
+        return Err(failure::usage(
+            "for this --keep the tasks need a folder that all of them see; an object store will not do",
+        ));
+    }
     let references = dedup::references(arguments)?;
     let read = || {
         let inputs = arguments.inputs.iter().chain(&arguments.against).chain(&references);
@@ -54,16 +60,22 @@ pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(
     drop(Destination::create(&arguments.output, existing(arguments.force), context)?);
     let reading = reading::here(arguments.reading.config()?);
     let listing = Listing::of([&arguments.inputs, &references], &reading, context.teller)?;
-    let (words, place, tokenizer) = (words()?, std::env::current_dir()?, tokenizer(arguments)?);
+    let unit_bytes = arguments.staging.unit_bytes;
+    let plan = StagePlan::new(listing, &config, unit_bytes, (VERSION, called(arguments)?))?;
+    let shared = Shared::open(folder, Use::Rows, context)?;
+    plan.save(shared.folder())?;
+    shared.send(context)?;
+    let stages = Stages::open(shared.folder(), VERSION)?;
+    Ok((shared.name().to_owned(), stages))
+}
+
+/// What it takes to find the way back to a command.
+fn called(arguments: &Dedup) -> anyhow::Result<serde_json::Value> {
+    let place = std::env::current_dir()?;
     let place = place
         .to_str()
         .ok_or_else(|| failure::usage("the stages note this folder, whose path must be UTF-8"))?;
-    let command = json!({ "arguments": words, "folder": place, "tokenizer": tokenizer });
-    let unit_bytes = arguments.staging.unit_bytes;
-    StagePlan::new(listing, &config, unit_bytes, (VERSION, command))?.save(folder)?;
-    let folder = std::path::absolute(folder)?;
-    let stages = Stages::open(&folder, VERSION)?;
-    Ok((folder, stages))
+    Ok(json!({ "arguments": words()?, "folder": place, "tokenizer": tokenizer(arguments)? }))
 }
 
 fn tokenizer(arguments: &Dedup) -> anyhow::Result<Option<String>> {
@@ -89,6 +101,7 @@ fn check_emission(arguments: &Dedup) -> anyhow::Result<Emission> {
 
 /// What was planned, resolved again.
 struct Planned {
+    shared: Shared,
     stages: Stages,
     arguments: Box<Dedup>,
     config: DedupConfig,
@@ -98,11 +111,12 @@ struct Planned {
 
 impl Planned {
     /// Opens the folder of the stages and goes where the plan was made, so that its paths mean what they meant.
-    fn open(folder: &Folder) -> anyhow::Result<Self> {
-        let folder = std::path::absolute(&folder.stages)?;
-        let stages = Stages::open(&folder, VERSION)?;
+    fn open(folder: &Folder, using: Use, context: &Context<'_>) -> anyhow::Result<Self> {
+        let shared = Shared::open(&folder.stages, using, context)?;
+        let stages = Stages::open(shared.folder(), VERSION)?.known_as(shared.name());
         let command = stages.plan().command();
-        let unusable = || failure::usage(format!("{}: its command line cannot be read", folder.display()));
+        let unusable =
+            || failure::usage(format!("{}: its command line cannot be read", shared.name().display()));
         let place = command["folder"].as_str().ok_or_else(unusable)?;
         std::env::set_current_dir(place)
             .with_context(|| format!("{place}: cannot enter the folder that the stages were planned in"))?;
@@ -122,7 +136,7 @@ impl Planned {
         let memory = usize::try_from(arguments.memory).unwrap_or(usize::MAX);
         let scratch = Scratch::unnamed(&std::env::temp_dir());
         let resources = Resources { memory, scratch, signatures: None };
-        Ok(Planned { stages, arguments, config, reading, resources })
+        Ok(Planned { shared, stages, arguments, config, reading, resources })
     }
 
     fn job(&self) -> StageJob<'_> {
@@ -131,7 +145,18 @@ impl Planned {
 }
 
 fn run_units(stage: StageName, units: &Units, context: &Context<'_>) -> anyhow::Result<()> {
-    let planned = Planned::open(&units.folder)?;
+    let planned = Planned::open(&units.folder, Use::Stage(stage), context)?;
+    let done = run_own((&planned, stage), units, context);
+    // What was done before something went wrong stays done.
+    planned.shared.send(context)?;
+    done
+}
+
+fn run_own(
+    (planned, stage): (&Planned, StageName),
+    units: &Units,
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
     let n_units = planned.stages.n_units(stage);
     let (mut n_now, mut n_before) = (0, 0);
     let mut unit = units.task.number() - 1;
@@ -150,8 +175,8 @@ fn run_units(stage: StageName, units: &Units, context: &Context<'_>) -> anyhow::
 }
 
 fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
-    let planned = Planned::open(folder)?;
-    let Planned { stages, arguments, .. } = &planned;
+    let planned = Planned::open(folder, Use::Stage(StageName::Cluster), context)?;
+    let Planned { shared, stages, arguments, .. } = &planned;
     if stages.is_decided()? {
         context.note("cluster: was done before");
         return Ok(());
@@ -159,6 +184,7 @@ fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     let (corpus, clustered) = match stages.cluster(&planned.job(), context.teller)? {
         ClusterOutcome::Decided(decided) => *decided,
         ClusterOutcome::Open(n) => {
+            shared.send(context)?;
             context
                 .note(&format!("cluster: {n} more pairs are to be compared; run verify again, then cluster"));
             return Ok(());
@@ -175,6 +201,7 @@ fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     arguments.guard.check(&losses)?;
     let n_removed = plan.removals().len();
     stages.keep(&Clustered { plan, n_compared_late })?;
+    shared.send(context)?;
     context.note(&format!(
         "cluster: {n_removed} of {} documents go; {n_compared_late} pairs were compared here",
         corpus.n_documents()
@@ -183,7 +210,7 @@ fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
 }
 
 pub(crate) fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
-    let planned = Planned::open(folder)?;
+    let planned = Planned::open(folder, Use::All, context)?;
     let arguments = &planned.arguments;
     let emission = check_emission(arguments)?;
     let staged = Destination::create(&arguments.output, existing(arguments.force), context)?;
@@ -194,15 +221,15 @@ pub(crate) fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<(
 }
 
 fn status(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
-    let folder = std::path::absolute(&folder.stages)?;
-    let stages = Stages::open(&folder, VERSION)?;
+    let shared = Shared::open(&folder.stages, Use::Rows, context)?;
+    let (folder, stages) = (shared.name(), Stages::open(shared.folder(), VERSION)?);
     let mut next = None;
     for stage in StageName::ALL {
         let (missing, n_units) = (stages.missing(stage)?, stages.n_units(stage));
         context.note(&format!("{stage}: {} of {n_units} units done", n_units - missing.len() as u64));
         if let (None, [first, ..]) = (&next, &missing[..]) {
             let is_all = missing.len() as u64 == n_units;
-            next = Some(command_of(&folder, stage, if is_all { (1, 1) } else { (first + 1, n_units) }));
+            next = Some(command_of(folder, stage, if is_all { (1, 1) } else { (first + 1, n_units) }));
         }
     }
     let commit = || format!("verbatim stage commit --stages {}", folder.display());

@@ -34,6 +34,38 @@ impl Prefix {
     }
 }
 
+/// A copy of nothing.
+#[derive(Debug)]
+pub enum Mirror {}
+
+impl Mirror {
+    /// Refuses.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn open(
+        url: &Path,
+        _is_wanted: impl Fn(&Path) -> bool,
+        _: &OpenConfig,
+        _: &dyn Progress,
+    ) -> Result<Self> {
+        Err(Error::NoObjectStores { url: printable(url) })
+    }
+
+    /// Nothing can come to this.
+    pub fn folder(&self) -> &Path {
+        match *self {}
+    }
+
+    /// Nothing can come to this.
+    ///
+    /// # Errors
+    /// None.
+    pub fn send(&self, _come_last: impl Fn(&Path) -> bool, _: &dyn Progress) -> Result<()> {
+        match *self {}
+    }
+}
+
 /// An object of a build that has none.
 #[derive(Debug)]
 pub(crate) enum Object {}

@@ -21,11 +21,11 @@ const MAX_PARTS: usize = 9_000;
 /// A prefix of an object store that an output goes to.
 #[derive(Debug)]
 pub struct Prefix {
-    bucket: Arc<Bucket>,
+    pub(super) bucket: Arc<Bucket>,
     /// Without a slash at its end; empty for a whole bucket.
     key: String,
     /// What was below it at first.
-    there: Vec<ObjectMeta>,
+    pub(super) there: Vec<ObjectMeta>,
 }
 
 impl Prefix {
@@ -95,7 +95,7 @@ impl Prefix {
         Ok(())
     }
 
-    fn put(&self, path: &Path, key: &Key, progress: &dyn Progress) -> Result<()> {
+    pub(super) fn put(&self, path: &Path, key: &Key, progress: &dyn Progress) -> Result<()> {
         let bytes = Bytes::open(path)?;
         if bytes.len() <= PART_BYTES {
             let put = self.bucket.store.put(key, bytes.to_vec().into());
@@ -131,7 +131,12 @@ impl Prefix {
         Ok(())
     }
 
-    fn key_of(&self, name: &Path) -> Result<Key> {
+    /// The name of what was there, relative to the prefix.
+    pub(super) fn name_of(&self, object: &ObjectMeta) -> PathBuf {
+        object.location.as_ref()[self.key.len()..].trim_start_matches('/').into()
+    }
+
+    pub(super) fn key_of(&self, name: &Path) -> Result<Key> {
         let names: Option<Vec<&str>> = name.iter().map(|part| part.to_str()).collect();
         let names = names.ok_or_else(|| Error::ObjectUrl {
             url: printable(self.bucket.url(&self.key).join(name)),
@@ -147,7 +152,7 @@ impl Prefix {
 }
 
 /// The files below a folder, by names relative to it, with their sizes.
-fn find_files(folder: &Path, below: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
+pub(super) fn find_files(folder: &Path, below: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     let place = folder.join(below);
     let unreadable = |e| Error::Store(verbatim_store::Error::io(&place, "read", e));
     for entry in fs::read_dir(&place).map_err(unreadable)? {

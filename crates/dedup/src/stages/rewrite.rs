@@ -80,7 +80,11 @@ pub(super) fn commit(
     plan.check_corpus(&corpus)?;
     let mut kept = Count::default();
     for (unit, rewritten) in (0..).zip(&rewritten) {
-        link_tree(&out_of(stages, unit), out_dir)?;
+        let written = out_of(stages, unit);
+        // Object stores have no empty folders.
+        if rewritten.kept.documents > 0 || written.exists() {
+            link_tree(&written, out_dir)?;
+        }
         kept += rewritten.kept;
     }
     let tally = emit_beside((&corpus, &plan), emission, (out_dir, kept), progress)?;

@@ -98,7 +98,7 @@ impl Stages {
             stage,
             missing_units: missing,
             n_units: self.n_units(stage),
-            folder: self.folder.clone(),
+            folder: self.name.clone(),
         }
     }
 

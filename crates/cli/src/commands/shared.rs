@@ -20,20 +20,25 @@ pub(crate) enum Use {
 }
 
 impl Use {
-    /// Whether a file of the folder is looked at. Rows and plans are JSON; a stage reads what those before it wrote.
+    /// Whether a file of the folder is looked at. A stage reads what those before it wrote; `verify` may be asked by `cluster`.
     fn wants(self, name: &Path) -> bool {
         let is_of = |stage: &StageName| name.starts_with(stage.name());
-        let is_row = name.extension().is_some_and(|extension| extension == "json");
+        let is_row = is_row(name);
         match self {
             Use::All => true,
             Use::Rows => is_row,
             Use::Stage(stage) => {
                 let is_before = StageName::ALL.iter().take_while(|before| **before < stage).any(is_of);
                 let is_asked = stage == StageName::Verify && is_of(&StageName::Cluster);
-                is_row && !is_of(&StageName::Rewrite) || is_of(&stage) && is_row || is_before || is_asked
+                is_row || is_before || is_asked
             }
         }
     }
+}
+
+/// Whether a file is a row or a plan, which tell of other files.
+fn is_row(name: &Path) -> bool {
+    name.extension().is_some_and(|extension| extension == "json")
 }
 
 /// The folder as this process sees it.
@@ -64,7 +69,6 @@ impl Shared {
 
     /// Lets the others see what was written, rows after what they tell of.
     pub(crate) fn send(&self, context: &Context<'_>) -> anyhow::Result<()> {
-        let is_row = |name: &Path| name.extension().is_some_and(|extension| extension == "json");
         match &self.mirror {
             None => Ok(()),
             Some(mirror) => Ok(mirror.send(is_row, context.teller)?),

@@ -256,6 +256,8 @@ mod stores {
         );
         task("commit", &[]).ok();
         assert!(scene.result_of("stores/bucket/staged") == scene.result_of("local"));
+        let none = ["stage", "status", "--stages", "s3://bucket/none"];
+        server.run(&scene, &none).failed(66, "s3://bucket/none/stages.json");
         let by_length =
             [&plan[..4], &["s3://bucket/other", "--stages", "s3://bucket/s", "--keep", "longest"]].concat();
         server.run(&scene, &by_length).failed(2, "an object store will not do");

@@ -265,12 +265,12 @@ pub struct Clustered {
 }
 
 impl Stages {
-    /// Opens the folder of a planned search.
+    /// Opens the folder of a planned search, of which people know by a name, its own unless it is a copy.
     ///
     /// # Errors
     /// [`Error::NoStages`] if it holds no plan, [`Error::BadStages`] if the plan cannot be used by this version of the program.
-    pub fn open(folder: &Path, program: &str) -> Result<Self> {
-        let path = folder.join(PLAN);
+    pub fn open((folder, name): (&Path, &Path), program: &str) -> Result<Self> {
+        let path = name.join(PLAN);
         let plan = StagePlan::read(folder)?.ok_or_else(|| Error::NoStages { path: path.clone() })?;
         if plan.program != program {
             let cause = format!("verbatim {} made it, this is {program}", plan.program);
@@ -281,13 +281,7 @@ impl Stages {
             return Err(Error::BadStages { path, cause: "it contradicts itself".to_owned() });
         }
         let id = xxh3_128_hex(&serde_json::to_vec(&plan).unwrap_or_default());
-        Ok(Stages { folder: folder.to_owned(), name: folder.to_owned(), plan, id })
-    }
-
-    /// The same under the name that people know the folder by, where it is a copy.
-    #[must_use]
-    pub fn known_as(self, name: &Path) -> Self {
-        Stages { name: name.to_owned(), ..self }
+        Ok(Stages { folder: folder.to_owned(), name: name.to_owned(), plan, id })
     }
 
     /// The plan.
@@ -305,7 +299,7 @@ impl Stages {
         let differences = differences(&there, &here);
         match differences.is_empty() {
             true => Ok(()),
-            false => Err(Error::OtherStages { path: self.folder.join(PLAN), differences }),
+            false => Err(Error::OtherStages { path: self.name.join(PLAN), differences }),
         }
     }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use verbatim_corpus::{Mirror, OpenConfig, is_object_url};
-use verbatim_dedup::StageName;
+use verbatim_dedup::{StageName, Stages};
 
 use crate::commands::{Context, reading};
 
@@ -65,6 +65,11 @@ impl Shared {
     /// Where the files are.
     pub(crate) fn folder(&self) -> &Path {
         self.mirror.as_ref().map_or(&self.name, Mirror::folder)
+    }
+
+    /// The search that was planned there.
+    pub(crate) fn stages(&self) -> anyhow::Result<Stages> {
+        Ok(Stages::open((self.folder(), &self.name), env!("CARGO_PKG_VERSION"))?)
     }
 
     /// Lets the others see what was written, rows after what they tell of.

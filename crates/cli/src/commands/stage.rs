@@ -65,7 +65,7 @@ pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(
     let shared = Shared::open(folder, Use::Rows, context)?;
     plan.save(shared.folder())?;
     shared.send(context)?;
-    let stages = Stages::open(shared.folder(), VERSION)?;
+    let stages = shared.stages()?;
     Ok((shared.name().to_owned(), stages))
 }
 
@@ -113,7 +113,7 @@ impl Planned {
     /// Opens the folder of the stages and goes where the plan was made, so that its paths mean what they meant.
     fn open(folder: &Folder, using: Use, context: &Context<'_>) -> anyhow::Result<Self> {
         let shared = Shared::open(&folder.stages, using, context)?;
-        let stages = Stages::open(shared.folder(), VERSION)?.known_as(shared.name());
+        let stages = shared.stages()?;
         let command = stages.plan().command();
         let unusable =
             || failure::usage(format!("{}: its command line cannot be read", shared.name().display()));
@@ -222,7 +222,7 @@ pub(crate) fn commit(folder: &Folder, context: &Context<'_>) -> anyhow::Result<(
 
 fn status(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     let shared = Shared::open(&folder.stages, Use::Rows, context)?;
-    let (folder, stages) = (shared.name(), Stages::open(shared.folder(), VERSION)?);
+    let (folder, stages) = (shared.name(), shared.stages()?);
     let mut next = None;
     for stage in StageName::ALL {
         let (missing, n_units) = (stages.missing(stage)?, stages.n_units(stage));

@@ -54,7 +54,7 @@ impl Search {
         let folder = self.folder.path().join(format!("stages-{unit_bytes}"));
         plan.save(&folder).unwrap();
         plan.save(&folder).unwrap();
-        Stages::open(&folder, "1.2.3").unwrap()
+        Stages::open((&folder, &folder), "1.2.3").unwrap()
     }
 
     /// Runs all units up to `cluster`, in an order drawn with a seed.

@@ -190,6 +190,7 @@ mod stores {
         server.run(&scene, &dedup).failed(73, "s3://bucket/out/clean");
         server.run(&scene, &[&dedup[..], &["--force"]].concat()).ok();
         assert!(scene.result_of(remote) == expected);
+        server.run(&scene, &["dedup", corpus, "-o", "s3://bucket/", "--force"]).failed(2, "a whole bucket");
         // From one bucket into another place of it, and a plan that is carried out there.
         let within = ["dedup", "s3://bucket/corpus/", "-o", "s3://bucket/again"];
         server.run(&scene, &within).ok();

@@ -50,6 +50,10 @@ impl Prefix {
         existing: Existing,
         progress: &dyn Progress,
     ) -> Result<Self> {
+        if existing == Existing::Replace && key.is_empty() {
+            let cause = "a whole bucket is not replaced; name a prefix in it".to_owned();
+            return Err(Error::ObjectUrl { url: printable(bucket.url(key)), cause });
+        }
         let there = bucket.list(&bucket.parsed(key)?, progress)?;
         if existing == Existing::Refuse && !there.is_empty() {
             return Err(verbatim_store::Error::Exists { path: bucket.url(key) }.into());

@@ -105,9 +105,11 @@ fn an_element_that_was_killed_asks_for_its_place_in_the_queue_and_one_with_bad_i
 #[track_caller]
 fn check_shards(scene: &Scene, command: &[&str]) {
     scene.run([command, &["-o", "whole"]].concat()).ok();
-    let runner =
-        ["--runner", "slurm", "--tasks", "3", "--scratch", "it's shared", "--gpus-per-task", "2", "--submit"];
-    scheduled(scene, &[command, &["-o", "many"], &runner].concat()).ok();
+    let runner = ["--runner", "slurm", "--tasks", "3", "--scratch", "it's shared", "--gpus-per-task", "2"];
+    let asked = [command, &["-o", "many"], &runner].concat();
+    // Looked at first, then handed over.
+    scene.run(&asked).ok();
+    scheduled(scene, &[&asked[..], &["--submit"]].concat()).ok();
     assert!(told(scene, "many") == told(scene, "whole"));
     assert_eq!(
         scene.text("bin/jobs"),
@@ -123,6 +125,11 @@ fn check_shards(scene: &Scene, command: &[&str]) {
     // A shard that is there is not asked for again.
     let again = scene.run(["shard", "it's shared", "--task", "2/3"]).ok().stderr;
     assert!(again.contains("shard 2/3: was done before"), "{again}");
+    // The same once more, in place of the output.
+    let merged = scene.json("many/report.json")["run"].clone();
+    scheduled(scene, &[&asked[..], &["--submit", "--force"]].concat()).ok();
+    assert!(told(scene, "many") == told(scene, "whole"));
+    assert_ne!(scene.json("many/report.json")["run"], merged);
 }
 
 #[test]
@@ -168,9 +175,11 @@ fn a_runner_is_told_what_it_needs_and_one_folder_holds_one_run() {
     );
     let on_ray = ["--runner", "ray", "--tasks", "2", "--scratch", "r", "--submit"];
     refused(&on_ray, "are for --runner slurm");
-    let piped = ["infer", "--model", &model, "--members", "-", "--non-members", &corpus, "-o", "out"];
     let runner = ["--runner", "slurm", "--tasks", "2", "--scratch", "s"];
-    scene.run([&piped[..], &runner].concat()).failed(2, "standard input");
+    for members in [&["--members", "-"][..], &["--members=-"], &["--members", "/dev/stdin"]] {
+        let piped = ["infer", "--model", &model, "--non-members", &corpus, "-o", "out"];
+        scene.run([&piped[..], members, &runner].concat()).failed(2, "standard input");
+    }
     assert!(!scene.path("s").exists());
     scene.run([&infer[..], &runner].concat()).ok();
     scene.run([&infer[..], &runner].concat()).ok();
@@ -178,4 +187,43 @@ fn a_runner_is_told_what_it_needs_and_one_folder_holds_one_run() {
     scene.run(["shard", "s", "--task", "1/3"]).failed(2, "with 2 shards");
     scene.run(["shard", "none", "--task", "1/3"]).failed(2, "no run was planned");
     scene.run(["shard", "s", "--task", "0/2"]).failed(2, "from 1 to N");
+}
+
+#[test]
+fn an_output_in_the_folder_that_is_removed_at_the_end_is_refused() {
+    let ((model, corpus), scene) = (demo(), scene_with_key());
+    let refused = "--scratch is, holds or lies in an input or the output";
+    for (output, scratch) in [("s/out", "s"), ("out", "out/s"), ("s", "s")] {
+        for runner in ["ray", "slurm"] {
+            let flags = ["-o", output, "--runner", runner, "--tasks", "2", "--scratch", scratch];
+            scene.run([&audit(&model, &corpus)[..], &flags].concat()).failed(2, refused);
+            assert_eq!(scene.names(), ["key"]);
+        }
+    }
+}
+
+#[test]
+fn tasks_have_the_cores_that_threads_asks_for() {
+    let ((model, corpus), scene) = (demo(), scene_with_key());
+    let audit = audit(&model, &corpus);
+    let at = audit.iter().position(|flag| *flag == "--threads").unwrap();
+    let plain = [&audit[..at], &audit[at + 2..], &["-o", "out", "--tasks", "2"]].concat();
+    let script = |scratch: &str, threads: &[&str]| {
+        scene.run([&plain[..], &["--runner", "slurm", "--scratch", scratch], threads].concat()).ok();
+        scene.text(&format!("{scratch}/slurm/1-shard.sh"))
+    };
+    let three = script("three", &["--threads", "3"]);
+    assert!(
+        three.contains("#SBATCH --cpus-per-task=3\n") && three.contains(" --threads 3 shard "),
+        "{three}"
+    );
+    let unsaid = script("unsaid", &[]);
+    assert!(!unsaid.contains("--cpus-per-task") && !unsaid.contains("--threads"), "{unsaid}");
+    executable(&scene, "python", "#!/bin/bash\necho \"$*\" > told\nexit 70\n");
+    for (threads, cpus) in [(&["--threads", "3"][..], "--cpus 3 "), (&[], "--cpus 1 ")] {
+        let scratch = format!("on ray with {cpus}");
+        let on_ray = ["--runner", "ray", "--python", "./python", "--scratch", &scratch];
+        scene.run([&plain[..], &on_ray, threads].concat()).failed(70, "the same command goes on");
+        assert!(scene.text("told").contains(cpus), "{}", scene.text("told"));
+    }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Context<'a> {
     json: bool,
     started: SystemTime,
     clock: Instant,
+    /// What --threads says.
+    threads: Option<u16>,
     /// The answers that a run is ended with, where it is not to ask.
     shards: Option<&'a Shards>,
     /// The command line of the run that a shard was planned for.
@@ -92,7 +94,8 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> anyhow::Result<()>
 impl<'a> Context<'a> {
     pub(crate) fn new(teller: &'a Teller, global: &Global) -> Self {
         let (started, clock) = (SystemTime::now(), Instant::now());
-        Self { teller, json: global.json, started, clock, shards: None, planned: None }
+        let Global { json, threads, .. } = *global;
+        Self { teller, json, started, clock, threads, shards: None, planned: None }
     }
 
     /// The same for a run that takes up these answers.

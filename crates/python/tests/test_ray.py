@@ -174,3 +174,19 @@ def test_shards_of_an_audit_are_the_whole(cluster, tmp_path):
     subprocess.run([*command, "-o", str(tmp_path / "many"), *runner], check=True, capture_output=True, env=environment)
     assert tree(tmp_path / "many") == tree(tmp_path / "one") and len(tree(tmp_path / "one")) > 1
     assert not (tmp_path / "scratch").exists()
+
+
+def test_a_task_sees_its_own_gpus_and_one_that_is_lost_runs_again(cluster, tmp_path):
+    gpus = cluster.add_node(num_cpus=1, num_gpus=2, object_store_memory=MEMORY)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        # Of `shard FOLDER --task I/N`, each is lost once.
+        text = 'echo "$CUDA_VISIBLE_DEVICES" >> $6/${8%/*}; [ $(wc -l < $6/${8%/*}) -gt 1 ] || exit 75\n'
+        asking = tmp_path / "program"
+        asking.write_text(f"#!/bin/sh\n{text}")
+        asking.chmod(0o755)
+        verbatim.ray.run_tasks(str(asking), str(tmp_path), [("shard", 2)], gpus=1)
+        seen = [(tmp_path / number).read_text().splitlines() for number in "12"]
+        assert all(len(tries) == 2 and set(tries) <= {"0", "1"} for tries in seen), seen
+    finally:
+        cluster.remove_node(gpus, allow_graceful=False)

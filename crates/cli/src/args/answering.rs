@@ -13,7 +13,7 @@ use crate::args::values::local;
 pub(crate) struct Answering {
     /// Folder in which the run keeps what was answered, in the clear and for its owner only: after a kill or an interrupt, the
     /// same command goes on and gives the same bytes. It is removed when the run ends well. With `--runner`, all tasks must see
-    /// it, and the inputs and the model under the same paths
+    /// it, and the inputs and the model under the same paths; on Slurm it stays, with the logs in it
     #[arg(long, value_name = "DIR", value_parser = local(), help_heading = "Long runs")]
     pub(crate) scratch: Option<PathBuf>,
     /// Ask the I-th of N equal parts of the questions only, so that N machines or GPUs share the work. The output has the

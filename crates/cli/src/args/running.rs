@@ -12,7 +12,8 @@ pub(crate) struct Running {
     #[arg(long, value_enum, value_name = "RUNNER", help_heading = "Many machines")]
     pub(crate) runner: Option<Runner>,
     /// Tasks that share the work. A run that asks a model has exactly so many; in an array of `dedup` on Slurm there are no more,
-    /// 1000 unless given, and on Ray each unit is a task
+    /// 1000 unless given, and on Ray each unit is a task. Each has as many cores as --threads says; without it, one on Ray, and on
+    /// Slurm what it gives
     #[arg(
         long,
         value_name = "N",

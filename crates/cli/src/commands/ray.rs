@@ -31,7 +31,8 @@ pub(super) fn run_tasks(
     let mut command = Command::new(python);
     command.args(["-m", "verbatim.ray", "--program"]);
     command.arg(std::env::current_exe().context("cannot tell where this program is")?);
-    command.arg("--folder").arg(folder).args(["--gpus", &gpus.to_string()]).args(kinds);
+    let cpus = context.threads.unwrap_or(1).to_string();
+    command.arg("--folder").arg(folder).args(["--cpus", &cpus, "--gpus", &gpus.to_string()]).args(kinds);
     let status =
         command.status().with_context(|| format!("{}: cannot be run; see --python", python.display()))?;
     context.check()?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use verbatim_store::{Access, Error, StagedDir, read_manifest, write_part};
 
 use crate::args::{Answering, Arguments, Merge, Output, Runner, Shard};
-use crate::commands::{Context, merge, ray, slurm, words};
+use crate::commands::{Context, check_scratch, merge, ray, slurm, words};
 use crate::failure;
 
 const PLAN: &str = "run.json";
@@ -88,6 +88,8 @@ pub(super) fn run_all(
         ));
     };
     let folder = std::path::absolute(folder)?;
+    // The folder is removed at the end.
+    check_scratch([output.output.as_path()], &folder)?;
     let plan = planned(&folder, n_shards)?;
     // Whether the output can be made is better known now than at the end.
     drop(StagedDir::create(&output.output, Access::Private, output.existing())?);
@@ -119,17 +121,19 @@ pub(super) fn run_all(
     }
 }
 
-/// Writes down what is to be run, in a folder of its own; the same may be there already.
+/// Writes down what is to be run, in a folder of its own; the same may be there already, to be handed over or gone on with.
 fn planned(folder: &Path, n_shards: u64) -> anyhow::Result<Plan> {
+    let mut arguments = words()?;
+    arguments.retain(|word| word != "--submit" && word != "--force");
     let plan = Plan {
         magic: MAGIC.to_owned(),
         version: VERSION,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         folder: std::env::current_dir().context("cannot tell which folder this is")?,
-        arguments: words()?,
+        arguments,
         n_shards,
     };
-    if plan.arguments.iter().any(|word| word == "-") {
+    if plan.arguments.iter().any(|word| is_standard_input(word)) {
         return Err(failure::usage(
             "tasks elsewhere cannot read this standard input; give a file that they see",
         ));
@@ -149,4 +153,11 @@ fn planned(folder: &Path, n_shards: u64) -> anyhow::Result<Plan> {
         }
     }
     Ok(plan)
+}
+
+/// Whether a word of the command line, or the value in it, names the standard input.
+fn is_standard_input(word: &str) -> bool {
+    let value =
+        word.strip_prefix("--").and_then(|flag| flag.split_once('=')).map_or(word, |(_, value)| value);
+    ["-", "/dev/stdin"].contains(&value)
 }

@@ -55,7 +55,7 @@ pub(super) fn schedule(
     std::fs::create_dir_all(&slurm).with_context(|| format!("{}: cannot create", slurm.display()))?;
     let mut scripts = Vec::new();
     for (i, job) in jobs.iter().enumerate() {
-        let text = job.script(&slurm, running.at_once)?;
+        let text = job.script(&slurm, (running.at_once, context.threads))?;
         let file = format!("{}-{}.sh", i + 1, job.name);
         write_part(&slurm, &file, |out| out.write_all(text.as_bytes()))?;
         scripts.push(slurm.join(file));
@@ -79,7 +79,7 @@ pub(super) fn schedule(
 
 impl Job {
     /// The script, which is carried out in this folder.
-    fn script(&self, slurm: &Path, at_once: Option<u64>) -> anyhow::Result<String> {
+    fn script(&self, slurm: &Path, (at_once, threads): (Option<u64>, Option<u16>)) -> anyhow::Result<String> {
         let Job { name, words, n_tasks, gpus } = self;
         let program = quoted(&std::env::current_exe().context("cannot tell where this program is")?)?;
         let here = quoted(&std::env::current_dir().context("cannot tell which folder this is")?)?;
@@ -97,6 +97,8 @@ impl Job {
                 )
             }
         };
+        let cpus = threads.map(|n| format!("#SBATCH --cpus-per-task={n}\n")).unwrap_or_default();
+        let threads = threads.map(|n| format!(" --threads {n}")).unwrap_or_default();
         let gpus = if *gpus == 0 {
             String::new()
         } else {
@@ -105,11 +107,11 @@ impl Job {
         Ok(format!(
             "#!/bin/bash\n\
              #SBATCH --job-name=verbatim-{name}\n\
-             {array}{gpus}#SBATCH --output=\"{log}\"\n\
+             {array}{cpus}{gpus}#SBATCH --output=\"{log}\"\n\
              #SBATCH --open-mode=append\n\
              #SBATCH --requeue\n\
              cd {here} || exit 74\n\
-             {program} --progress none {words}{task}\n\
+             {program} --progress none{threads} {words}{task}\n\
              code=$?\n\
              # What may pass by itself (disk, network, lock, memory) is tried again, this element alone; what is done stays.\n\
              case $code in 74|75|1[3-9][0-9])\n\

@@ -206,7 +206,8 @@ mod stores {
                 && clean("stores/bucket/applied") == clean("local")
         );
         // An output in an input, or around it.
-        for output in ["s3://bucket/corpus/clean", "s3://bucket/corpus", "s3://bucket"] {
+        for output in ["s3://bucket/corpus/clean", "s3://bucket/corpus", "s3://bucket", "s3a://bucket/corpus"]
+        {
             let run = ["dedup", "s3://bucket/corpus/*.jsonl", "-o", output];
             server.run(&scene, &run).failed(2, "lies in an input");
         }

@@ -227,7 +227,8 @@ fn answers<'a>(
 fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bool {
     if is_object_url(folder) {
         let mut urls = paths.into_iter().filter(|path| is_object_url(path)).map(before_pattern);
-        return !urls.any(|url| url.starts_with(folder) || folder.starts_with(&url));
+        let folder = before_pattern(folder);
+        return !urls.any(|url| url.starts_with(&folder) || folder.starts_with(&url));
     }
     let folder = resolved(folder);
     let local = paths.into_iter().filter(|path| !is_object_url(path));
@@ -235,8 +236,9 @@ fn are_apart<'a>(paths: impl IntoIterator<Item = &'a Path>, folder: &Path) -> bo
     !paths.any(|path| path.starts_with(&folder) || folder.starts_with(&path))
 }
 
-/// The part of a URL before the first name that is a pattern.
+/// The part of a URL before the first name that is a pattern, with one name for one scheme.
 fn before_pattern(url: &Path) -> PathBuf {
+    let url = url.strip_prefix("s3a:").map_or_else(|_| url.to_owned(), |rest| Path::new("s3:").join(rest));
     let is_pattern = |name: &std::path::Component<'_>| {
         name.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
     };

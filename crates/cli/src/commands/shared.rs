@@ -73,8 +73,8 @@ impl Shared {
     }
 
     /// Lets the others see what was written, rows after what they tell of.
-    pub(crate) fn send(&self, context: &Context<'_>) -> anyhow::Result<()> {
-        match &self.mirror {
+    pub(crate) fn send(&mut self, context: &Context<'_>) -> anyhow::Result<()> {
+        match &mut self.mirror {
             None => Ok(()),
             Some(mirror) => Ok(mirror.send(is_row, context.teller)?),
         }

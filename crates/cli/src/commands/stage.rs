@@ -62,7 +62,7 @@ pub(crate) fn plan(arguments: &Dedup, context: &Context<'_>) -> anyhow::Result<(
     let listing = Listing::of([&arguments.inputs, &references], &reading, context.teller)?;
     let unit_bytes = arguments.staging.unit_bytes;
     let plan = StagePlan::new(listing, &config, unit_bytes, (VERSION, called(arguments)?))?;
-    let shared = Shared::open(folder, Use::Rows, context)?;
+    let mut shared = Shared::open(folder, Use::Rows, context)?;
     plan.save(shared.folder())?;
     shared.send(context)?;
     let stages = shared.stages()?;
@@ -145,18 +145,7 @@ impl Planned {
 }
 
 fn run_units(stage: StageName, units: &Units, context: &Context<'_>) -> anyhow::Result<()> {
-    let planned = Planned::open(&units.folder, Use::Stage(stage), context)?;
-    let done = run_own((&planned, stage), units, context);
-    // What was done before something went wrong stays done.
-    planned.shared.send(context)?;
-    done
-}
-
-fn run_own(
-    (planned, stage): (&Planned, StageName),
-    units: &Units,
-    context: &Context<'_>,
-) -> anyhow::Result<()> {
+    let mut planned = Planned::open(&units.folder, Use::Stage(stage), context)?;
     let n_units = planned.stages.n_units(stage);
     let (mut n_now, mut n_before) = (0, 0);
     let mut unit = units.task.number() - 1;
@@ -166,6 +155,8 @@ fn run_own(
             UnitDone::Now => n_now += 1,
             UnitDone::Before => n_before += 1,
         }
+        // What was done before something goes wrong stays done.
+        planned.shared.send(context)?;
         context.check()?;
         unit = unit.saturating_add(units.task.of());
     }
@@ -175,8 +166,8 @@ fn run_own(
 }
 
 fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
-    let planned = Planned::open(folder, Use::Stage(StageName::Cluster), context)?;
-    let Planned { shared, stages, arguments, .. } = &planned;
+    let mut planned = Planned::open(folder, Use::Stage(StageName::Cluster), context)?;
+    let Planned { stages, arguments, .. } = &planned;
     if stages.is_decided()? {
         context.note("cluster: was done before");
         return Ok(());
@@ -184,7 +175,7 @@ fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     let (corpus, clustered) = match stages.cluster(&planned.job(), context.teller)? {
         ClusterOutcome::Decided(decided) => *decided,
         ClusterOutcome::Open(n) => {
-            shared.send(context)?;
+            planned.shared.send(context)?;
             context
                 .note(&format!("cluster: {n} more pairs are to be compared; run verify again, then cluster"));
             return Ok(());
@@ -201,7 +192,7 @@ fn cluster(folder: &Folder, context: &Context<'_>) -> anyhow::Result<()> {
     arguments.guard.check(&losses)?;
     let n_removed = plan.removals().len();
     stages.keep(&Clustered { plan, n_compared_late })?;
-    shared.send(context)?;
+    planned.shared.send(context)?;
     context.note(&format!(
         "cluster: {n_removed} of {} documents go; {n_compared_late} pairs were compared here",
         corpus.n_documents()

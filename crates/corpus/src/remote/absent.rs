@@ -61,7 +61,7 @@ impl Mirror {
     ///
     /// # Errors
     /// None.
-    pub fn send(&self, _come_last: impl Fn(&Path) -> bool, _: &dyn Progress) -> Result<()> {
+    pub fn send(&mut self, _come_last: impl Fn(&Path) -> bool, _: &dyn Progress) -> Result<()> {
         match *self {}
     }
 }

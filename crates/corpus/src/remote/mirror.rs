@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use verbatim_store::{Access, Existing, Progress, StagedDir, write_private};
 
-use super::bucket::Object;
+use super::bucket::{Buckets, Object};
 use super::upload::{Prefix, find_files};
 use crate::error::{Error, Result};
 use crate::schema::OpenConfig;
@@ -18,8 +18,8 @@ use crate::schema::OpenConfig;
 pub struct Mirror {
     prefix: Prefix,
     folder: StagedDir,
-    /// The number of each file that was fetched in its file system; one that was replaced has another.
-    fetched: BTreeMap<PathBuf, u64>,
+    /// The files that the store has as well, with their numbers in the file system: one that is replaced has another.
+    same: BTreeMap<PathBuf, u64>,
 }
 
 impl Mirror {
@@ -33,24 +33,23 @@ impl Mirror {
         config: &OpenConfig,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let prefix = Prefix::open(url, Existing::Replace, config, progress)?;
+        let (bucket, key) = Buckets::new(config, progress).of(url)?;
+        let prefix = Prefix::look(bucket, key.trim_end_matches('/'), progress)?;
         let folder = config.scratch.join("verbatim-mirror");
         let folder = StagedDir::create(&folder, Access::Private, Existing::Replace)?;
-        let mut mirror = Mirror { prefix, folder, fetched: BTreeMap::new() };
-        let named = mirror.prefix.there.iter().map(|meta| (mirror.prefix.name_of(meta), meta));
+        let named = prefix.there.iter().map(|meta| (prefix.name_of(meta), meta));
         let wanted: Vec<_> = named.filter(|(name, _)| is_plain(name) && is_wanted(name)).collect();
         progress.stage("downloading", Some(wanted.iter().map(|(_, meta)| meta.size).sum()), "bytes");
-        let mut fetched = BTreeMap::new();
+        let mut same = BTreeMap::new();
         for (name, meta) in wanted {
-            let object = Object { bucket: Arc::clone(&mirror.prefix.bucket), meta: meta.clone() };
-            let path = mirror.folder().join(&name);
-            let parent = path.parent().unwrap_or(mirror.folder());
+            let object = Object { bucket: Arc::clone(&prefix.bucket), meta: meta.clone() };
+            let path = folder.path().join(&name);
+            let parent = path.parent().unwrap_or(folder.path());
             fs::create_dir_all(parent).map_err(|e| verbatim_store::Error::io(parent, "make", e))?;
             write_private(&path, &object.download(&config.scratch, progress)?)?;
-            fetched.insert(name, number_of(&path)?);
+            same.insert(name, number_of(&path)?);
         }
-        mirror.fetched = fetched;
-        Ok(mirror)
+        Ok(Mirror { prefix, folder, same })
     }
 
     /// Where the copy is.
@@ -58,26 +57,28 @@ impl Mirror {
         self.folder.path()
     }
 
-    /// Sends the files that are new or were replaced, those that `come_last` after the others.
+    /// Sends the files that are new or were replaced since they were fetched or sent, those that `come_last` after the others.
     ///
     /// # Errors
     /// As [`Prefix::publish`].
-    pub fn send(&self, come_last: impl Fn(&Path) -> bool, progress: &dyn Progress) -> Result<()> {
+    pub fn send(&mut self, come_last: impl Fn(&Path) -> bool, progress: &dyn Progress) -> Result<()> {
         let mut files = Vec::new();
         find_files(self.folder(), Path::new(""), &mut files)?;
         let mut new = Vec::new();
         for (name, n_bytes) in files {
-            if self.fetched.get(&name) != Some(&number_of(&self.folder().join(&name))?) {
-                new.push((come_last(&name), name, n_bytes));
+            let number = number_of(&self.folder().join(&name))?;
+            if self.same.get(&name) != Some(&number) {
+                new.push((come_last(&name), name, n_bytes, number));
             }
         }
         new.sort();
-        progress.stage("uploading", Some(new.iter().map(|(.., n_bytes)| n_bytes).sum()), "bytes");
-        for (_, name, _) in new {
+        progress.stage("uploading", Some(new.iter().map(|(_, _, n_bytes, _)| n_bytes).sum()), "bytes");
+        for (_, name, _, number) in new {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
             self.prefix.put(&self.folder().join(&name), &self.prefix.key_of(&name)?, progress)?;
+            self.same.insert(name, number);
         }
         Ok(())
     }

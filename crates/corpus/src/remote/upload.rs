@@ -1,5 +1,6 @@
 //! An output in an object store: files first, and last the one that says that all of them are there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,10 +55,16 @@ impl Prefix {
             let cause = "a whole bucket is not replaced; name a prefix in it".to_owned();
             return Err(Error::ObjectUrl { url: printable(bucket.url(key)), cause });
         }
-        let there = bucket.list(&bucket.parsed(key)?, progress)?;
-        if existing == Existing::Refuse && !there.is_empty() {
-            return Err(verbatim_store::Error::Exists { path: bucket.url(key) }.into());
+        let prefix = Prefix::look(bucket, key, progress)?;
+        if existing == Existing::Refuse && !prefix.there.is_empty() {
+            return Err(verbatim_store::Error::Exists { path: prefix.bucket.url(key) }.into());
         }
+        Ok(prefix)
+    }
+
+    /// The prefix with what is below it.
+    pub(super) fn look(bucket: Arc<Bucket>, key: &str, progress: &dyn Progress) -> Result<Self> {
+        let there = bucket.list(&bucket.parsed(key)?, progress)?;
         Ok(Prefix { bucket, key: key.to_owned(), there })
     }
 
@@ -72,18 +79,19 @@ impl Prefix {
         find_files(folder, Path::new(""), &mut files)?;
         files.sort_by_key(|(name, _)| (name == last, name.clone()));
         progress.stage("uploading", Some(files.iter().map(|(_, n_bytes)| n_bytes).sum()), "bytes");
-        let keys: Result<Vec<Key>> = files.iter().map(|(name, _)| self.key_of(name)).collect();
-        let keys = keys?;
-        let last_key = self.key_of(last)?;
-        self.remove(|key| *key == last_key, progress)?;
-        for ((name, _), key) in files.iter().zip(&keys) {
+        let last = self.key_of(last)?;
+        self.remove(|key| *key == last, progress)?;
+        let mut put = BTreeSet::new();
+        for (name, _) in &files {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
-            if *key == last_key {
-                self.remove(|key| !keys.contains(key), progress)?;
+            let key = self.key_of(name)?;
+            if key == last {
+                self.remove(|key| !put.contains(key), progress)?;
             }
-            self.put(&folder.join(name), key, progress)?;
+            self.put(&folder.join(name), &key, progress)?;
+            put.insert(key);
         }
         Ok(())
     }

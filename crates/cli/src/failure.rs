@@ -38,7 +38,7 @@ pub(crate) struct Missing(pub(crate) String);
 
 /// Tasks on other machines failed, as those who ran them have told; with the exit code of the first.
 #[derive(Debug, thiserror::Error)]
-#[error("the stages were not all done; what is done stays, and the same command goes on")]
+#[error("not all tasks were done; what is done stays, and the same command goes on")]
 pub(crate) struct Runner(u8);
 
 /// A defect of ours: a panic that reached the top.

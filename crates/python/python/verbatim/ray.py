@@ -310,6 +310,8 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         said, code = error.cause.args if isinstance(error.cause, TaskFailed) else (error.cause, 70)
         print(said, file=sys.stderr)
         return code
+    except KeyboardInterrupt:
+        return 130
     except ray.exceptions.RayError as error:
         print(f"verbatim: the cluster failed: {error}", file=sys.stderr)
         return 75
